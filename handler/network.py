@@ -1,0 +1,29 @@
+"""The network: a timm backbone with one logit."""
+
+from __future__ import annotations
+
+import timm
+from torch import nn
+
+from handler.spec import ModelSpec
+
+
+def build(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
+    """Return the spec's network; it maps (N, 3, H, W) to logits of shape (N, 1).
+
+    `pretrained=True` loads timm's ImageNet weights, which takes a reachable model hub.
+    """
+    model: nn.Module = timm.create_model(spec.architecture, pretrained=pretrained, num_classes=1, drop_rate=0.2)
+    return model
+
+
+def cam_layer(model: nn.Module) -> nn.Module:
+    """Return the last layer with a spatial map: the activated last convolution before pooling.
+
+    Raises:
+        ValueError: The architecture is none of timm's EfficientNet family.
+    """
+    try:
+        return model.get_submodule("bn2")
+    except AttributeError as error:
+        raise ValueError("Grad-CAM needs a network of timm's EfficientNet family (a last layer named bn2)") from error

@@ -1,0 +1,67 @@
+"""The description of one trained model: everything that serving needs beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+class InvalidSpecError(ValueError):
+    """A model description that lacks a field, has one too many, or holds a value out of range."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Architecture, decision and preprocessing of one model version.
+
+    Attributes:
+        version: The model's own version, as clients see it in `model_version`.
+        architecture: A timm model name.
+        labels: Names of the negative and the positive class, in this order.
+        temperature: Divisor of the logit, fitted after training (Guo et al. 2017, arXiv 1706.04599).
+        threshold: Probability at and above which the positive label is given.
+        input_size: Side of the square network input, in pixels.
+        crop_pct: Side of the centred square that the network sees, as a share of the photo's shorter side.
+        mean: Per-channel mean taken off an RGB input in 0..1.
+        std: Per-channel divisor of the same.
+    """
+
+    version: str
+    architecture: str = "efficientnet_b0"
+    labels: tuple[str, str] = ("real", "ai_generated")
+    temperature: float = 1.0
+    threshold: float = 0.5
+    input_size: int = 224
+    crop_pct: float = 1.0
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        for name, accepted in (
+            ("temperature", self.temperature > 0),
+            ("threshold", 0 < self.threshold < 1),
+            ("input_size", self.input_size > 0),
+            ("crop_pct", 0 < self.crop_pct <= 1),
+            ("labels", len(self.labels) == 2),  # noqa: PLR2004 - a binary decision
+            ("mean", len(self.mean) == 3),  # noqa: PLR2004 - RGB
+            ("std", len(self.std) == 3 and all(value > 0 for value in self.std)),  # noqa: PLR2004 - RGB
+        ):
+            if not accepted:
+                raise InvalidSpecError(f"model spec: {name} is out of range: {getattr(self, name)!r}")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> ModelSpec:
+        """Read a spec from YAML or JSON data; unknown and missing fields raise InvalidSpecError."""
+        unknown = set(mapping) - {field.name for field in fields(cls)}
+        if unknown:
+            raise InvalidSpecError(f"model spec: unknown fields {sorted(unknown)}")
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in mapping.items()}
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InvalidSpecError(f"model spec: {error}") from error
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain data that YAML and JSON can hold."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
