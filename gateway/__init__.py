@@ -1,0 +1,1 @@
+"""The public HTTP API: a small Starlette application in front of TorchServe."""

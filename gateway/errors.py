@@ -1,0 +1,163 @@
+"""The errors that clients see, and the one place that turns an exception into an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+PROBLEM_JSON: Final = "application/problem+json"
+PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
+CLIENT_CLOSED_REQUEST: Final = 499
+"""nginx's status for a client that went away; only the log ever shows it."""
+
+
+class ApiError(Exception):
+    """An error with a status, a stable code, a title (`error`) and a detail, all fit for the client's eyes."""
+
+    status: int = 500
+    code: str = "internal_error"
+    title: str = "Internal server error"
+
+    def __init__(self, detail: str = "An unexpected error occurred.", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{self.title}: {detail}")
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class InvalidFormError(ApiError):
+    """Not the multipart form that the route expects."""
+
+    status, code, title = 400, "invalid_form", "Invalid form data"
+
+
+class MissingFileError(ApiError):
+    """The form has no file in the expected field."""
+
+    status, code, title = 400, "missing_file", "Missing file"
+
+
+class TooManyFilesError(ApiError):
+    """The form has more files than the route takes."""
+
+    status, code, title = 400, "too_many_files", "Too many files"
+
+
+class EmptyFileError(ApiError):
+    """A file without content."""
+
+    status, code, title = 400, "empty_file", "Empty file"
+
+
+class InvalidFormatError(ApiError):
+    """The content is none of the supported formats."""
+
+    status, code, title = 400, "invalid_image_format", "Invalid image format"
+
+
+class CorruptImageError(ApiError):
+    """A supported format that cannot be read."""
+
+    status, code, title = 400, "corrupt_image", "Invalid image"
+
+
+class InvalidDimensionsError(ApiError):
+    """Too small, too long or too many pixels."""
+
+    status, code, title = 400, "invalid_image_dimensions", "Invalid image dimensions"
+
+
+class UnauthorizedError(ApiError):
+    """No key, or a wrong one."""
+
+    status, code, title = 401, "unauthorized", "Unauthorized"
+
+
+class FileTooLargeError(ApiError):
+    """One file over its limit."""
+
+    status, code, title = 413, "file_too_large", "File too large"
+
+
+class BodyTooLargeError(ApiError):
+    """A request over the limit of its route."""
+
+    status, code, title = 413, "request_too_large", "Request too large"
+
+
+class UnavailableError(ApiError):
+    """The model server is down, loading, full or too slow."""
+
+    status, code, title = 503, "service_unavailable", "Service unavailable"
+
+
+class _HttpError(ApiError):
+    """Starlette's own refusals: 404, 405 and the like."""
+
+    def __init__(self, error: HTTPException) -> None:
+        phrase = HTTPStatus(error.status_code).phrase
+        self.status, self.code, self.title = error.status_code, phrase.lower().replace(" ", "_"), phrase
+        super().__init__(_HTTP_DETAILS.get(error.status_code, phrase), error.headers)
+
+
+_HTTP_DETAILS: Final = {
+    404: "There is nothing at this path.",
+    405: "This path does not take this method.",
+}
+
+
+class _ClientGoneError(ApiError):
+    """The client hung up; nobody reads this answer."""
+
+    status, code, title = CLIENT_CLOSED_REQUEST, "client_closed_request", "Client closed request"
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """The client's view of any exception; nothing of an unexpected one gets through."""
+    match error:
+        case ApiError():
+            return error
+        case HTTPException():
+            return _HttpError(error)
+        case ClientDisconnect():
+            return _ClientGoneError("The client closed the connection.")
+        case _:
+            return ApiError()
+
+
+async def render(request: Request, error: Exception) -> Response:
+    """Any exception as JSON, or as RFC 9457 when the client asks for it."""
+    api_error = as_api_error(error)
+    headers = {"Vary": "Accept", **api_error.headers}
+    if _wants_problem(request):
+        return JSONResponse(_problem(api_error), api_error.status, headers, media_type=PROBLEM_JSON)
+    body = {"error": api_error.title, "detail": api_error.detail}
+    return JSONResponse(body, api_error.status, headers)
+
+
+async def render_method_not_allowed(request: Request, error: Exception) -> Response:
+    """A 405 with `Allow`, or the plain answer to `OPTIONS`, which is the same header without the blame."""
+    refused = as_api_error(error)
+    methods = {method.strip() for method in refused.headers["Allow"].split(",")}
+    refused.headers["Allow"] = ", ".join(sorted(methods | {"OPTIONS"}))
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=refused.headers)
+    return await render(request, refused)
+
+
+def _wants_problem(request: Request) -> bool:
+    ranges = request.headers.get("accept", "").lower().split(",")
+    return any(entry.partition(";")[0].strip() == PROBLEM_JSON for entry in ranges)
+
+
+def _problem(error: ApiError) -> dict[str, str | int]:
+    return {
+        "type": PROBLEM_TYPE + error.code,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }

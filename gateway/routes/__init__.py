@@ -1,0 +1,43 @@
+"""The one list of routes, mounted at `/` and again at `/v1`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount, Route, Router
+
+from gateway.errors import ApiError
+from gateway.middleware import BodyCap, CountActive, RequireKey
+from gateway.routes.health import health, healthz, readyz, startup
+from gateway.routes.index import index
+from gateway.routes.predictions import explain, predict, predict_batch
+from gateway.settings import Settings
+from gateway.uploads import batch_too_large, file_too_large
+
+
+def build_routes(settings: Settings) -> list[BaseRoute]:
+    """All routes, unversioned and under `/v1`."""
+    api = _api(settings)
+    return [*api, Route("/v1", index), Mount("/v1", Router(api, redirect_slashes=False))]
+
+
+def _api(settings: Settings) -> list[Route]:
+    single = _guards(settings, settings.max_file_bytes, partial(file_too_large, settings))
+    batch = _guards(settings, settings.max_batch_bytes, partial(batch_too_large, settings))
+    return [
+        Route("/", index),
+        Route("/predict", predict, methods=["POST"], middleware=single),
+        Route("/predict/batch", predict_batch, methods=["POST"], middleware=batch),
+        Route("/predict/explain", explain, methods=["POST"], middleware=single),
+        Route("/health", health),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/startup", startup),
+    ]
+
+
+def _guards(settings: Settings, max_bytes: int, refusal: Callable[[], ApiError]) -> list[Middleware]:
+    cap = Middleware(BodyCap, max_bytes=max_bytes + settings.max_form_overhead_bytes, refusal=refusal)
+    return [cap, Middleware(RequireKey), Middleware(CountActive)]

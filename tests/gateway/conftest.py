@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import structlog
+from starlette.testclient import TestClient
+
+from gateway.app import create_app
+from gateway.settings import Settings
+from tests.gateway.fakes import TorchServe
+
+OpenClient = Callable[..., TestClient]
+LogLines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("GATEWAY_") or name in {"API_KEYS", "REQUIRE_AUTH"}]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _own_log_configuration() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def torchserve() -> TorchServe:
+    return TorchServe()
+
+
+@pytest.fixture
+def open_client(torchserve: TorchServe) -> Iterator[OpenClient]:
+    """Start a gateway with some settings changed; unhandled exceptions become answers, as on a real server."""
+    with ExitStack() as stack:
+
+        def start(**changes: Any) -> TestClient:  # noqa: ANN401 - any setting
+            app = create_app(Settings(**{"readiness_cache_s": 0.0, **changes}), torchserve.transport())
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield start
+
+
+@pytest.fixture
+def client(open_client: OpenClient) -> TestClient:
+    return open_client()
+
+
+@pytest.fixture
+def log_lines(capsys: pytest.CaptureFixture[str]) -> LogLines:
+    """What was logged since the last call, one dictionary a line."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pytest
+from starlette.testclient import TestClient
+
+from gateway.errors import ApiError
+from tests.gateway.conftest import LogLines, OpenClient
+from tests.gateway.fakes import TorchServe, picture, upload
+
+FILES = {"file": upload(picture("JPEG"))}
+NOT_FOUND = {"error": "Not Found", "detail": "There is nothing at this path."}
+WRONG_METHOD = {"error": "Method Not Allowed", "detail": "This path does not take this method."}
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/nowhere", "/v1x", "/predict/", "/v2/predict", "/%00"])
+def test_an_unknown_path_is_404(client: TestClient, path: str) -> None:
+    answer = client.post(path, follow_redirects=False)
+    assert answer.status_code == 404
+    assert answer.json() == NOT_FOUND
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/predict", "OPTIONS, POST"),
+        ("HEAD", "/predict/batch", "OPTIONS, POST"),
+        ("DELETE", "/predict/explain", "OPTIONS, POST"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
+        ("BREW", "/", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_a_wrong_method_is_405_with_allow(client: TestClient, prefix: str, method: str, path: str, allow: str) -> None:
+    answer = client.request(method, prefix + path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allow
+    assert answer.text == "" if method == "HEAD" else answer.json() == WRONG_METHOD
+
+
+@pytest.mark.parametrize(("path", "allow"), [("/v1/predict", "OPTIONS, POST"), ("/health", "GET, HEAD, OPTIONS")])
+def test_options_tells_the_methods(client: TestClient, path: str, allow: str) -> None:
+    answer = client.options(path)
+    assert answer.status_code == 204
+    assert answer.headers["allow"] == allow
+    assert answer.content == b""
+
+
+def test_a_bug_is_500_and_tells_nothing(client: TestClient, torchserve: TorchServe, log_lines: LogLines) -> None:
+    async def bug(_: object) -> None:
+        raise RuntimeError("/etc/secret")
+
+    torchserve.handler = bug  # type: ignore[assignment]
+    answer = client.post("/predict", files=FILES)
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "Internal server error", "detail": "An unexpected error occurred."}
+    assert len(answer.headers["x-request-id"]) == 32
+    exception, line = log_lines()
+    assert exception["event"] == "unhandled_exception"
+    assert exception["request_id"] == line["request_id"] == answer.headers["x-request-id"]
+    assert "RuntimeError: /etc/secret" in exception["exception"]
+    assert line["status"] == 500
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/problem+json", "text/html, Application/Problem+JSON;q=0.9", "application/problem+json, */*"]
+)
+def test_problem_json_comes_when_asked_for(client: TestClient, accept: str) -> None:
+    answer = client.post("/predict", files={"file": upload(picture("GIF"))}, headers={"Accept": accept})
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["vary"] == "Accept"
+    assert answer.json() == {
+        "type": "urn:ai-product-photo-detector:error:invalid_image_format",
+        "title": "Invalid image format",
+        "status": 400,
+        "detail": "Supported formats: JPEG, PNG, WebP. Got: image/gif",
+    }
+
+
+def test_the_documented_error_bytes(client: TestClient) -> None:
+    answer = client.post("/predict", files={"file": upload(picture("GIF"))}, headers={"Accept": "application/json"})
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.text == (
+        '{"error":"Invalid image format","detail":"Supported formats: JPEG, PNG, WebP. Got: image/gif"}'
+    )
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/explain"])
+def test_a_model_server_that_is_down_is_503_with_retry_after(
+    client: TestClient, torchserve: TorchServe, path: str
+) -> None:
+    torchserve.down()
+    answer = client.post(path, files=FILES)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert answer.json() == {
+        "error": "Service unavailable",
+        "detail": "The model is not available right now. Please retry.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/predict", 405),
+        ("POST", "/predict", 401),
+        ("GET", "/health", 503),
+        ("GET", "/readyz", 503),
+        ("GET", "/healthz", 200),
+        ("GET", "/", 200),
+    ],
+)
+def test_every_answer_carries_the_request_id(
+    open_client: OpenClient, torchserve: TorchServe, method: str, path: str, status: int
+) -> None:
+    torchserve.down()
+    client = open_client(api_keys="alpha", connect_attempts=1)
+    answer = client.request(method, path, headers={"X-Request-ID": "trace-1"})
+    assert answer.status_code == status
+    assert answer.headers["x-request-id"] == "trace-1"
+    assert answer.headers["content-type"] == "application/json"
+
+
+def subclasses(kind: type[ApiError]) -> list[type[ApiError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in subclasses(child))]
+
+
+def test_codes_are_unique() -> None:
+    codes = [kind.code for kind in subclasses(ApiError) if "code" in vars(kind)]
+    assert len(codes) == len(set(codes)) == 13

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from gateway.settings import Settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def variable(name: str) -> str:
+    return str(Settings.model_fields[name].validation_alias or f"GATEWAY_{name.upper()}")
+
+
+def default(name: str) -> str:
+    value = Settings.model_fields[name].default
+    if isinstance(value, SecretStr) or value is None:
+        return "none"
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
+
+
+def test_the_page_lists_every_setting_with_its_default_and_meaning() -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    fields = Settings.model_fields.items()
+    assert rows == [f"| `{variable(name)}` | {default(name)} | {field.description} |" for name, field in fields]
+
+
+def test_the_documented_names_have_no_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", " alpha,,beta ")
+    monkeypatch.setenv("REQUIRE_AUTH", "true")
+    settings = Settings()
+    assert settings.keys() == ["alpha", "beta"]
+    assert settings.require_auth is True
+
+
+def test_the_others_have_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_PORT", "9000")
+    monkeypatch.setenv("GATEWAY_TORCHSERVE_KEY_FILE", "/run/key_file.json")
+    settings = Settings()
+    assert settings.port == 9000
+    assert settings.torchserve_key_file == Path("/run/key_file.json")
+
+
+def test_a_key_under_the_prefixed_name_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_API_KEYS", "alpha")
+    assert Settings().keys() == ["alpha"]
+    monkeypatch.setenv("API_KEYS", "beta")
+    assert Settings().keys() == ["beta"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GATEWAY_PORT", "70000"),
+        ("GATEWAY_MAX_FILE_BYTES", "0"),
+        ("GATEWAY_TORCHSERVE_URL", "here"),
+        ("REQUIRE_AUTH", "?"),
+    ],
+)
+def test_nonsense_is_refused_at_start_up(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_keys_do_not_show() -> None:
+    assert "alpha" not in repr(Settings(api_keys=SecretStr("alpha")))

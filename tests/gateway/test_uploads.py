@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from gateway.app import create_app
+from gateway.settings import Settings
+from tests.gateway.conftest import OpenClient
+from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
+
+JPEG = picture("JPEG")
+ONE = "Send exactly one image in the multipart field `file`."
+SOME = "Send 1 to 10 images in the multipart field `files`."
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/explain"])
+@pytest.mark.parametrize(
+    ("sent", "error", "detail"),
+    [
+        ({}, "Invalid form data", "The request must be multipart/form-data."),
+        ({"json": {"file": "x"}}, "Invalid form data", "The request must be multipart/form-data."),
+        ({"data": {"file": "x"}}, "Invalid form data", "The request must be multipart/form-data."),
+        ({"files": {"picture": upload(JPEG)}}, "Missing file", ONE),
+        ({"files": [("file", upload(JPEG))] * 2}, "Too many files", ONE),
+        ({"files": {"file": (None, "text")}}, "Invalid form data", "The field `file` must be a file."),
+        ({"files": {"file": upload(b"")}}, "Empty file", "The uploaded file has no content."),
+        (
+            {"files": {"file": upload(picture("GIF"))}},
+            "Invalid image format",
+            "Supported formats: JPEG, PNG, WebP. Got: image/gif",
+        ),
+        (
+            {"files": {"file": upload(JPEG[:100])}},
+            "Invalid image",
+            "The image is truncated or corrupt.",
+        ),
+    ],
+)
+def test_what_is_no_single_image_is_400(
+    client: TestClient, path: str, sent: dict[str, Any], error: str, detail: str
+) -> None:
+    answer = client.post(path, **sent)
+    assert answer.status_code == 400
+    assert answer.json() == {"error": error, "detail": detail}
+
+
+def test_a_refused_image_never_reaches_the_model_server(client: TestClient, torchserve: TorchServe) -> None:
+    client.post("/predict", files={"file": upload(picture("GIF"))})
+    assert torchserve.requests == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "error", "detail"),
+    [
+        ({}, "Invalid form data", "The request must be multipart/form-data."),
+        ({"files": {"file": upload(JPEG)}}, "Missing file", SOME),
+        ({"files": [("files", upload(JPEG))] * 11}, "Too many files", SOME),
+        (
+            {"files": [("files", upload(JPEG)), ("files", (None, "text"))]},
+            "Invalid form data",
+            "The field `files` must be a file.",
+        ),
+    ],
+)
+def test_what_is_no_batch_is_400(client: TestClient, sent: dict[str, Any], error: str, detail: str) -> None:
+    answer = client.post("/predict/batch", **sent)
+    assert answer.status_code == 400
+    assert answer.json() == {"error": error, "detail": detail}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        ("multipart/form-data", multipart("file", JPEG)),
+        ("multipart/form-data; boundary=other", multipart("file", JPEG)),
+        ("multipart/form-data; boundary=cut", b"--cut\r\nContent-Disposition: form-data\r\n\r\nx\r\n--cut--\r\n"),
+        ("multipart/form-data; boundary=cut; charset=punycode", multipart("\x80", JPEG)),
+        ("multipart/form-data; boundary=cut", multipart("file", JPEG)[:-30]),
+        ("multipart/form-data; boundary=" + "b" * 1000, b""),
+    ],
+)
+def test_a_broken_form_is_400(client: TestClient, content_type: str, content: bytes) -> None:
+    answer = client.post("/predict", content=content, headers={"Content-Type": content_type})
+    assert answer.status_code == 400
+    assert answer.json() == {"error": "Invalid form data", "detail": "The multipart body cannot be read."}
+
+
+def test_other_fields_are_ignored(client: TestClient) -> None:
+    answer = client.post("/predict", files={"file": upload(JPEG)}, data={"note": "from the warehouse"})
+    assert answer.status_code == 200
+
+
+def test_the_declared_type_and_the_name_do_not_count(client: TestClient) -> None:
+    assert client.post("/predict", files={"file": ("a.txt", JPEG, "text/plain")}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/explain"])
+def test_the_file_limit_is_exact(open_client: OpenClient, path: str) -> None:
+    client = open_client(max_file_bytes=1024 * 1024)
+    largest = JPEG + bytes(1024 * 1024 - len(JPEG))
+    assert client.post(path, files={"file": upload(largest)}).status_code == 200
+    answer = client.post(path, files={"file": upload(largest + b"\0")})
+    assert answer.status_code == 413
+    assert answer.json() == {"error": "File too large", "detail": "Maximum file size: 1 MB"}
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "detail"),
+    [
+        ("/predict", "File too large", "Maximum file size: 5 MB"),
+        ("/v1/predict/explain", "File too large", "Maximum file size: 5 MB"),
+        ("/predict/batch", "Request too large", "Maximum batch size: 50 MB"),
+    ],
+)
+@pytest.mark.anyio
+async def test_a_declared_length_over_the_limit_is_refused_unread(path: str, error: str, detail: str) -> None:
+    headers = {"content-length": str(51 * 1024 * 1024)}
+    bare = BareClient(create_app(Settings(), TorchServe().transport()), path, [b"x"], headers)
+    await bare.run()
+    assert bare.status == 413
+    assert bare.json() == {"error": error, "detail": detail}
+    assert len(bare.answer_headers["x-request-id"]) == 32
+    assert bare.chunks_read == 0
+
+
+@pytest.mark.anyio
+async def test_a_body_without_a_length_is_cut_off_at_the_limit() -> None:
+    limits = Settings(max_file_bytes=2000, max_form_overhead_bytes=1000)
+    body = multipart("file", JPEG + bytes(100_000))
+    chunks = [body[start : start + 500] for start in range(0, len(body), 500)]
+    bare = BareClient(create_app(limits, TorchServe().transport()), "/predict", chunks)
+    await bare.run()
+    assert bare.status == 413
+    assert bare.json() == {"error": "File too large", "detail": "Maximum file size: 0.00190735 MB"}
+    assert bare.chunks_read == 7  # 3,500 bytes: the first chunk over 3,000
+
+
+def test_temporary_files_are_closed_with_the_request(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    class Recorded(tempfile.SpooledTemporaryFile[bytes]):
+        def __init__(self, max_size: int) -> None:
+            super().__init__(max_size)
+            opened.append(self)
+
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", Recorded)
+    client.post("/predict", files={"file": upload(JPEG)})
+    client.post("/predict", files={"file": upload(b"")})
+    client.post("/predict/batch", files=[("files", upload(JPEG)), ("file", upload(JPEG))])
+    broken_off = multipart("file", JPEG)[:-30]
+    client.post("/predict", content=broken_off, headers={"Content-Type": "multipart/form-data; boundary=cut"})
+    client.post("/predict", files=[("file", upload(JPEG))] * 2)
+    assert [file.closed for file in opened] == [True] * 6
+
+
+PIECES = [
+    b"--cut",
+    b"--cut--",
+    b"\r\n",
+    b"Content-Disposition: form-data;",
+    b' name="file"',
+    b"; filename=",
+    b"a",
+    JPEG,
+]
+FORMS = st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=15).map(b"".join)
+CHARSETS = ["", "utf-7", "idna", "punycode", "unicode_escape", "undefined", "hex", "utf-16"]
+OPTIONS = ["", ";;=", "; boundary=", ' ; boundary="cut', *(f"; boundary=cut; charset={name}" for name in CHARSETS)]
+TYPES = st.sampled_from([f"multipart/form-data{options}" for options in OPTIONS])
+
+
+def test_no_form_breaks_the_gateway(client: TestClient) -> None:
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(content_type=TYPES, content=FORMS | st.binary(max_size=60).map(lambda data: multipart("file", data)))
+    def fuzz(content_type: str, content: bytes) -> None:
+        answer = client.post("/predict", content=content, headers={"Content-Type": content_type})
+        expected = {200: {"prediction", "probability", "confidence", "inference_time_ms", "model_version"}}
+        assert answer.status_code != 500
+        assert set(answer.json()) == expected.get(answer.status_code, {"error", "detail"})
+
+    fuzz()
