@@ -1,0 +1,44 @@
+"""Small photos in the formats that the page takes."""
+
+import io
+from pathlib import Path
+
+import skimage
+from PIL import Image
+
+from tests.ui.fakes import jpeg
+
+COFFEE = Path(skimage.__file__).parent / "data" / "coffee.png"
+ROTATED_RIGHT = 6
+
+
+def scene(width: int, height: int) -> Image.Image:
+    image = Image.radial_gradient("L").resize((width, height))
+    return Image.merge("RGB", (image, image.rotate(180), Image.new("L", image.size, 90)))
+
+
+def plain_jpeg() -> bytes:
+    return jpeg(scene(320, 240), quality=77)
+
+
+def rotated_jpeg(width: int, height: int) -> bytes:
+    """A photo stored `width` by `height` and shown the other way round."""
+    exif = Image.Exif()
+    exif[0x0112] = ROTATED_RIGHT
+    return jpeg(scene(width, height), exif=exif)
+
+
+def clear_png(width: int, height: int) -> bytes:
+    image = scene(width, height).convert("RGBA")
+    image.putalpha(0)
+    return _saved(image, "PNG")
+
+
+def webp() -> bytes:
+    return _saved(scene(200, 260), "WEBP")
+
+
+def _saved(image: Image.Image, kind: str) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind)
+    return out.getvalue()

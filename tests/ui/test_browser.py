@@ -1,0 +1,220 @@
+"""The page in a real browser, with the real page process and a gateway that records what it gets."""
+
+import hashlib
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, ViewportSize, expect
+from starlette.responses import JSONResponse, Response
+
+from tests.ui.conftest import WAIT_S
+from tests.ui.fakes import FakeGateway
+from tests.ui.photos import COFFEE, clear_png, plain_jpeg, rotated_jpeg, webp
+
+PHONE = ViewportSize(width=390, height=844)
+DESKTOP = ViewportSize(width=1200, height=900)
+WAIT_MS = WAIT_S * 1000
+NOT_LOADED = {"error": "Service unavailable", "detail": "The model is loading."}
+# The last one ends the photo's stay.
+REFUSALS = [
+    (JSONResponse(NOT_LOADED, 503, {"Retry-After": "5"}), "The model is loading.*wait 5 seconds"),
+    (JSONResponse({"error": "x", "detail": "10 a minute."}, 429), "Too many checks.*10 a minute"),
+    (JSONResponse({"error": "x", "detail": "Missing API key."}, 401), "wants an API key.*Missing API key"),
+    (Response("<h1>Oops</h1>", 500), "does not understand"),
+    (JSONResponse({"error": "x", "detail": "Most is 5 MB."}, 413), "too large.*Most is 5 MB"),
+]
+
+
+@pytest.fixture
+def page_alone(browser: Browser, page_address: str) -> Iterator[Page]:
+    """The page in a fresh tab; fails when anything but the page's own server was asked for anything."""
+    expect.set_options(timeout=WAIT_MS)
+    outside: list[str] = []
+
+    def note(request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in {"data", "blob"} and address.netloc != urlsplit(page_address).netloc:
+            outside.append(request.url)
+
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    context.set_default_timeout(WAIT_MS)
+    context.on("request", note)
+    tab = context.new_page()
+    tab.goto(page_address)
+    expect(tab.locator("#check")).to_be_visible()
+    yield tab
+    context.close()
+    assert outside == []
+
+
+@pytest.fixture
+def page(page_alone: Page, gateway: FakeGateway) -> Page:
+    """The page in a fresh tab, with the gateway running."""
+    assert gateway.received == []
+    return page_alone
+
+
+def choose(page: Page, photo: Path | tuple[str, bytes]) -> None:
+    upload = page.locator("#photo input[type=file]")
+    if isinstance(photo, Path):
+        upload.set_input_files(photo)
+    else:
+        name, content = photo
+        upload.set_input_files({"name": name, "mimeType": "", "buffer": content})
+    expect(page.locator("#check")).to_be_enabled()
+
+
+def check(page: Page, photo: Path | tuple[str, bytes]) -> None:
+    choose(page, photo)
+    page.click("#check")
+
+
+def sha256(photo: bytes) -> str:
+    return hashlib.sha256(photo).hexdigest()
+
+
+def shape(page: Page, figure: str) -> tuple[float, float]:
+    """Natural and shown width to height of a figure's picture, once it is loaded."""
+    image = page.locator(f"#answer .{figure} img")
+    expect(image).to_be_visible()
+    image.evaluate("i => i.decode()")
+    natural, shown = image.evaluate("i => [i.naturalWidth / i.naturalHeight, i.clientWidth / i.clientHeight]")
+    return natural, shown
+
+
+def on_disk(uploads: Path, name: str) -> int:
+    return len(list(uploads.rglob(name)))
+
+
+def test_a_photo_gets_a_verdict_in_words_with_its_heat_map(page: Page, uploads: Path) -> None:
+    check(page, ("verdict.png", COFFEE.read_bytes()))
+    answer = page.locator("#answer")
+    for words in ("Likely AI-generated", "87.0%", "High confidence", "a hint, not proof", "1.0.0", "120 ms"):
+        expect(answer).to_contain_text(words)
+    for figure in ("photo", "heatmap"):
+        assert shape(page, figure) == pytest.approx((600 / 400, 600 / 400), rel=0.02)
+    assert on_disk(uploads, "verdict.png") == 0
+
+
+def test_the_gateway_gets_every_uploads_own_bytes(page: Page, gateway: FakeGateway) -> None:
+    photos = {
+        "plain.jpg": plain_jpeg(),
+        "rotated.jpg": rotated_jpeg(320, 200),
+        "clear.png": clear_png(90, 60),
+        "shop.webp": webp(),
+        "coffee.png": COFFEE.read_bytes(),
+    }
+    for upload in photos.items():
+        check(page, upload)
+        expect(page.locator("#answer")).to_contain_text("Likely AI-generated")
+        expect(page.locator("#check")).to_be_disabled()
+    assert [sha256(received.photo) for received in gateway.received] == [sha256(photo) for photo in photos.values()]
+    assert {received.filename for received in gateway.received} == {"photo"}
+
+
+def test_a_rotated_photo_is_shown_upright(page: Page) -> None:
+    check(page, ("rotated.jpg", rotated_jpeg(320, 200)))
+    for figure in ("photo", "heatmap"):
+        assert shape(page, figure) == pytest.approx((200 / 320, 200 / 320), rel=0.02)
+
+
+def test_a_damaged_photo_reaches_the_gateway_and_its_refusal_is_shown(page: Page, gateway: FakeGateway) -> None:
+    gateway.refusal = JSONResponse({"error": "Invalid image", "detail": "The file is cut short."}, 400)
+    check(page, ("cut.jpg", plain_jpeg()[:300]))
+    expect(page.locator("#answer")).to_contain_text("This photo cannot be checked")
+    expect(page.locator("#answer")).to_contain_text("The file is cut short.")
+    assert [received.photo for received in gateway.received] == [plain_jpeg()[:300]]
+    expect(page.locator("#check")).to_be_disabled()
+
+
+def test_each_refusal_says_what_the_service_said(page: Page, gateway: FakeGateway) -> None:
+    choose(page, COFFEE)
+    for refusal, words in REFUSALS:
+        gateway.refusal = refusal
+        page.click("#check")
+        expect(page.locator("#answer .trouble")).to_contain_text(re.compile(words, re.DOTALL))
+    expect(page.locator("#check")).to_be_disabled()
+
+
+def test_after_a_503_the_same_photo_can_be_checked_again(page: Page, gateway: FakeGateway) -> None:
+    gateway.refusal = JSONResponse(NOT_LOADED, 503)
+    check(page, COFFEE)
+    expect(page.locator("#answer")).to_contain_text("not ready")
+    gateway.refusal = None
+    page.click("#check")
+    expect(page.locator("#answer")).to_contain_text("Likely AI-generated")
+    assert gateway.received[0].photo == gateway.received[1].photo == COFFEE.read_bytes()
+
+
+def test_a_key_is_sent_as_the_header_and_hidden_on_the_page(page: Page, gateway: FakeGateway) -> None:
+    page.get_by_role("button", name="API key").click()
+    key = page.locator("#key input")
+    key.fill("a-secret")
+    assert key.get_attribute("type") == "password"
+    check(page, COFFEE)
+    expect(page.locator("#answer")).to_contain_text("Likely AI-generated")
+    assert gateway.received[0].headers["X-API-Key"] == "a-secret"
+    assert gateway.received[0].headers["X-Forwarded-For"] == "127.0.0.1"
+    kept = page.evaluate("() => JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie")
+    assert "a-secret" not in kept
+
+
+def test_a_new_photo_wipes_the_old_verdict(page: Page) -> None:
+    check(page, COFFEE)
+    expect(page.locator("#answer")).to_contain_text("Likely AI-generated")
+    choose(page, ("shop.webp", webp()))
+    expect(page.locator("#answer")).to_contain_text("No photo checked yet")
+
+
+def test_a_closed_tab_takes_its_photo_along(page: Page, uploads: Path) -> None:
+    choose(page, ("closed.jpg", plain_jpeg()))
+    assert on_disk(uploads, "closed.jpg") == 1
+    page.close()
+    end = time.monotonic() + WAIT_S
+    while on_disk(uploads, "closed.jpg") and time.monotonic() < end:
+        time.sleep(0.2)
+    assert on_disk(uploads, "closed.jpg") == 0
+
+
+def test_a_photo_that_was_swept_away_is_to_be_chosen_again(page: Page, uploads: Path) -> None:
+    choose(page, ("swept.jpg", plain_jpeg()))
+    (photo,) = uploads.rglob("swept.jpg")
+    photo.unlink()
+    page.click("#check")
+    expect(page.locator("#answer")).to_contain_text("Choose the photo again")
+
+
+def test_the_page_fits_a_phone_and_scrolls_to_the_answer(page: Page) -> None:
+    page.set_viewport_size(PHONE)
+    check(page, COFFEE)
+    expect(page.get_by_text("Likely AI-generated")).to_be_in_viewport()
+    assert page.evaluate("() => document.documentElement.scrollWidth") == PHONE["width"]
+
+
+def test_the_photo_can_be_chosen_and_checked_with_the_keyboard(page: Page) -> None:
+    drop_zone = page.locator("#photo button.upload-container")
+    expect(drop_zone).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(drop_zone).to_be_focused()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(COFFEE)
+    expect(page.locator("#check")).to_be_enabled()
+    page.locator("#check").press("Enter")
+    expect(page.locator("#answer")).to_contain_text("Likely AI-generated")
+
+
+def test_the_page_follows_a_dark_desktop(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    expect(page.locator("body.dark")).to_be_attached()
+
+
+def test_with_the_gateway_stopped_the_page_says_so(page_alone: Page) -> None:
+    check(page_alone, COFFEE)
+    expect(page_alone.locator("#answer")).to_contain_text("The service is down")
+    expect(page_alone.locator("#check")).to_be_enabled()

@@ -1,0 +1,85 @@
+"""What can go wrong between a reviewer's photo and its verdict, in words for the reviewer."""
+
+# ruff: noqa: N818  # the names say what the reviewer meets, as the other packages' errors do
+
+from typing import ClassVar
+
+
+class CheckError(Exception):
+    """A check that ended without a verdict."""
+
+    title: ClassVar[str] = "The check failed"
+    advice: ClassVar[str] = "Try again in a moment. If it keeps happening, tell whoever runs the service."
+    # Whether the same photo may be sent again; if not, the page lets go of it at once.
+    again: ClassVar[bool] = True
+
+    def __init__(self, detail: str = "", *, retry_after_s: int | None = None, reference: str = "") -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.reference = reference
+
+
+class ServiceDown(CheckError):
+    """Nothing answers at the gateway's address."""
+
+    title = "The service is down"
+    advice = (
+        "Your photo is still here: press Check photo again in a moment. "
+        "If it keeps happening, tell whoever runs the service."
+    )
+
+
+class ServiceSlow(ServiceDown):
+    """The gateway took the photo and gave no answer in time."""
+
+    title = "The service took too long to answer"
+
+
+class ServiceNotReady(CheckError):
+    """503: the model is loading, restarting, or its queue is full."""
+
+    title = "The service is not ready"
+    advice = "It may be starting or busy. Your photo is still here: press Check photo again."
+
+
+class TooManyChecks(CheckError):
+    """429: the rate is used up."""
+
+    title = "Too many checks in a short time"
+    advice = "Your photo is still here: wait a little, then press Check photo again."
+
+
+class KeyRefused(CheckError):
+    """401 or 403: no API key, or one that the gateway does not know."""
+
+    title = "The service wants an API key"
+    advice = "Open API key on this page, enter a valid key, and press Check photo again."
+
+
+class PhotoRefused(CheckError):
+    """400: not a picture that the gateway takes."""
+
+    title = "This photo cannot be checked"
+    advice = "Choose another photo: JPEG, PNG or WebP, complete and not damaged."
+    again = False
+
+
+class PhotoTooLarge(PhotoRefused):
+    """413: more bytes than the gateway takes."""
+
+    title = "This photo is too large"
+    advice = "Choose a smaller file, or save the photo with fewer pixels and choose it again."
+
+
+class PhotoGone(PhotoRefused):
+    """The upload waited too long, or another check of the same file has already removed it."""
+
+    title = "This photo is no longer here"
+    advice = "Photos are removed after a while. Choose the photo again."
+
+
+class OddAnswer(CheckError):
+    """An answer that the contract does not know."""
+
+    title = "The service gave an answer that this page does not understand"
