@@ -1,0 +1,113 @@
+"""The manifest of labelled photos, and a dataset over one of its splits."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from handler.images import decode
+
+Split = Literal["train", "dev", "test"]
+LABELS = ("real", "ai_generated")
+
+
+class InvalidDataError(ValueError):
+    """Training data that is absent or breaks a rule; the message says where and what to do."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One row of the manifest; `path` is relative to the data folder."""
+
+    path: str
+    label: str
+    split: str
+    source: str
+    generator: str
+    domain: str
+    group: str
+    licence: str
+
+
+def read_manifest(root: Path, manifest: Path) -> list[Photo]:
+    """Read and check the manifest; further columns are ignored.
+
+    Raises:
+        InvalidDataError: No manifest, a missing column or picture, an unknown label or split, or a group in two splits.
+    """
+    file = root / manifest
+    if not file.is_file():
+        raise InvalidDataError(
+            f"no manifest at {file}: name your data folder with --set data.root=FOLDER; it holds {manifest} with the "
+            f"columns {', '.join(_COLUMNS)} and the pictures"
+        )
+    with file.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        missing = set(_COLUMNS) - set(reader.fieldnames or ())
+        if missing:
+            raise InvalidDataError(f"{file}: no column {', '.join(sorted(missing))}")
+        photos = [Photo(**{column: row[column] for column in _COLUMNS}) for row in reader]
+    _check(photos, root, file)
+    return photos
+
+
+def of_split(photos: Sequence[Photo], split: Split) -> list[Photo]:
+    """Return the photos of one split; both classes must be there.
+
+    Raises:
+        InvalidDataError: A class without photos.
+    """
+    chosen = [photo for photo in photos if photo.split == split]
+    absent = set(LABELS) - {photo.label for photo in chosen}
+    if absent:
+        raise InvalidDataError(f"split {split} has no photo labelled {', '.join(sorted(absent))}")
+    return chosen
+
+
+def sampling_weights(photos: Sequence[Photo]) -> list[float]:
+    """Weigh classes alike, and within a class its sources by the square root of their size."""
+    sizes = Counter((photo.label, photo.source) for photo in photos)
+    masses = dict.fromkeys(LABELS, 0.0)
+    for (label, _), size in sizes.items():
+        masses[label] += size**0.5
+    return [sizes[photo.label, photo.source] ** -0.5 / masses[photo.label] for photo in photos]
+
+
+class PhotoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Pairs of a transformed picture, shape (3, H, W), and its label as a float scalar (1 = AI-generated)."""
+
+    def __init__(self, photos: Sequence[Photo], root: Path, transform: Callable[[Image.Image], torch.Tensor]) -> None:
+        self.photos = photos
+        self.root = root
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        photo = self.photos[index]
+        image = decode((self.root / photo.path).read_bytes())
+        return self.transform(image), torch.tensor(float(LABELS.index(photo.label)))
+
+
+_COLUMNS = tuple(field.name for field in fields(Photo))
+
+
+def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:
+    split_of: dict[str, str] = {}
+    for line, photo in enumerate(photos, start=2):
+        where = f"{file}, line {line}"
+        if photo.label not in LABELS or photo.split not in get_args(Split):
+            raise InvalidDataError(f"{where}: label {photo.label!r} or split {photo.split!r} is none of ours")
+        if not (root / photo.path).is_file():
+            raise InvalidDataError(f"{where}: no picture {photo.path}")
+        if split_of.setdefault(photo.group, photo.split) != photo.split:
+            raise InvalidDataError(f"{where}: group {photo.group!r} is in two splits")

@@ -1,0 +1,68 @@
+"""The LightningModule: the network, its loss and its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.lr_scheduler import OneCycleLR
+from torchmetrics import MetricCollection
+from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
+
+from handler import network
+from training.datamodule import Batch
+from training.params import Params
+
+
+class DetectorModule(pl.LightningModule):
+    """A binary detector trained by AdamW, one warm-up and one cosine decay."""
+
+    def __init__(self, params: Params, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.params = params
+        self.model = network.build(params.model.spec(), pretrained=pretrained).to(memory_format=torch.channels_last)
+        self.val_metrics = MetricCollection({"auroc": BinaryAUROC(), "accuracy": BinaryAccuracy()}, prefix="val/")
+        self.training_forward = torch.compile(self.forward) if params.train.compile else self.forward
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return logits of shape (N,) for pictures of shape (N, 3, H, W)."""
+        logits: torch.Tensor = self.model(pictures.contiguous(memory_format=torch.channels_last))
+        return logits[:, 0]
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
+        """Return the loss of one batch."""
+        loss, _ = self._step(self.training_forward, batch, "train", self.params.train.label_smoothing)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
+        """Log the loss and the ranking quality on the dev split."""
+        loss, logits = self._step(self.forward, batch, "val", label_smoothing=0)
+        self.val_metrics.update(logits, batch[1].int())
+        self.log_dict(self.val_metrics, prog_bar=True, on_step=False, on_epoch=True)
+        return loss
+
+    def predict_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
+        """Return the logits of one batch, shape (N,)."""
+        return self.forward(batch[0]).float()
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with a one-cycle schedule: cosine up over the warm-up epochs, cosine down over the rest."""
+        train = self.params.train
+        optimizer = torch.optim.AdamW(self.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        warmup = min(max(train.warmup_epochs / train.epochs, 1 / steps), 1.0)
+        scheduler = OneCycleLR(optimizer, max_lr=train.lr, total_steps=steps, pct_start=warmup, cycle_momentum=False)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _step(
+        self, forward: Callable[[torch.Tensor], torch.Tensor], batch: Batch, stage: str, label_smoothing: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        pictures, labels = batch
+        logits = forward(pictures).float()
+        targets = labels * (1 - label_smoothing) + label_smoothing / 2
+        loss = binary_cross_entropy_with_logits(logits, targets)
+        self.log(f"{stage}/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss, logits

@@ -1,0 +1,96 @@
+"""Stage `package`: weights, spec and the handler's code to the archive that TorchServe serves, with its model card."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import yaml
+
+import handler
+from handler.spec import ModelSpec
+from training.model_card import render
+from training.params import Params, Paths, parse_command_line
+
+MODEL_NAME = "product-photo-detector"
+ENTRY = "torchserve_entry.py"
+SERVING = {
+    "minWorkers": 2,
+    "maxWorkers": 2,
+    "batchSize": 4,
+    "maxBatchDelay": 1,  # ms; TorchServe reads 0 as 100
+    "responseTimeout": 30,  # s; past it the worker is restarted
+    "startupTimeout": 120,  # s
+    "maxRetryTimeoutInSec": 60,  # how long a worker that fails to start is tried again
+    "threads": 1,  # of torch, a worker
+}
+
+
+class PackagingError(RuntimeError):
+    """The archiver refused; the message is its own."""
+
+
+def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has the same signature
+    """Write the archive, the figures and the model card into the model store; return the archive's path."""
+    spec = ModelSpec.from_mapping(yaml.safe_load(paths.spec.read_text(encoding="utf-8")))
+    archive = build_archive(spec, paths.weights, paths.store)
+    report = json.loads(paths.metrics.read_text(encoding="utf-8"))
+    used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
+    shutil.copyfile(paths.metrics, paths.store / "metrics.json")
+    (paths.store / "MODEL_CARD.md").write_text(render(spec, used, report), encoding="utf-8")
+    return archive
+
+
+def build_archive(spec: ModelSpec, weights: Path, store: Path, name: str = MODEL_NAME) -> Path:
+    """Pack `NAME.mar`; its code is this checkout's `handler` package and nothing else of ours.
+
+    Raises:
+        PackagingError: The archiver failed.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    source = Path(handler.__file__).parent
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder)
+        config = temporary / "model-config.yaml"
+        config.write_text(yaml.safe_dump(SERVING | {"spec": spec.to_mapping()}, sort_keys=False))
+        extra = temporary / "extra"
+        shutil.copytree(source, extra / "handler", ignore=shutil.ignore_patterns("__pycache__", ENTRY))
+        (temporary / "tmp").mkdir()
+        _archive(
+            {
+                "--model-name": name,
+                "--version": spec.version,
+                "--serialized-file": str(weights),
+                "--handler": str(source / ENTRY),
+                "--extra-files": str(extra),  # the archiver packs what is inside
+                "--config-file": str(config),
+                "--export-path": str(store),
+            },
+            temporary / "tmp",
+        )
+    return store / f"{name}.mar"
+
+
+def _archive(options: dict[str, str], temporary: Path) -> None:
+    """Call the archiver with a temporary folder of its own: it wipes what it works in."""
+    command = [f"{sysconfig.get_path('scripts')}/torch-model-archiver", "--force"]
+    command += [word for option in options.items() for word in option]
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    if done.returncode != 0:
+        raise PackagingError(f"torch-model-archiver failed: {done.stderr.strip()}")
+
+
+def main() -> None:
+    """Run the stage from the command line."""
+    params, paths, _ = parse_command_line("package")
+    print(f"archive and model card in {run(params, paths).parent}")
+
+
+if __name__ == "__main__":
+    main()

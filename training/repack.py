@@ -1,0 +1,36 @@
+"""Give an archive's model another version: the same weights and spec, today's handler code."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+import zipfile
+from pathlib import Path
+
+import yaml
+
+from handler.spec import ModelSpec
+from training.package import MODEL_NAME, build_archive
+
+
+def run(archive: Path, version: str) -> Path:
+    """Write `product-photo-detector-VERSION.mar` beside the archive and return its path."""
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive) as packed:
+        weights = Path(packed.extract("model.safetensors", folder))
+        spec = ModelSpec.from_mapping(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
+        spec = dataclasses.replace(spec, version=version)
+        return build_archive(spec, weights, archive.parent, f"{MODEL_NAME}-{version}")
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.repack", description=__doc__)
+    parser.add_argument("version")
+    parser.add_argument("--archive", type=Path, default=Path("model_store") / f"{MODEL_NAME}.mar")
+    arguments = parser.parse_args()
+    print(run(arguments.archive, arguments.version))
+
+
+if __name__ == "__main__":
+    main()
