@@ -1,0 +1,66 @@
+# Only Python 3.11+ and make are needed; everything else comes from a package index into .venv.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
+export PIP_NO_CACHE_DIR ?= 1
+COMPONENTS := gateway torchserve training ui demo dev
+NEED_GB := 12
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: install ## Start everything, judge a photo, serve until Ctrl-C (PHOTO=path GATEWAY_PORT=8080 PAGE_PORT=7860)
+	@$(RUN) -m stack.demo $(if $(PHOTO),--photo '$(PHOTO)') $(if $(GATEWAY_PORT),--gateway-port $(GATEWAY_PORT)) $(if $(PAGE_PORT),--page-port $(PAGE_PORT))
+
+install: $(VENV)/installed ## Create .venv from the hashed locks (TORCH_BACKEND=cpu: the small CPU build of torch)
+
+$(VENV)/installed: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with PYTHON=python3.11")'
+	@$(PYTHON) -c 'import shutil, sys; free = shutil.disk_usage(".").free / 1e9; sys.exit(None if free > $(NEED_GB) else f"{free:.0f} GB are free here, $(NEED_GB) GB are needed (most of it torch): make room and try again")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+ifdef TORCH_BACKEND
+	@# The lock holds the hashes of PyPI's builds, so torch alone is taken by version from the backend's own index.
+	awk '/^[a-z]/ {keep = !/^(torch|torchvision|triton|nvidia-|cuda-)/ || /^torch(-model-archiver|metrics|serve)/} keep' requirements/dev.txt > $(VENV)/without-torch.txt
+	$(UV) pip install --python $(RUN) --no-deps --require-hashes -r $(VENV)/without-torch.txt
+	$(UV) pip install --python $(RUN) --torch-backend $(TORCH_BACKEND) $$(grep -oE '^torch(vision)?==[0-9.]+' requirements/dev.txt)
+else
+	$(UV) pip install --python $(RUN) --require-hashes -r requirements/dev.txt
+endif
+	@touch $@
+
+test: install ## Run every test, real TorchServe and archive included
+	$(RUN) -m pytest
+
+lint: install ## Check style, format, types and the import rule
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: install ## Format the code
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+train: install ## Train a detector (SET="data.root=FOLDER train.epochs=3", RESUME=1 goes on)
+	$(RUN) -m training.train $(if $(SET),--set $(SET)) $(if $(RESUME),--resume)
+
+package: install ## Calibrate, evaluate and pack the trained detector into model_store
+	$(RUN) -m training.calibrate $(if $(SET),--set $(SET))
+	$(RUN) -m training.evaluate $(if $(SET),--set $(SET))
+	$(RUN) -m training.package $(if $(SET),--set $(SET))
+
+lock: install ## Write the hashed locks anew from pyproject.toml
+	for component in $(COMPONENTS); do \
+	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	    pyproject.toml --extra $$component -o requirements/$$component.txt || exit 1; done
+	echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header - -o requirements/uv.txt
+
+clean: ## Remove what runs and installs left, not the model
+	rm -rf $(VENV) .cache var
+
+.PHONY: help demo install test lint format train package lock clean

@@ -1,0 +1,109 @@
+"""The demo: start everything, judge one photo through it, and serve until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import importlib.util
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from stack.layout import Layout, Ports, StackError
+from stack.local import LocalStack, running
+
+
+def main() -> None:
+    """Run the demo from the command line."""
+    arguments = _parse()
+    console = Console(highlight=False)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        photo = arguments.photo or sample_photo()
+        _check_photo(photo)
+        _demo(console, photo, Ports(gateway=arguments.gateway_port, page=arguments.page_port))
+    except StackError as error:
+        raise SystemExit(f"demo: {error}") from error
+    except KeyboardInterrupt:
+        console.print("stopped")
+
+
+def sample_photo() -> Path:
+    """Return a real photo of a coffee cup that the scikit-image package carries."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise StackError("the sample photo's package scikit-image is not installed: name your own with PHOTO=path")
+    return Path(spec.origin).parent / "data" / "coffee.png"
+
+
+def _demo(console: Console, photo: Path, ports: Ports) -> None:
+    with running(Layout(), ports) as stack:
+        with console.status("starting") as status:
+            for url, what in (
+                (f"{stack.gateway_url}/healthz", "the gateway"),
+                (stack.page_url, "the page"),
+                (f"{stack.gateway_url}/readyz", "a first inference by TorchServe"),
+            ):
+                stack.wait(url, what, status.update)
+                console.print(f"[green]ready[/]: {what}")
+        _judge(console, stack, photo)
+        console.print(f"\nPage      {stack.page_url}\nREST API  {stack.gateway_url}\nLogs      {stack.layout.logs}")
+        console.print("Press Ctrl-C to stop.")
+        while True:
+            stack.supervisor.check()
+            time.sleep(0.5)
+
+
+def _judge(console: Console, stack: LocalStack, photo: Path) -> None:
+    keys = os.environ.get("API_KEYS", "")
+    response = httpx.post(
+        f"{stack.gateway_url}/predict/explain",
+        files={"file": (photo.name, photo.read_bytes())},
+        headers={"X-API-Key": keys.split(",")[0].strip()} if keys else {},
+        timeout=60,
+        trust_env=False,
+    )
+    answer = response.json()
+    if response.is_error:
+        console.print(f"[red]{answer['error']}[/]: {answer['detail']}")
+        return
+    heatmap = stack.layout.var / f"{photo.stem}-heatmap.jpg"
+    heatmap.write_bytes(base64.b64decode(answer.pop("heatmap_base64")))
+    console.print(_table(photo, answer, heatmap))
+
+
+def _table(photo: Path, answer: dict[str, Any], heatmap: Path) -> Table:
+    table = Table("field", "value", show_header=False)
+    table.columns[1].overflow = "fold"
+    for name, value in {"photo": photo.name, **answer, "heat map": os.path.relpath(heatmap)}.items():
+        table.add_row(name, str(value))
+    return table
+
+
+def _check_photo(photo: Path) -> None:
+    if not photo.is_file():
+        raise StackError(f"no photo at {photo}: name a JPEG, PNG or WebP file with PHOTO=path")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--photo", type=Path, help="a JPEG, PNG or WebP; default: a sample from an installed package")
+    parser.add_argument("--gateway-port", type=int, default=Ports.gateway)
+    parser.add_argument("--page-port", type=int, default=Ports.page)
+    return parser.parse_args()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Where the local stack keeps its files and which ports it takes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+
+
+class StackError(RuntimeError):
+    """The stack cannot run; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports on loopback; the first five are TorchServe's."""
+
+    inference: int = 8085
+    management: int = 8086
+    metrics: int = 8087
+    grpc_inference: int = 8088
+    grpc_management: int = 8089
+    gateway: int = 8080
+    page: int = 7860
+
+    @classmethod
+    def free(cls) -> Ports:
+        """Return ports that nothing listens on now."""
+        sockets = [socket.create_server((HOST, 0)) for _ in fields(cls)]
+        ports = cls(*(taken.getsockname()[1] for taken in sockets))
+        for taken in sockets:
+            taken.close()
+        return ports
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return ((field.name, getattr(self, field.name)) for field in fields(self))
+
+    def check_free(self) -> None:
+        """Raise StackError when a port is taken."""
+        for name, port in self:
+            with socket.socket() as probe:
+                if probe.connect_ex((HOST, port)) == 0:
+                    raise StackError(
+                        f"port {port} ({name.replace('_', ' ')}) is in use: stop what listens there"
+                        + (f", or take another with --{name}-port" if name in {"gateway", "page"} else "")
+                    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Folders of one running stack; everything that it writes is below `var`."""
+
+    var: Path = ROOT / "var"
+    store: Path = ROOT / "model_store"
+
+    @property
+    def torchserve(self) -> Path:
+        """TorchServe's working folder: its tokens, logs and unpacked archives."""
+        return self.var / "torchserve"
+
+    @property
+    def key_file(self) -> Path:
+        """The tokens that TorchServe makes at every start, readable by its user alone."""
+        return self.torchserve / "key_file.json"
+
+    @property
+    def logs(self) -> Path:
+        """One log a process."""
+        return self.var / "logs"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every process: ours, with temporary files and caches below `var`."""
+        temporary, cache = str(self.var / "tmp"), str(self.var / "cache")
+        return os.environ | {
+            "TMPDIR": temporary,
+            "TEMP": temporary,
+            "XDG_CACHE_HOME": cache,
+            "XDG_CONFIG_HOME": cache,
+            "MPLCONFIGDIR": cache,
+            "PYTHONUNBUFFERED": "1",
+        }

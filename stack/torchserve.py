@@ -1,0 +1,84 @@
+"""TorchServe's command line, configuration and files; the JVM is started directly, since the wrapper orphans it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+from stack.java import find_java
+from stack.layout import HOST, ROOT, Layout, Ports, StackError
+
+ARCHIVE = "product-photo-detector.mar"
+
+
+def prepare(layout: Layout, ports: Ports) -> list[str]:
+    """Make TorchServe's working folder anew and return the command to run in it.
+
+    Raises:
+        StackError: No archive, a broken one, or no Java.
+    """
+    check_archive(layout.store / ARCHIVE)
+    shutil.rmtree(layout.torchserve, ignore_errors=True)  # tokens and unpacked archives of an earlier run
+    layout.torchserve.mkdir(parents=True)
+    config = layout.torchserve / "config.properties"
+    config.write_text(f"{(ROOT / 'config.properties').read_text(encoding='utf-8')}\n{_overrides(ports)}")
+    return command(find_java(), config, layout)
+
+
+def command(java: Path, config: Path, layout: Layout) -> list[str]:
+    """Return the JVM's command line: TorchServe's frontend, with workers run by this Python."""
+    site_packages = _site_packages()
+    return [
+        str(java),
+        f"-Dmodel_server_home={site_packages}",
+        f"-Djava.io.tmpdir={layout.var / 'tmp'}",
+        "-XX:-UsePerfData",  # it would write below /tmp
+        "-Xms128m",
+        "-Xmx512m",
+        "-XX:+UseSerialGC",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-cp",
+        f"{site_packages}/ts/frontend/*",
+        "org.pytorch.serve.ModelServer",
+        *("--python", sys.executable),
+        *("-f", str(config)),
+        *("-s", str(layout.store)),
+        "-ncs",
+    ]
+
+
+def check_archive(archive: Path) -> None:
+    """Raise StackError unless the archive is there, whole, and has a manifest."""
+    mend = "get it back with `git checkout model_store`, or make your own with `make train package`"
+    if not archive.is_file():
+        raise StackError(f"no model archive at {archive}: {mend}")
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            broken = packed.testzip()
+            packed.getinfo("MAR-INF/MANIFEST.json")
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise StackError(f"the model archive {archive} is broken ({error}): {mend}") from error
+    if broken:
+        raise StackError(f"the model archive {archive} is broken ({broken}): {mend}")
+
+
+def token(key_file: Path, purpose: str) -> str:
+    """Return the token for `inference` or `management` from TorchServe's key file."""
+    return str(json.loads(key_file.read_text(encoding="utf-8"))[purpose]["key"])
+
+
+def _overrides(ports: Ports) -> str:
+    lines = [f"{name}_address=http://{HOST}:{getattr(ports, name)}" for name in ("inference", "management", "metrics")]
+    lines += [f"{name}_port={getattr(ports, name)}" for name in ("grpc_inference", "grpc_management")]
+    return "\n".join(lines) + "\n"
+
+
+def _site_packages() -> Path:
+    spec = importlib.util.find_spec("ts")
+    if spec is None or spec.origin is None:
+        raise StackError("the Python package torchserve is not installed: run `make install`")
+    return Path(spec.origin).parent.parent
