@@ -13,8 +13,8 @@ NEED_GB := 12
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: install ## Start everything, judge a photo, serve until Ctrl-C (PHOTO=path GATEWAY_PORT=8080 PAGE_PORT=7860)
-	@$(RUN) -m stack.demo $(if $(PHOTO),--photo '$(PHOTO)') $(if $(GATEWAY_PORT),--gateway-port $(GATEWAY_PORT)) $(if $(PAGE_PORT),--page-port $(PAGE_PORT))
+demo: install ## Start everything, judge a photo, serve until Ctrl-C (PHOTO=path, ARGS="--free-ports")
+	@$(RUN) -m stack.demo $(if $(PHOTO),--photo '$(PHOTO)') $(ARGS)
 
 install: $(VENV)/installed ## Create .venv from the hashed locks (TORCH_BACKEND=cpu: the small CPU build of torch)
 

@@ -29,7 +29,10 @@ def main() -> None:
     try:
         photo = arguments.photo or sample_photo()
         _check_photo(photo)
-        _demo(console, photo, Ports(gateway=arguments.gateway_port, page=arguments.page_port))
+        ports = (
+            Ports.free() if arguments.free_ports else Ports(gateway=arguments.gateway_port, page=arguments.page_port)
+        )
+        _demo(console, photo, Layout(var=arguments.var.resolve()), ports)
     except StackError as error:
         raise SystemExit(f"demo: {error}") from error
     except KeyboardInterrupt:
@@ -44,8 +47,8 @@ def sample_photo() -> Path:
     return Path(spec.origin).parent / "data" / "coffee.png"
 
 
-def _demo(console: Console, photo: Path, ports: Ports) -> None:
-    with running(Layout(), ports) as stack:
+def _demo(console: Console, photo: Path, layout: Layout, ports: Ports) -> None:
+    with running(layout, ports) as stack:
         with console.status("starting") as status:
             for url, what in (
                 (f"{stack.gateway_url}/healthz", "the gateway"),
@@ -98,6 +101,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--photo", type=Path, help="a JPEG, PNG or WebP; default: a sample from an installed package")
     parser.add_argument("--gateway-port", type=int, default=Ports.gateway)
     parser.add_argument("--page-port", type=int, default=Ports.page)
+    parser.add_argument("--free-ports", action="store_true", help="take any ports that are free")
+    parser.add_argument("--var", type=Path, default=Layout.var, help="folder for logs, tokens and temporary files")
     return parser.parse_args()
 
 

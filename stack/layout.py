@@ -46,8 +46,8 @@ class Ports:
             with socket.socket() as probe:
                 if probe.connect_ex((HOST, port)) == 0:
                     raise StackError(
-                        f"port {port} ({name.replace('_', ' ')}) is in use: stop what listens there"
-                        + (f", or take another with --{name}-port" if name in {"gateway", "page"} else "")
+                        f"port {port} ({name.replace('_', ' ')}) is in use: stop what listens there, or take free "
+                        'ports with `make demo ARGS="--free-ports"`'
                     )
 
 

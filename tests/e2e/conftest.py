@@ -1,0 +1,74 @@
+"""The whole stack with the archive that ships: started once, on free ports, in a temporary folder."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from handler.detector import Detector
+from handler.spec import ModelSpec
+from stack.layout import ROOT, Layout, Ports
+from stack.local import LocalStack, running
+from stack.torchserve import ARCHIVE
+
+ORIENTATION = 0x0112
+TURN_RIGHT = 6
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    store = tmp_path_factory.mktemp("store")
+    shutil.copy(ROOT / "model_store" / ARCHIVE, store)
+    layout = Layout(var=tmp_path_factory.mktemp("var"), store=store)
+    with running(layout, Ports.free(), page=False) as started:
+        started.wait(f"{started.gateway_url}/readyz", "a first inference", lambda _: None)
+        yield started
+
+
+@pytest.fixture
+def gateway(stack: LocalStack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.gateway_url, timeout=60, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def inference(stack: LocalStack) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {stack.token('inference')}", "Content-Type": "application/octet-stream"}
+    with httpx.Client(base_url=stack.inference_url, headers=headers, timeout=60, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def management(stack: LocalStack) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {stack.token('management')}"}
+    with httpx.Client(base_url=stack.management_url, headers=headers, timeout=60, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    """The shipped model in this process."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(ROOT / "model_store" / ARCHIVE) as packed:
+        weights = Path(packed.extract("model.safetensors", folder))
+        spec = ModelSpec.from_mapping(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
+    return Detector.load(spec, weights, torch.device("cpu"))
+
+
+@pytest.fixture
+def rotated(coffee: Path, tmp_path: Path) -> Path:
+    """The coffee cup as a phone saves it: on its side, with the EXIF flag that turns it upright."""
+    path = tmp_path / "rotated.jpg"
+    exif = Image.Exif()
+    exif[ORIENTATION] = TURN_RIGHT
+    with Image.open(coffee) as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    return path

@@ -1,0 +1,58 @@
+"""`make demo`: a verdict, a heat map, and nothing left after Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+from PIL import Image
+
+from stack.layout import ROOT
+
+
+def _demo(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "stack.demo", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_the_demo_judges_the_sample_and_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
+    with _demo("--free-ports", "--var", str(tmp_path)) as demo:
+        assert demo.stdout is not None
+        said = []
+        for line in demo.stdout:
+            said.append(line)
+            if "Ctrl-C" in line:
+                break
+        started = psutil.Process(demo.pid).children(recursive=True)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0, "".join(said)
+    assert len(started) >= 5  # JVM, two workers, gateway, page
+    assert [process for process in started if process.is_running()] == []
+    assert any("probability" in line for line in said)
+    with Image.open(tmp_path / "coffee-heatmap.jpg") as heatmap:
+        assert heatmap.size == (512, 341)
+
+
+def test_a_taken_port_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with _demo("--gateway-port", str(port)) as demo:
+            said, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert said == (
+        f"demo: port {port} (gateway) is in use: stop what listens there, or take free ports with "
+        '`make demo ARGS="--free-ports"`\n'
+    )
+
+
+def test_a_photo_that_is_not_there_is_one_clear_line() -> None:
+    with _demo("--photo", "absent.jpg") as demo:
+        said, _ = demo.communicate(timeout=60)
+    assert (demo.returncode, said) == (
+        1,
+        "demo: no photo at absent.jpg: name a JPEG, PNG or WebP file with PHOTO=path\n",
+    )

@@ -1,0 +1,85 @@
+"""From an upload to a verdict: gateway, real TorchServe, and the archive that ships."""
+
+from __future__ import annotations
+
+import base64
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from PIL import Image
+
+from handler.decision import decide
+from handler.detector import Detector
+from training.data import Photo, PhotoDataset
+from training.datamodule import PhotoDataModule
+from training.params import load
+
+FIELDS = ["prediction", "probability", "confidence", "inference_time_ms", "model_version"]
+
+
+def test_predict_answers_exactly_the_documented_fields(gateway: httpx.Client, coffee: Path) -> None:
+    answer = gateway.post("/predict", files={"file": coffee.read_bytes()})
+    assert answer.status_code == 200
+    assert list(answer.json()) == FIELDS
+
+
+def test_the_data_modules_evaluation_path_and_http_give_the_same_probability(
+    gateway: httpx.Client, detector: Detector, coffee: Path, rotated: Path
+) -> None:
+    for path in (coffee, rotated):
+        [[pictures, _]] = _evaluation_batches(path, detector)
+        with torch.inference_mode():
+            expected = decide(float(detector.model(pictures)), detector.spec)
+        answer = gateway.post("/predict", files={"file": path.read_bytes()}).json()
+        assert answer["probability"] == pytest.approx(expected.probability, abs=1.01e-4)  # a unit of the 4th decimal
+        assert answer["model_version"] == detector.spec.version
+
+
+def test_the_heat_map_is_an_upright_jpeg_of_the_photos_shape(gateway: httpx.Client, rotated: Path) -> None:
+    answer = gateway.post("/predict/explain", files={"file": rotated.read_bytes()}).json()
+    assert list(answer) == [*FIELDS[:3], "heatmap_base64", *FIELDS[3:]]
+    with Image.open(io.BytesIO(base64.b64decode(answer["heatmap_base64"]))) as heatmap:
+        assert heatmap.format == "JPEG"
+        assert heatmap.size == (512, 341)  # of 600 x 400
+
+
+def test_a_batch_of_ten_with_two_broken_files_answers_eight_and_two(gateway: httpx.Client, coffee: Path) -> None:
+    whole = coffee.read_bytes()
+    contents = [whole, whole[: len(whole) // 2], *[whole] * 6, b"no picture", whole]
+    files = [("files", (f"{number}.png", content)) for number, content in enumerate(contents)]
+    answer = gateway.post("/predict/batch", files=files)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["total"], body["successful"], body["failed"]) == (10, 8, 2)
+    assert [item["filename"] for item in body["results"]] == [f"{number}.png" for number in range(10)]
+    assert [number for number, item in enumerate(body["results"]) if item["error"]] == [1, 8]
+
+
+def test_predictions_and_explanations_at_once_are_answered_one_by_one(gateway: httpx.Client, coffee: Path) -> None:
+    whole = coffee.read_bytes()
+
+    def ask(number: int) -> tuple[int, bool]:
+        route = "/predict/explain" if number % 3 == 0 else "/predict"
+        content = whole[:200_000] if number % 5 == 4 else whole
+        answer = gateway.post(route, files={"file": content})
+        return answer.status_code, "heatmap_base64" in answer.json()
+
+    with ThreadPoolExecutor(15) as pool:
+        answers = list(pool.map(ask, range(15)))
+    assert answers == [(400, False) if n % 5 == 4 else (200, n % 3 == 0) for n in range(15)]
+
+
+def _evaluation_batches(path: Path, detector: Detector) -> list[list[torch.Tensor]]:
+    params = load(Path("params.yaml"), [f"model.crop_pct={detector.spec.crop_pct}", "data.num_workers=0"])
+    data = PhotoDataModule(params)
+    data.photos = [
+        Photo(path.name, label, "dev", "test", "camera", "objects", path.name, "none")
+        for label in ("real", "ai_generated")  # a split holds both classes
+    ]
+    dataset = data.dataset("dev")
+    pictures, label = PhotoDataset(dataset.photos[:1], path.parent, dataset.transform)[0]
+    return [[pictures[None], label]]

