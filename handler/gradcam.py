@@ -41,11 +41,12 @@ def heat_maps(model: nn.Module, inputs: torch.Tensor, positive: torch.Tensor) ->
 def overlay(image: Image.Image, heat: torch.Tensor, crop_pct: float) -> bytes:
     """Return a JPEG of the photo with the map over the square that the network saw; long side at most 512 px."""
     photo = ImageOps.contain(image, (OVERLAY_LONG_SIDE,) * 2) if max(image.size) > OVERLAY_LONG_SIDE else image.copy()
-    left, top, right, bottom = (round(edge) for edge in view_box(*photo.size, crop_pct))
+    left, top, right, _ = view_box(*photo.size, crop_pct)
+    side = max(1, round(right - left))
     levels = Image.fromarray((heat.numpy(force=True) * 255).astype(np.uint8))
-    levels = levels.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+    levels = levels.resize((side, side), Image.Resampling.BICUBIC)
     colours = ImageOps.colorize(levels, black="blue", mid="yellow", white="red")
-    photo.paste(colours, (left, top), mask=levels.point(lambda level: level * OVERLAY_OPACITY))
+    photo.paste(colours, (round(left), round(top)), mask=levels.point(lambda level: level * OVERLAY_OPACITY))
     out = io.BytesIO()
     photo.save(out, "JPEG", quality=JPEG_QUALITY)
     return out.getvalue()

@@ -14,6 +14,7 @@ def build(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
     `pretrained=True` loads timm's ImageNet weights, which takes a reachable model hub.
     """
     model: nn.Module = timm.create_model(spec.architecture, pretrained=pretrained, num_classes=1, drop_rate=0.2)
+    nn.init.normal_(model.get_parameter("classifier.weight"), std=0.01)  # timm's own init gives one logit wild values
     return model
 
 

@@ -36,7 +36,7 @@ class ProductPhotoDetector:
     def handle(self, requests: list[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
         """Answer a mixed batch of predictions and explanations, index by index."""
         items = [
-            Item(request.get("body", b""), explain=_asks_for_explanation(context, index))
+            Item(_picture(request), explain=_asks_for_explanation(context, index))
             for index, request in enumerate(requests)
         ]
         return [self._answer(judged, index, context) for index, judged in enumerate(self._detector.judge(items))]
@@ -50,6 +50,11 @@ class ProductPhotoDetector:
         if judged.heatmap is not None:
             answer["heatmap_base64"] = base64.b64encode(judged.heatmap).decode()
         return answer
+
+
+def _picture(request: dict[str, Any]) -> bytes | bytearray:
+    body = request.get("body")
+    return body if isinstance(body, bytes | bytearray) else b""  # TorchServe parses JSON and text bodies
 
 
 def _asks_for_explanation(context: Context, index: int) -> bool:

@@ -19,6 +19,7 @@ START_S = 180
 """Seconds to wait for the first inference; a worker imports torch, which a cold disk makes slow."""
 FREE_BYTES = 500 * 1024 * 1024
 
+TORCHSERVE = "torchserve"
 Report = Callable[[str], None]
 
 
@@ -63,6 +64,7 @@ class LocalStack:
         start = time.monotonic()
         while (elapsed := time.monotonic() - start) < START_S:
             self.supervisor.check()
+            torchserve.check_loaded(self.layout.logs / f"{TORCHSERVE}.log")
             report(f"waiting for {what} ({elapsed:.0f} s)")
             if _answers(url):
                 return
@@ -82,7 +84,7 @@ def running(layout: Layout, ports: Ports, *, page: bool = True) -> Iterator[Loca
     command = torchserve.prepare(layout, ports)
     with Supervisor(layout.logs, environment) as supervisor:
         stack = LocalStack(layout, ports, supervisor)
-        supervisor.start("torchserve", command, layout.torchserve)
+        supervisor.start(TORCHSERVE, command, layout.torchserve)
         supervisor.start("gateway", [sys.executable, "-m", "gateway"], ROOT, _gateway_environment(stack))
         if page:
             supervisor.start("page", [sys.executable, "-m", "ui"], ROOT, _page_environment(stack))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import sys
 import zipfile
@@ -13,6 +14,7 @@ from stack.java import find_java
 from stack.layout import HOST, ROOT, Layout, Ports, StackError
 
 ARCHIVE = "product-photo-detector.mar"
+MEND = "get the archive back with `git checkout model_store`, or make your own with `make train package`"
 
 
 def prepare(layout: Layout, ports: Ports) -> list[str]:
@@ -53,17 +55,24 @@ def command(java: Path, config: Path, layout: Layout) -> list[str]:
 
 def check_archive(archive: Path) -> None:
     """Raise StackError unless the archive is there, whole, and has a manifest."""
-    mend = "get it back with `git checkout model_store`, or make your own with `make train package`"
     if not archive.is_file():
-        raise StackError(f"no model archive at {archive}: {mend}")
+        raise StackError(f"no model archive at {archive}: {MEND}")
     try:
         with zipfile.ZipFile(archive) as packed:
             broken = packed.testzip()
             packed.getinfo("MAR-INF/MANIFEST.json")
     except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise StackError(f"the model archive {archive} is broken ({error}): {mend}") from error
+        raise StackError(f"the model archive {archive} is broken ({error}): {MEND}") from error
     if broken:
-        raise StackError(f"the model archive {archive} is broken ({broken}): {mend}")
+        raise StackError(f"the model archive {archive} is broken ({broken}): {MEND}")
+
+
+def check_loaded(log: Path) -> None:
+    """Raise StackError when a worker has failed to load the model; TorchServe would go on trying."""
+    said = log.read_text(encoding="utf-8", errors="replace")
+    if "Load model failed" in said:
+        causes = re.findall(r"MODEL_LOG - (\S*(?:Error|Exception)\b.*)", said)
+        raise StackError(f"TorchServe cannot load the model ({causes[0] if causes else 'its worker died'}): {MEND}")
 
 
 def token(key_file: Path, purpose: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -52,10 +53,17 @@ class DetectorModule(pl.LightningModule):
         """AdamW with a one-cycle schedule: cosine up over the warm-up epochs, cosine down over the rest."""
         train = self.params.train
         optimizer = torch.optim.AdamW(self.parameters(), lr=train.lr, weight_decay=train.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
-        warmup = min(max(train.warmup_epochs / train.epochs, 1 / steps), 1.0)
-        scheduler = OneCycleLR(optimizer, max_lr=train.lr, total_steps=steps, pct_start=warmup, cycle_momentum=False)
+        steps = max(int(self.trainer.estimated_stepping_batches), 3)
+        warmup = steps * train.warmup_epochs / train.epochs
+        share = min(max(warmup, 2), steps - 1) / steps  # OneCycleLR divides by zero outside of these bounds
+        scheduler = OneCycleLR(optimizer, max_lr=train.lr, total_steps=steps, pct_start=share, cycle_momentum=False)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the schedule's length as the parameters say, so that a resumed run may have more epochs."""
+        for schedule in checkpoint.get("lr_schedulers", []):
+            for key in ("total_steps", "_schedule_phases"):
+                schedule.pop(key, None)
 
     def _step(
         self, forward: Callable[[torch.Tensor], torch.Tensor], batch: Batch, stage: str, label_smoothing: float

@@ -38,7 +38,7 @@ class PackagingError(RuntimeError):
 def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has the same signature
     """Write the archive, the figures and the model card into the model store; return the archive's path."""
     spec = ModelSpec.from_mapping(yaml.safe_load(paths.spec.read_text(encoding="utf-8")))
-    archive = build_archive(spec, paths.weights, paths.store)
+    archive = build_archive(spec, paths.weights, paths.store / f"{MODEL_NAME}.mar")
     report = json.loads(paths.metrics.read_text(encoding="utf-8"))
     used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
     shutil.copyfile(paths.metrics, paths.store / "metrics.json")
@@ -46,13 +46,13 @@ def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has
     return archive
 
 
-def build_archive(spec: ModelSpec, weights: Path, store: Path, name: str = MODEL_NAME) -> Path:
-    """Pack `NAME.mar`; its code is this checkout's `handler` package and nothing else of ours.
+def build_archive(spec: ModelSpec, weights: Path, archive: Path) -> Path:
+    """Pack an archive and return its path; its code is this checkout's `handler` package and nothing else of ours.
 
     Raises:
         PackagingError: The archiver failed.
     """
-    store.mkdir(parents=True, exist_ok=True)
+    archive.parent.mkdir(parents=True, exist_ok=True)
     source = Path(handler.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder)
@@ -63,17 +63,18 @@ def build_archive(spec: ModelSpec, weights: Path, store: Path, name: str = MODEL
         (temporary / "tmp").mkdir()
         _archive(
             {
-                "--model-name": name,
+                "--model-name": MODEL_NAME,
                 "--version": spec.version,
                 "--serialized-file": str(weights),
                 "--handler": str(source / ENTRY),
                 "--extra-files": str(extra),  # the archiver packs what is inside
                 "--config-file": str(config),
-                "--export-path": str(store),
+                "--export-path": str(temporary),
             },
             temporary / "tmp",
         )
-    return store / f"{name}.mar"
+        shutil.move(temporary / f"{MODEL_NAME}.mar", archive)
+    return archive
 
 
 def _archive(options: dict[str, str], temporary: Path) -> None:

@@ -20,7 +20,7 @@ def run(archive: Path, version: str) -> Path:
         weights = Path(packed.extract("model.safetensors", folder))
         spec = ModelSpec.from_mapping(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
         spec = dataclasses.replace(spec, version=version)
-        return build_archive(spec, weights, archive.parent, f"{MODEL_NAME}-{version}")
+        return build_archive(spec, weights, archive.with_name(f"{MODEL_NAME}-{version}.mar"))
 
 
 def main() -> None:

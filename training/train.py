@@ -31,7 +31,14 @@ def run(params: Params, paths: Paths, *, resume: bool = False) -> float:
     data.setup()
     module = _build_module(params)
     dump(params, paths.used_params)
-    best = ModelCheckpoint(paths.checkpoints, "best", monitor="val/auroc", mode="max", save_last=True)
+    best = ModelCheckpoint(
+        paths.checkpoints,
+        "best",
+        monitor="val/auroc",
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,  # a new run in an old folder takes its place, or --resume would find the old one
+    )
     best.CHECKPOINT_NAME_LAST = "last"
     last = paths.checkpoints / "last.ckpt"
     trainer = _trainer(params, paths, best)

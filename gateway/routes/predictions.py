@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from time import perf_counter
+from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -17,27 +19,17 @@ from gateway.schemas import BatchBody, ExplanationBody, PredictionBody
 from gateway.services import services_of
 from gateway.uploads import check_total, read_image, uploaded
 
+Judge = Callable[[bytes, str], Coroutine[Any, Any, Verdict]]
+
 
 async def predict(request: Request) -> JSONResponse:
     """Judge the image in the field `file`."""
-    image = await _one_image(request)
-    started = perf_counter()
-    work = services_of(request).backend.predict(image, context_of(request).request_id)
-    verdict = await until_disconnect(request, work)
-    body = PredictionBody(**verdict.model_dump(), inference_time_ms=elapsed_ms(started))
-    _count(request, verdict)
-    return JSONResponse(body.model_dump())
+    return await _judge_one(request, services_of(request).backend.predict, PredictionBody)
 
 
 async def explain(request: Request) -> JSONResponse:
     """Judge the image in the field `file` and show which regions drove the verdict."""
-    image = await _one_image(request)
-    started = perf_counter()
-    work = services_of(request).backend.explain(image, context_of(request).request_id)
-    explanation = await until_disconnect(request, work)
-    body = ExplanationBody(**explanation.model_dump(), inference_time_ms=elapsed_ms(started))
-    _count(request, explanation)
-    return JSONResponse(body.model_dump())
+    return await _judge_one(request, services_of(request).backend.explain, ExplanationBody)
 
 
 async def predict_batch(request: Request) -> JSONResponse:
@@ -50,9 +42,15 @@ async def predict_batch(request: Request) -> JSONResponse:
     return JSONResponse(body.model_dump())
 
 
-async def _one_image(request: Request) -> bytes:
+async def _judge_one(request: Request, judge: Judge, schema: type[PredictionBody | ExplanationBody]) -> JSONResponse:
     async with uploaded(request, "file", 1) as (upload,):
-        return await read_image(upload, services_of(request).settings)
+        image = await read_image(upload, services_of(request).settings)
+    started = perf_counter()
+    verdict = await until_disconnect(request, judge(image, context_of(request).request_id))
+    body = schema(**verdict.model_dump(), inference_time_ms=elapsed_ms(started))
+    services_of(request).activity.predicted()
+    context_of(request).note(**verdict.model_dump(include={"prediction", "probability", "model_version"}))
+    return JSONResponse(body.model_dump())
 
 
 async def _judge_all(request: Request, uploads: list[UploadFile]) -> BatchBody:
@@ -65,10 +63,3 @@ async def _judge_all(request: Request, uploads: list[UploadFile]) -> BatchBody:
         return verdict
 
     return await judge_batch(uploads, judge)
-
-
-def _count(request: Request, verdict: Verdict) -> None:
-    services_of(request).activity.predicted()
-    context_of(request).note(
-        prediction=verdict.prediction, probability=verdict.probability, model_version=verdict.model_version
-    )

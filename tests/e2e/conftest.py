@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -61,6 +62,21 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
         weights = Path(packed.extract("model.safetensors", folder))
         spec = ModelSpec.from_mapping(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
     return Detector.load(spec, weights, torch.device("cpu"))
+
+
+@pytest.fixture
+def with_config() -> Callable[[Path, Path, dict[str, Any]], None]:
+    """Copy an archive with other values in its model-config.yaml."""
+
+    def copy(archive: Path, to: Path, overrides: dict[str, Any]) -> None:
+        with zipfile.ZipFile(archive) as old, zipfile.ZipFile(to, "w") as new:
+            for name in old.namelist():
+                content = old.read(name)
+                if name == "model-config.yaml":
+                    content = yaml.safe_dump(yaml.safe_load(content) | overrides).encode()
+                new.writestr(name, content)
+
+    return copy
 
 
 @pytest.fixture

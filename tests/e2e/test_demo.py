@@ -6,12 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 from PIL import Image
 
-from stack.layout import ROOT
+from stack.layout import ROOT, Layout, Ports, StackError
+from stack.local import running
+from stack.torchserve import ARCHIVE
 
 
 def _demo(*arguments: str) -> subprocess.Popen[str]:
@@ -56,3 +61,15 @@ def test_a_photo_that_is_not_there_is_one_clear_line() -> None:
         1,
         "demo: no photo at absent.jpg: name a JPEG, PNG or WebP file with PHOTO=path\n",
     )
+
+
+def test_a_model_that_does_not_load_is_one_clear_line(
+    tmp_path: Path, with_config: Callable[[Path, Path, dict[str, Any]], None]
+) -> None:
+    with_config(ROOT / "model_store" / ARCHIVE, tmp_path / ARCHIVE, {"spec": {"version": "1", "temperature": -1}})
+    layout = Layout(var=tmp_path / "var", store=tmp_path)
+    with (
+        running(layout, Ports.free(), page=False) as stack,
+        pytest.raises(StackError, match=r"cannot load the model \(.*temperature is out of range.*git checkout"),
+    ):
+        stack.wait(f"{stack.gateway_url}/readyz", "a first inference", lambda _: None)

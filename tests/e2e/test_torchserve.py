@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
-import yaml
 
 from stack.local import LocalStack
 from stack.torchserve import ARCHIVE
@@ -21,11 +20,13 @@ BATCH = 3
 
 
 @pytest.fixture
-def batching_model(stack: LocalStack, management: httpx.Client) -> str:
+def batching_model(
+    stack: LocalStack, management: httpx.Client, with_config: Callable[[Path, Path, dict[str, Any]], None]
+) -> str:
     """The shipped model again, with one worker that waits up to DELAY_S for a batch of BATCH to fill."""
     name = "batching"
     config = {"minWorkers": 1, "maxWorkers": 1, "batchSize": BATCH, "maxBatchDelay": DELAY_S * 1000}
-    _with_config(stack.layout.store / ARCHIVE, stack.layout.store / f"{name}.mar", config)
+    with_config(stack.layout.store / ARCHIVE, stack.layout.store / f"{name}.mar", config)
     query = {"url": f"{name}.mar", "model_name": name, "initial_workers": "1", "synchronous": "true"}
     management.post("/models", params=query).raise_for_status()
     return name
@@ -90,12 +91,3 @@ def test_torchserve_counts_inferences_in_prometheus_format(
     inference.post("/predictions/product-photo-detector", content=coffee.read_bytes()).raise_for_status()
     metrics = httpx.get(f"http://127.0.0.1:{stack.ports.metrics}/metrics", trust_env=False)
     assert 'ts_inference_requests_total{model_name="product-photo-detector"' in metrics.text
-
-
-def _with_config(archive: Path, copy: Path, overrides: dict[str, int]) -> None:
-    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(copy, "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if name == "model-config.yaml":
-                content = yaml.safe_dump(yaml.safe_load(content) | overrides).encode()
-            new.writestr(name, content)
