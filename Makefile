@@ -7,6 +7,8 @@ RUN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_NO_CACHE_DIR ?= 1
+# As pip does, trust the certificates of this machine: some networks have their own.
+export UV_SYSTEM_CERTS ?= true
 COMPONENTS := gateway torchserve training ui demo dev
 NEED_GB := 12
 

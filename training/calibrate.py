@@ -6,8 +6,10 @@ import torch
 import yaml
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from training.command_line import parse_command_line
 from training.data import LABELS
-from training.params import Params, Paths, parse_command_line
+from training.params import Params
+from training.paths import Paths
 from training.predict import predict
 
 

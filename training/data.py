@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from handler.images import decode
+from handler.images import BadImageError, decode
 
 Split = Literal["train", "dev", "test"]
 LABELS = ("real", "ai_generated")
@@ -94,7 +94,10 @@ class PhotoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         photo = self.photos[index]
-        image = decode((self.root / photo.path).read_bytes())
+        try:
+            image = decode((self.root / photo.path).read_bytes())
+        except BadImageError as error:
+            raise InvalidDataError(f"{self.root / photo.path} cannot be used: {error.code}") from error
         return self.transform(image), torch.tensor(float(LABELS.index(photo.label)))
 
 

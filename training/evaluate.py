@@ -11,32 +11,47 @@ import yaml
 
 from handler.spec import ModelSpec
 from training import figures
-from training.data import Photo, Split, read_manifest
-from training.params import Params, Paths, parse_command_line
+from training.command_line import parse_command_line
+from training.data import LABELS, Photo, Split, read_manifest
+from training.params import Params
+from training.paths import Paths
 from training.predict import predict
 
-UNSEEN: tuple[Split, ...] = ("dev", "test")
+HELD_OUT: tuple[Split, ...] = ("dev", "test")
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Evaluate on dev and test, write the figures and the data's summary as JSON, and return them."""
     spec = ModelSpec.from_mapping(yaml.safe_load(paths.spec.read_text(encoding="utf-8")))
     photos = read_manifest(params.data.root, params.data.manifest)
+    trained_on = {photo.source for photo in photos if photo.split == "train"}
     report = {
         "model_version": spec.version,
         "data": _summary(photos),
-        "splits": {split: _evaluate_split(params, paths, split, spec) for split in UNSEEN},
+        "splits": {split: _evaluate_split(params, paths, split, spec, trained_on) for split in HELD_OUT},
     }
     paths.metrics.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
 
-def _evaluate_split(params: Params, paths: Paths, split: Split, spec: ModelSpec) -> dict[str, Any]:
+def _evaluate_split(
+    params: Params, paths: Paths, split: Split, spec: ModelSpec, trained_on: set[str]
+) -> dict[str, Any]:
     photos, logits = predict(params, paths, split)
     probabilities = (logits / spec.temperature).sigmoid()
+    unseen = [index for index, photo in enumerate(photos) if photo.source not in trained_on]
+
+    def overall(chosen: list[int]) -> figures.Figures | None:
+        subset = [photos[index] for index in chosen]
+        if {photo.label for photo in subset} != set(LABELS):
+            return None  # nothing to tell apart
+        return figures.overall(subset, probabilities[chosen], spec.threshold, params.evaluate.bootstrap_samples)
+
     return {
-        "overall": figures.overall(photos, probabilities, spec.threshold, params.evaluate.bootstrap_samples),
+        "unseen_sources": overall(unseen),
+        "all_sources": overall(list(range(len(photos)))),
         "by_source": figures.by_source(photos, probabilities, spec.threshold),
+        "sources_in_train": sorted({photo.source for photo in photos} & trained_on),
     }
 
 
@@ -50,7 +65,7 @@ def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("evaluate")
     for split, result in run(params, paths)["splits"].items():
-        print(split, json.dumps(result["overall"], indent=2))
+        print(split, json.dumps(result["unseen_sources"], indent=2))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class DetectorModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
         """Log the loss and the ranking quality on the dev split."""
         loss, logits = self._step(self.forward, batch, "val", label_smoothing=0)
-        self.val_metrics.update(logits, batch[1].int())
+        self.val_metrics.update(logits.sigmoid(), batch[1].int())  # torchmetrics takes logits in 0..1 as they are
         self.log_dict(self.val_metrics, prog_bar=True, on_step=False, on_epoch=True)
         return loss
 

@@ -14,8 +14,10 @@ import yaml
 
 import handler
 from handler.spec import ModelSpec
+from training.command_line import parse_command_line
 from training.model_card import render
-from training.params import Params, Paths, parse_command_line
+from training.params import Params
+from training.paths import Paths
 
 MODEL_NAME = "product-photo-detector"
 ENTRY = "torchserve_entry.py"

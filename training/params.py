@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,39 +102,6 @@ class Params:
     evaluate: EvaluateParams
 
 
-@dataclass(frozen=True)
-class Paths:
-    """Where the stages leave and find their files."""
-
-    run: Path = Path("runs/default")
-    store: Path = Path("model_store")
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of Lightning checkpoints: `best.ckpt` and `last.ckpt`."""
-        return self.run / "checkpoints"
-
-    @property
-    def weights(self) -> Path:
-        """Weights of the best epoch, safetensors."""
-        return self.run / "model.safetensors"
-
-    @property
-    def spec(self) -> Path:
-        """The calibrated ModelSpec, YAML."""
-        return self.run / "spec.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        """Figures of the evaluation, JSON."""
-        return self.run / "metrics.json"
-
-    @property
-    def used_params(self) -> Path:
-        """The parameters of the training run, YAML."""
-        return self.run / "params.yaml"
-
-
 def load(path: Path, overrides: list[str] | None = None) -> Params:
     """Read a parameter file; each override is `section.key=value` with a YAML value.
 
@@ -156,25 +122,6 @@ def dump(params: Params, path: Path) -> None:
     """Write the parameters as YAML that `load` reads back."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(TypeAdapter(Params).dump_python(params, mode="json"), sort_keys=False))
-
-
-def parse_command_line(stage: str) -> tuple[Params, Paths, argparse.Namespace]:
-    """Read the arguments that every stage has; `--resume` is of use to training alone."""
-    parser = argparse.ArgumentParser(prog=f"python -m training.{stage}")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument(
-        "--set", nargs="*", action="extend", default=[], metavar="SECTION.KEY=VALUE", help="override parameters"
-    )
-    parser.add_argument("--run", type=Path, default=Paths.run, help="folder of this run's checkpoints and figures")
-    parser.add_argument("--store", type=Path, default=Paths.store, help="folder that TorchServe serves from")
-    if stage == "train":
-        parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
-    arguments = parser.parse_args()
-    try:
-        params = load(arguments.params, arguments.set)
-    except InvalidParamsError as error:
-        parser.error(str(error))
-    return params, Paths(arguments.run, arguments.store), arguments
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from training.data import Photo, Split, of_split
 from training.datamodule import PhotoDataModule
 from training.module import DetectorModule
-from training.params import Params, Paths
+from training.params import Params
+from training.paths import Paths
 
 
 def predict(params: Params, paths: Paths, split: Split) -> tuple[list[Photo], torch.Tensor]:

@@ -9,10 +9,12 @@ from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, Learn
 from pytorch_lightning.loggers import CSVLogger
 from safetensors.torch import save_file
 
+from training.command_line import parse_command_line
 from training.data import InvalidDataError
 from training.datamodule import PhotoDataModule
 from training.module import DetectorModule
-from training.params import Params, Paths, dump, parse_command_line
+from training.params import Params, dump
+from training.paths import Paths
 
 
 class PretrainedUnavailableError(RuntimeError):
@@ -56,7 +58,7 @@ def export_weights(params: Params, checkpoint: Path, weights: Path) -> None:
 def _build_module(params: Params) -> DetectorModule:
     try:
         return DetectorModule(params, pretrained=params.model.pretrained)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:  # what timm's hub client raises when it cannot reach the hub
         if not params.model.pretrained:
             raise
         raise PretrainedUnavailableError(

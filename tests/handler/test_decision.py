@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler.decision import Verdict, confidence, decide
+from handler.spec import ModelSpec
+
+SPEC = ModelSpec(version="1")
+
+
+def logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected"),
+    [
+        (0.0, "high"),
+        (0.1999, "high"),
+        (0.2, "medium"),
+        (0.2001, "medium"),
+        (0.2999, "medium"),
+        (0.3, "medium"),
+        (0.3001, "low"),
+        (0.5, "low"),
+        (0.6999, "low"),
+        (0.7, "medium"),
+        (0.7001, "medium"),
+        (0.7999, "medium"),
+        (0.8, "medium"),
+        (0.8001, "high"),
+        (1.0, "high"),
+    ],
+)
+def test_confidence_follows_the_documented_table(probability: float, expected: str) -> None:
+    assert confidence(probability) == expected
+    if 0 < probability < 1:
+        assert decide(logit(probability), SPEC).confidence == expected
+
+
+@pytest.mark.parametrize(("value", "label"), [(1, "ai_generated"), (-1, "real")])
+@pytest.mark.parametrize("size", [1e3, 1e6, sys.float_info.max, math.inf])
+def test_extreme_logits_do_not_overflow(value: int, label: str, size: float) -> None:
+    assert decide(value * size, SPEC) == Verdict(label, float(value > 0), "high")
+
+
+def test_the_threshold_itself_is_positive() -> None:
+    assert decide(0.0, SPEC) == Verdict("ai_generated", 0.5, "low")
+
+
+def test_the_label_follows_from_the_rounded_probability() -> None:
+    assert decide(logit(0.49996), SPEC) == Verdict("ai_generated", 0.5, "low")
+    assert decide(logit(0.49994), SPEC) == Verdict("real", 0.4999, "low")
+
+
+def test_confidence_follows_from_the_rounded_probability() -> None:
+    assert decide(logit(0.80004), SPEC) == Verdict("ai_generated", 0.8, "medium")
+    assert decide(logit(0.19996), SPEC) == Verdict("real", 0.2, "medium")
+
+
+@pytest.mark.parametrize(("threshold", "label"), [(0.7311, "ai_generated"), (0.7312, "real")])
+def test_another_threshold_moves_the_label_alone(threshold: float, label: str) -> None:
+    assert decide(1.0, dataclasses.replace(SPEC, threshold=threshold)) == Verdict(label, 0.7311, "medium")
+
+
+@pytest.mark.parametrize(("temperature", "probability"), [(0.5, 0.982), (1.0, 0.8808), (2.0, 0.7311), (4.0, 0.6225)])
+def test_the_temperature_divides_the_logit(temperature: float, probability: float) -> None:
+    assert decide(2.0, dataclasses.replace(SPEC, temperature=temperature)).probability == probability
+
+
+def test_labels_are_the_specs() -> None:
+    spec = dataclasses.replace(SPEC, labels=("photo", "render"))
+    assert [decide(value, spec).prediction for value in (-1.0, 1.0)] == ["photo", "render"]
+
+
+@given(st.floats(-30, 30), st.floats(-30, 30))
+def test_a_larger_logit_never_has_a_smaller_probability(first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    assert decide(low, SPEC).probability <= decide(high, SPEC).probability
+
+
+@given(st.floats(allow_nan=False))
+def test_any_logit_gives_a_probability_of_four_decimals(value: float) -> None:
+    probability = decide(value, SPEC).probability
+    assert 0 <= probability <= 1
+    assert probability == round(probability, 4)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from handler import network
+from handler.gradcam import JPEG_QUALITY, heat_maps, overlay
+from tests.handler.pictures import difference, encode, photo, pixels, same
+
+
+@pytest.fixture(scope="module")
+def inputs() -> torch.Tensor:
+    return torch.randn(3, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+
+
+def plain_cam(model: nn.Module, inputs: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+    """Class activation maps of a network that pools and then weighs (Zhou et al. 2016, arXiv 1512.04150)."""
+    activations: list[torch.Tensor] = []
+    hook = network.cam_layer(model).register_forward_hook(lambda _module, _inputs, output: activations.append(output))
+    with torch.no_grad():
+        model(inputs)
+    hook.remove()
+    weights = model.get_submodule("classifier").get_parameter("weight")[0].detach()
+    evidence = torch.einsum("nchw,c->nhw", activations[0], weights)
+    maps = (evidence * torch.where(positive, 1.0, -1.0).view(-1, 1, 1)).relu()
+    return maps / maps.amax(dim=(1, 2), keepdim=True)
+
+
+def opened(jpeg: bytes) -> Image.Image:
+    image = Image.open(BytesIO(jpeg))
+    assert image.format == "JPEG"
+    return image.convert("RGB")
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_maps_lie_between_zero_and_their_maximum_of_one(
+    model: nn.Module, inputs: torch.Tensor, *, positive: bool
+) -> None:
+    maps = heat_maps(model, inputs, torch.tensor([positive] * 3))
+    assert maps.shape == (3, 3, 3)
+    assert float(maps.min()) >= 0
+    assert maps.amax(dim=(1, 2)).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("positive", [[True] * 3, [False] * 3, [True, False, True]])
+def test_maps_are_plain_class_activation_maps(model: nn.Module, inputs: torch.Tensor, positive: list[bool]) -> None:
+    verdicts = torch.tensor(positive)
+    torch.testing.assert_close(
+        heat_maps(model, inputs, verdicts), plain_cam(model, inputs, verdicts), rtol=0, atol=1e-5
+    )
+
+
+def test_a_batch_gives_each_picture_the_map_it_has_alone(model: nn.Module, inputs: torch.Tensor) -> None:
+    positive = torch.tensor([True, False, True])
+    alone = torch.cat([heat_maps(model, inputs[i : i + 1], positive[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(heat_maps(model, inputs, positive), alone, rtol=0, atol=1e-5)
+
+
+def test_opposite_verdicts_never_point_at_the_same_region(model: nn.Module, inputs: torch.Tensor) -> None:
+    both = heat_maps(model, inputs, torch.tensor([True] * 3)) * heat_maps(model, inputs, torch.tensor([False] * 3))
+    assert float(both.max()) == 0
+
+
+def test_a_map_is_blank_where_no_region_spoke(model: nn.Module, inputs: torch.Tensor) -> None:
+    weight = model.get_submodule("classifier").get_parameter("weight")
+    kept = weight.detach().clone()
+    with torch.no_grad():
+        weight.zero_()
+        maps = heat_maps(model, inputs, torch.tensor([True, True, False]))
+        weight.copy_(kept)
+    assert torch.equal(maps, torch.zeros(3, 3, 3))
+
+
+def test_a_map_may_be_asked_for_where_gradients_are_off(model: nn.Module, inputs: torch.Tensor) -> None:
+    with torch.no_grad():
+        assert float(heat_maps(model, inputs[:1], torch.tensor([True])).max()) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((96, 64), (96, 64)),
+        ((512, 512), (512, 512)),
+        ((513, 300), (512, 299)),
+        ((1000, 600), (512, 307)),
+        ((600, 1000), (307, 512)),
+        ((10, 10), (10, 10)),
+    ],
+)
+def test_an_overlay_keeps_the_photos_shape_within_512_pixels(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert opened(overlay(Image.new("RGB", size), torch.rand(7, 7), 1.0)).size == expected
+
+
+@pytest.mark.parametrize("size", [(10_000, 10), (10, 10_000), (10_000, 15), (701, 10), (11, 10)])
+@pytest.mark.parametrize("crop_pct", [1.0, 0.8, 0.05])
+def test_the_narrowest_photos_have_an_overlay(size: tuple[int, int], crop_pct: float) -> None:
+    shown = opened(overlay(Image.new("RGB", size), torch.rand(7, 7), crop_pct))
+    scale = min(1, 512 / max(size))
+    assert [abs(side - whole * scale) <= 1 for side, whole in zip(shown.size, size, strict=True)] == [True, True]
+
+
+def test_a_blank_map_leaves_the_photo_alone() -> None:
+    assert overlay(photo(), torch.zeros(3, 3), 1.0) == encode(photo(), "JPEG", quality=JPEG_QUALITY)
+
+
+def test_only_the_square_that_was_judged_is_coloured() -> None:
+    image = photo(400, 200)
+    shown = opened(overlay(image, torch.ones(7, 7), 1.0))
+    untouched = opened(encode(image, "JPEG", quality=JPEG_QUALITY))
+    changed = difference(shown, untouched)
+    assert changed[:, :80].max() == 0
+    assert changed[:, 320:].max() == 0
+    assert changed[:, 116:284].mean() > 20
+
+
+def test_a_smaller_view_colours_a_smaller_square() -> None:
+    shown = opened(overlay(photo(400, 400), torch.ones(7, 7), 0.5))
+    changed = difference(shown, opened(encode(photo(400, 400), "JPEG", quality=JPEG_QUALITY)))
+    assert changed[:80].max() == 0
+    assert changed[320:].max() == 0
+    assert changed[116:284, 116:284].mean() > 20
+
+
+def test_heat_is_drawn_where_the_map_says() -> None:
+    heat = torch.zeros(2, 2)
+    heat[0, 1] = 1
+    shown = pixels(opened(overlay(Image.new("RGB", (200, 200), (128, 128, 128)), heat, 1.0)))
+    red, _, blue = shown[20, 180]
+    assert red - blue > 60
+    assert np.abs(shown[180, 20] - 128).max() < 8
+
+
+def test_the_photo_itself_is_not_painted_on() -> None:
+    image = photo()
+    overlay(image, torch.ones(3, 3), 1.0)
+    assert same(image, photo())

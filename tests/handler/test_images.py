@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from handler.images import MAX_PIXELS, MAX_SIDE, MIN_SIDE, BadImageError, decode
+from tests.handler.pictures import (
+    UPRIGHT_BY_ORIENTATION,
+    difference,
+    encode,
+    orientation,
+    photo,
+    png_header,
+    same,
+    stored_for,
+    verdict_on,
+)
+
+WHOLE_FILES = [
+    encode(photo(40, 30), "JPEG", exif=orientation(6)),
+    encode(photo(40, 30), "JPEG", progressive=True),
+    encode(photo(40, 30), "PNG"),
+    encode(photo(40, 30).quantize(16), "PNG", transparency=3),
+    encode(photo(40, 30), "WEBP"),
+    encode(photo(40, 30), "WEBP", lossless=True, exif=orientation(3)),
+    encode(photo(40, 30), "MPO", save_all=True, append_images=[photo(40, 30)]),
+]
+
+
+@pytest.mark.parametrize("value", UPRIGHT_BY_ORIENTATION)
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
+def test_every_exif_orientation_comes_out_upright(kind: str, options: dict[str, bool], value: int) -> None:
+    data = encode(stored_for(photo(), value), kind, exif=orientation(value), **options)
+    assert same(decode(data), photo())
+
+
+@pytest.mark.parametrize("value", UPRIGHT_BY_ORIENTATION)
+def test_a_jpeg_of_any_orientation_comes_out_upright(value: int) -> None:
+    upright = photo(96, 64)
+    decoded = decode(encode(stored_for(upright, value), "JPEG", exif=orientation(value), quality=100, subsampling=0))
+    assert difference(decoded, upright).max() <= 8
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_an_unknown_orientation_leaves_the_picture_as_it_is(value: int) -> None:
+    assert same(decode(encode(photo(), "PNG", exif=orientation(value))), photo())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("block", [b"", b"garbage", b"II*\0\x08\0\0\0\x05\0"], ids=["empty", "garbage", "cut"])
+def test_a_broken_exif_block_spoils_no_picture(kind: str, block: bytes) -> None:
+    assert decode(encode(photo(), kind, exif=b"Exif\0\0" + block)).size == (96, 64)
+
+
+def test_a_broken_exif_entry_does_not_hide_the_orientation() -> None:
+    turned = struct.pack("<HHI4s", 0x0112, 3, 1, b"\x06\0\0\0")
+    width_as_text = struct.pack("<HHI4s", 0x0100, 2, 4, b"abc\0")
+    block = b"II*\0\x08\0\0\0\x02\0" + turned + width_as_text + b"\0\0\0\0"
+    assert decode(encode(photo(96, 64), "JPEG", exif=b"Exif\0\0" + block)).size == (64, 96)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True, "exact": True})])
+def test_transparency_lies_on_white(kind: str, options: dict[str, bool]) -> None:
+    pixels = np.zeros((20, 30, 4), np.uint8)
+    pixels[:, :10] = (255, 0, 0, 0)
+    pixels[:, 10:20] = (255, 0, 0, 255)
+    pixels[:, 20:] = (0, 0, 0, 51)
+    decoded = decode(encode(Image.fromarray(pixels), kind, **options))
+    assert [decoded.getpixel((x, 5)) for x in (5, 15, 25)] == [(255, 255, 255), (255, 0, 0), (204, 204, 204)]
+
+
+def test_grey_transparency_lies_on_white() -> None:
+    pixels = np.zeros((20, 20, 2), np.uint8)
+    pixels[:, 10:, 1] = 255
+    decoded = decode(encode(Image.fromarray(pixels, "LA"), "PNG"))
+    assert [decoded.getpixel((x, 5)) for x in (5, 15)] == [(255, 255, 255), (0, 0, 0)]
+
+
+def test_a_transparent_palette_entry_lies_on_white() -> None:
+    image = Image.new("P", (20, 20), 0)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.paste(1, (10, 0, 20, 20))
+    decoded = decode(encode(image, "PNG", transparency=0))
+    assert [decoded.getpixel((x, 5)) for x in (5, 15)] == [(255, 255, 255), (200, 100, 50)]
+
+
+def test_sixteen_bit_grey_is_scaled_and_not_clipped() -> None:
+    ramp = np.tile(np.arange(0, 65536, 1024, dtype=np.uint16), (16, 1))
+    decoded = np.asarray(decode(encode(Image.fromarray(ramp), "PNG")))
+    assert np.array_equal(decoded, np.stack([ramp // 256] * 3, axis=-1))
+
+
+def test_one_bit_becomes_black_and_white() -> None:
+    image = Image.new("1", (16, 16), 0)
+    image.paste(1, (8, 0, 16, 16))
+    decoded = decode(encode(image, "PNG"))
+    assert [decoded.getpixel((x, 5)) for x in (4, 12)] == [(0, 0, 0), (255, 255, 255)]
+
+
+@pytest.mark.parametrize(
+    ("ink", "colour"), [((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 0), (255, 255, 255)), ((0, 0, 0, 255), (0, 0, 0))]
+)
+def test_a_cmyk_jpeg_becomes_rgb(ink: tuple[int, ...], colour: tuple[int, ...]) -> None:
+    decoded = decode(encode(Image.new("CMYK", (16, 16), ink), "JPEG", quality=100))
+    assert (decoded.mode, decoded.getpixel((8, 8))) == ("RGB", colour)
+
+
+def test_an_animated_webp_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "lime", "blue")]
+    decoded = decode(encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True))
+    assert (decoded.size, decoded.getpixel((10, 10))) == ((20, 20), (255, 0, 0))
+
+
+def test_an_mpo_of_a_phone_gives_its_first_picture() -> None:
+    second = Image.new("RGB", (30, 30), "blue")
+    data = encode(Image.new("RGB", (20, 20), "red"), "MPO", save_all=True, append_images=[second])
+    assert (decode(data).size, decode(data).getpixel((10, 10))) == ((20, 20), (254, 0, 0))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_truncated_file_is_corrupt_wherever_it_ends(kind: str) -> None:
+    data = encode(photo(), kind)
+    cuts = range(20, len(data) - 20, len(data) // 50)
+    assert {cut: verdict_on(data[:cut]) for cut in cuts} == dict.fromkeys(cuts, "corrupt_image")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "ICO", "PPM"])
+def test_other_formats_are_unsupported(kind: str) -> None:
+    assert verdict_on(encode(photo(), kind)) == "unsupported_format"
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"no picture at all", b"\x89PNG", b"RIFF\0\0\0\0WAVE", b"%PDF-1.7"])
+def test_no_picture_is_unsupported(data: bytes) -> None:
+    assert verdict_on(data) == "unsupported_format"
+
+
+def test_a_bytearray_is_as_good_as_bytes() -> None:
+    assert same(decode(bytearray(encode(photo(), "PNG"))), photo())
+
+
+@pytest.mark.parametrize(("width", "height"), [(MIN_SIDE, MIN_SIDE), (MAX_SIDE, MIN_SIDE), (MIN_SIDE, MAX_SIDE)])
+def test_the_bounds_of_the_sides_are_allowed(width: int, height: int) -> None:
+    assert decode(encode(Image.new("RGB", (width, height)), "PNG")).size == (width, height)
+
+
+@pytest.mark.parametrize(("width", "height"), [(9, 20), (20, 9), (1, 1), (10_001, 10), (10, 10_001)])
+def test_sides_out_of_bounds_are_bad_dimensions(width: int, height: int) -> None:
+    assert verdict_on(encode(Image.new("RGB", (width, height)), "PNG")) == "bad_dimensions"
+
+
+@pytest.mark.parametrize(("width", "height"), [(10_000, 5_001), (7_072, 7_071), (14_000, 14_000), (2**31 - 1, 10)])
+def test_too_large_a_picture_is_refused_before_it_is_decoded(width: int, height: int) -> None:
+    refused = "bad_dimensions" if max(width, height) > MAX_SIDE and width * height < 178_956_970 else "too_many_pixels"
+    assert verdict_on(png_header(width, height)) == refused
+
+
+def test_fifty_megapixels_are_allowed() -> None:
+    assert MAX_PIXELS == 10_000 * 5_000
+    assert verdict_on(png_header(10_000, 5_000)) == "corrupt_image"  # it has no pixels, but was tried
+
+
+def check_outcome(data: bytes) -> None:
+    try:
+        image = decode(data)
+    except BadImageError:
+        return
+    assert image.mode == "RGB"
+    assert min(image.size) >= MIN_SIDE
+
+
+@given(st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x40\0\0\0WEBPVP8 "]), st.binary())
+@settings(deadline=None)
+def test_random_bytes_never_break_the_decoder(signature: bytes, noise: bytes) -> None:
+    check_outcome(signature + noise)
+
+
+@given(
+    st.sampled_from(WHOLE_FILES),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8),
+    st.integers(0, 10_000),
+)
+@settings(deadline=None, max_examples=300)
+def test_damaged_files_never_break_the_decoder(data: bytes, changes: list[tuple[int, int]], cut: int) -> None:
+    damaged = bytearray(data)
+    for place, value in changes:
+        damaged[place % len(data)] = value
+    check_outcome(bytes(damaged[: len(data) - cut % len(data)]))

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from handler.spec import InvalidSpecError, ModelSpec
+
+UNUSUAL = ModelSpec(
+    version="2.1.0",
+    architecture="efficientnet_b1",
+    labels=("photo", "render"),
+    temperature=1.25,
+    threshold=0.4,
+    input_size=240,
+    crop_pct=0.875,
+    mean=(0.5, 0.4, 0.3),
+    std=(0.1, 0.2, 0.3),
+)
+
+
+def test_yaml_gives_back_the_same_spec() -> None:
+    assert ModelSpec.from_mapping(yaml.safe_load(yaml.safe_dump(UNUSUAL.to_mapping()))) == UNUSUAL
+
+
+def test_json_gives_back_the_same_spec() -> None:
+    assert ModelSpec.from_mapping(json.loads(json.dumps(UNUSUAL.to_mapping()))) == UNUSUAL
+
+
+def test_only_the_version_must_be_named() -> None:
+    assert ModelSpec.from_mapping({"version": "1.0.0"}) == ModelSpec(version="1.0.0")
+
+
+def test_an_unknown_field_is_refused_by_name() -> None:
+    with pytest.raises(InvalidSpecError, match=r"^model spec: unknown fields \['treshold'\]$"):
+        ModelSpec.from_mapping({"version": "1.0.0", "treshold": 0.5})
+
+
+def test_a_missing_version_is_refused_by_name() -> None:
+    with pytest.raises(InvalidSpecError, match="'version'"):
+        ModelSpec.from_mapping({})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", 0.0),
+        ("temperature", -1.0),
+        ("threshold", 0.0),
+        ("threshold", 1.0),
+        ("input_size", 0),
+        ("crop_pct", 0.0),
+        ("crop_pct", 1.01),
+        ("labels", ["real"]),
+        ("labels", ["real", "ai_generated", "unsure"]),
+        ("mean", [0.5, 0.5]),
+        ("std", [0.2, 0.2]),
+        ("std", [0.2, 0.0, 0.2]),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(field: str, value: Any) -> None:  # noqa: ANN401 - one of many types
+    with pytest.raises(InvalidSpecError, match=f"^model spec: {field} is out of range"):
+        ModelSpec.from_mapping({"version": "1.0.0", field: value})

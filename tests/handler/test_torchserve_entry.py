@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from handler.detector import Detector, Item, Judged
+from handler.spec import ModelSpec
+from handler.torchserve_entry import ProductPhotoDetector
+from tests.handler.pictures import encode, photo
+
+PHOTO = encode(photo(96, 64), "JPEG")
+OTHER = encode(Image.new("RGB", (40, 60), "teal"), "PNG")
+
+
+@dataclass
+class Context:
+    """What a worker hands over: `ts.context.Context`, as far as a handler may know it."""
+
+    model_yaml_config: dict[str, Any]
+    manifest: dict[str, Any]
+    system_properties: dict[str, Any]
+    headers: list[dict[str, str]] = field(default_factory=list)
+    statuses: dict[int, tuple[int, str]] = field(default_factory=dict)
+    content_types: dict[int, str] = field(default_factory=dict)
+
+    def get_request_header(self, idx: int, key: str) -> str | None:
+        return self.headers[idx].get(key)
+
+    def set_response_status(self, code: int = 200, phrase: str = "", idx: int = 0) -> None:
+        self.statuses[idx] = (code, phrase)
+
+    def set_response_content_type(self, idx: int, value: str) -> None:
+        self.content_types[idx] = value
+
+
+def new_context(spec: ModelSpec, folder: Path) -> Context:
+    return Context(
+        model_yaml_config={"minWorkers": 1, "threads": torch.get_num_threads(), "spec": spec.to_mapping()},
+        manifest={"model": {"serializedFile": "model.safetensors", "modelVersion": "9.9.9"}},
+        system_properties={"model_dir": str(folder), "gpu_id": None, "batch_size": 4},
+    )
+
+
+@pytest.fixture(scope="module")
+def model_folder(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    save_file(model.state_dict(), folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def context(spec: ModelSpec, model_folder: Path) -> Context:
+    return new_context(spec, model_folder)
+
+
+@pytest.fixture(scope="module")
+def service(spec: ModelSpec, model_folder: Path) -> ProductPhotoDetector:
+    service = ProductPhotoDetector()
+    service.initialize(new_context(spec, model_folder))
+    return service
+
+
+def test_a_prediction_has_the_documented_fields(
+    service: ProductPhotoDetector, context: Context, detector: Detector
+) -> None:
+    context.headers = [{}]
+    judged = detector.judge([Item(PHOTO)])[0]
+    assert isinstance(judged, Judged)
+    assert service.handle([{"body": bytearray(PHOTO)}], context) == [
+        {
+            "prediction": judged.verdict.prediction,
+            "probability": judged.verdict.probability,
+            "confidence": judged.verdict.confidence,
+            "model_version": "9.9.9",
+        }
+    ]
+    assert (context.content_types, context.statuses) == ({0: "application/json"}, {})
+
+
+def test_an_explanation_carries_a_jpeg_besides(service: ProductPhotoDetector, context: Context) -> None:
+    context.headers = [{"explain": "True"}]
+    answer = service.handle([{"body": PHOTO}], context)[0]
+    assert set(answer) == {"prediction", "probability", "confidence", "model_version", "heatmap_base64"}
+    heatmap = Image.open(BytesIO(base64.b64decode(answer["heatmap_base64"], validate=True)))
+    assert (heatmap.format, heatmap.size) == ("JPEG", (96, 64))
+
+
+def test_a_mixed_batch_is_answered_index_by_index(service: ProductPhotoDetector, context: Context) -> None:
+    context.headers = [{}, {"explain": "True"}, {"explain": "True"}, {"explain": "False"}]
+    requests = [{"body": PHOTO}, {"body": PHOTO[:300]}, {"body": OTHER}, {"body": b"text"}]
+    answers = service.handle(requests, context)
+    assert [sorted(set(answer) - {"confidence", "model_version", "probability"}) for answer in answers] == [
+        ["prediction"],
+        ["code"],
+        ["heatmap_base64", "prediction"],
+        ["code"],
+    ]
+    assert (answers[1], answers[3]) == ({"code": "corrupt_image"}, {"code": "unsupported_format"})
+    assert context.statuses == {1: (422, "Unprocessable Content"), 3: (422, "Unprocessable Content")}
+    assert context.content_types == dict.fromkeys(range(4), "application/json")
+
+
+@pytest.mark.parametrize("request_", [{}, {"body": {"a": 1}}, {"body": "text"}, {"data": PHOTO}, {"body": None}])
+def test_a_request_without_a_picture_as_its_body_fails_alone(
+    service: ProductPhotoDetector, context: Context, request_: dict[str, Any]
+) -> None:
+    context.headers = [{}, {}]
+    answers = service.handle([request_, {"body": PHOTO}], context)
+    assert answers[0] == {"code": "unsupported_format"}
+    assert "prediction" in answers[1]
+    assert context.statuses == {0: (422, "Unprocessable Content")}
+
+
+def test_the_configured_number_of_threads_is_used(context: Context) -> None:
+    before = torch.get_num_threads()
+    context.model_yaml_config["threads"] = 1
+    try:
+        ProductPhotoDetector().initialize(context)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

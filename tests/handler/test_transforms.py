@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from handler.spec import ModelSpec
+from handler.transforms import normalise, to_tensor, view_box
+from tests.handler.pictures import photo, same
+
+PLAIN = ModelSpec(version="1", input_size=96, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("size", "crop_pct", "box"),
+    [
+        ((100, 100), 1.0, (0, 0, 100, 100)),
+        ((300, 100), 1.0, (100, 0, 200, 100)),
+        ((100, 300), 1.0, (0, 100, 100, 200)),
+        ((101, 100), 1.0, (0.5, 0, 100.5, 100)),
+        ((300, 100), 0.5, (125, 25, 175, 75)),
+        ((64, 48), 0.75, (14, 6, 50, 42)),
+    ],
+)
+def test_the_view_is_the_centred_square(
+    size: tuple[int, int], crop_pct: float, box: tuple[float, float, float, float]
+) -> None:
+    assert view_box(*size, crop_pct) == box
+
+
+@pytest.mark.parametrize("size", [(10, 10), (640, 480), (33, 777)])
+def test_a_tensor_has_the_networks_size(size: tuple[int, int]) -> None:
+    tensor = to_tensor(Image.new("RGB", size), ModelSpec(version="1"))
+    assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((3, 224, 224), torch.float32, True)
+
+
+def test_a_constant_colour_has_the_exact_normalised_value() -> None:
+    spec = ModelSpec(version="1")
+    tensor = to_tensor(Image.new("RGB", (300, 200), (128, 0, 255)), spec)
+    expected = [(128 / 255 - 0.485) / 0.229, (0 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    assert torch.allclose(tensor, torch.tensor(expected).view(3, 1, 1).expand_as(tensor), rtol=0, atol=1e-6)
+
+
+def test_a_picture_of_the_networks_size_is_not_resampled() -> None:
+    pixels = torch.from_numpy(np.array(photo(96, 96), dtype=np.float32)).permute(2, 0, 1) / 255
+    assert torch.equal(to_tensor(photo(96, 96), PLAIN), pixels)
+
+
+@pytest.mark.parametrize("size", [(400, 200), (200, 400), (200, 200)])
+@pytest.mark.parametrize("crop_pct", [1.0, 0.8])
+def test_a_circle_stays_a_circle(size: tuple[int, int], crop_pct: float) -> None:
+    image = Image.new("RGB", size)
+    x, y = size[0] / 2, size[1] / 2
+    ImageDraw.Draw(image).ellipse((x - 50, y - 50, x + 50, y + 50), fill="white")
+    inside = to_tensor(image, ModelSpec(version="1", crop_pct=crop_pct, mean=(0, 0, 0), std=(1, 1, 1)))[0] > 0.5
+    height, width = int(inside.any(dim=1).sum()), int(inside.any(dim=0).sum())
+    diameter = 100 / (200 * crop_pct) * 224
+    assert abs(width - height) <= 1
+    assert abs(width - diameter) <= 2
+
+
+def test_fine_patterns_are_averaged_and_not_aliased() -> None:
+    checkers = np.indices((960, 960)).sum(axis=0) % 2 * 255
+    tensor = to_tensor(Image.fromarray(checkers.astype(np.uint8)).convert("RGB"), PLAIN)
+    assert torch.allclose(tensor, torch.full_like(tensor, 0.5), atol=0.01)
+
+
+def test_what_lies_far_outside_the_square_changes_nothing() -> None:
+    image = photo(300, 100)
+    masked = image.copy()
+    masked.paste("red", (0, 0, 90, 100))
+    masked.paste("red", (210, 0, 300, 100))
+    assert torch.equal(to_tensor(image, PLAIN), to_tensor(masked, PLAIN))
+
+
+def test_the_same_picture_gives_the_same_tensor() -> None:
+    assert torch.equal(to_tensor(photo(), PLAIN), to_tensor(photo(), PLAIN))
+
+
+def test_a_picture_is_not_changed() -> None:
+    image = photo()
+    to_tensor(image, PLAIN)
+    assert same(image, photo())
+
+
+def test_channels_keep_their_order() -> None:
+    tensor = normalise(Image.new("RGB", (4, 2), (255, 0, 51)), PLAIN)
+    assert tensor.shape == (3, 2, 4)
+    assert torch.equal(tensor[:, 0, 0], torch.tensor([1.0, 0.0, 0.2]))

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import SaveManifest, row
+from training.data import LABELS, InvalidDataError, Photo, PhotoDataset, of_split, read_manifest, sampling_weights
+
+MANIFEST = Path("manifest.csv")
+
+
+def photo(label: str, source: str, split: str = "train") -> Photo:
+    return Photo("a.png", label, split, source, "none", "shoes", "group", "CC0")
+
+
+def test_a_manifest_gives_its_photos_in_order(data_root: Path, rows: list[dict[str, str]]) -> None:
+    photos = read_manifest(data_root, MANIFEST)
+    assert photos == [Photo(**entry) for entry in rows]
+    assert Counter((p.split, p.label) for p in photos) == {
+        ("train", "real"): 12,
+        ("train", "ai_generated"): 12,
+        ("dev", "real"): 6,
+        ("dev", "ai_generated"): 6,
+        ("test", "real"): 6,
+        ("test", "ai_generated"): 6,
+    }
+
+
+def test_further_columns_are_ignored(save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real")])
+    head, line = (root / MANIFEST).read_text(encoding="utf-8").splitlines()
+    (root / MANIFEST).write_text(f"{head},note\n{line},nice\n", encoding="utf-8")
+    assert read_manifest(root, MANIFEST) == [Photo(**row(0, "train", "real"))]
+
+
+def test_an_absent_manifest_says_where_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError) as refused:
+        read_manifest(tmp_path, MANIFEST)
+    assert str(refused.value) == (
+        f"no manifest at {tmp_path}/manifest.csv: name your data folder with --set data.root=FOLDER; it holds "
+        "manifest.csv with the columns path, label, split, source, generator, domain, group, licence and the pictures"
+    )
+
+
+@pytest.mark.parametrize("column", ["path", "label", "split", "source", "generator", "domain", "group", "licence"])
+def test_a_missing_column_is_named(column: str, save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real")])
+    text = (root / MANIFEST).read_text(encoding="utf-8")
+    (root / MANIFEST).write_text(text.replace(column, "other", 1), encoding="utf-8")
+    with pytest.raises(InvalidDataError, match=f"manifest.csv: no column {column}$"):
+        read_manifest(root, MANIFEST)
+
+
+def test_an_empty_file_lacks_all_columns(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).touch()
+    with pytest.raises(InvalidDataError, match="no column domain, generator, group, label"):
+        read_manifest(tmp_path, MANIFEST)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("label", "fake"), ("split", "validation"), ("label", ""), ("split", "")]
+)
+def test_an_unknown_label_or_split_is_named_with_its_line(column: str, value: str, save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real"), row(1, "train", "real") | {column: value}])
+    with pytest.raises(InvalidDataError, match=rf"manifest.csv, line 3: .*{column} '{value}'.* is none of ours"):
+        read_manifest(root, MANIFEST)
+
+
+def test_a_short_line_is_refused(save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real")])
+    with (root / MANIFEST).open("a", encoding="utf-8") as file:
+        file.write("train/0.png\n")
+    with pytest.raises(InvalidDataError, match="line 3: label None or split None is none of ours"):
+        read_manifest(root, MANIFEST)
+
+
+def test_a_missing_picture_is_named_with_its_line(save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real"), row(1, "train", "real")])
+    (root / "train" / "1.png").unlink()
+    with pytest.raises(InvalidDataError, match=r"manifest.csv, line 3: no picture train/1.png$"):
+        read_manifest(root, MANIFEST)
+
+
+def test_a_group_in_two_splits_is_named_with_its_line(save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real"), row(1, "dev", "real") | {"group": "train-0-real"}])
+    with pytest.raises(InvalidDataError, match=r"manifest.csv, line 3: group 'train-0-real' is in two splits$"):
+        read_manifest(root, MANIFEST)
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_a_split_without_a_class_is_refused(split: str) -> None:
+    photos = [photo("real", "a", "train"), photo("real", "a", "dev"), photo("real", "a", "test")]
+    with pytest.raises(InvalidDataError, match=f"^split {split} has no photo labelled ai_generated$"):
+        of_split(photos, split)  # type: ignore[arg-type]  # parametrize gives plain strings
+
+
+def test_an_empty_split_lacks_both_classes() -> None:
+    with pytest.raises(InvalidDataError, match=r"^split dev has no photo labelled ai_generated, real$"):
+        of_split([], "dev")
+
+
+def test_classes_weigh_alike_and_sources_by_the_root_of_their_size() -> None:
+    photos = [photo("real", "a")] * 9 + [photo("real", "b")] * 4 + [photo("ai_generated", "a")]
+    masses: Counter[tuple[str, str]] = Counter()
+    for one, weight in zip(photos, sampling_weights(photos), strict=True):
+        masses[one.label, one.source] += weight  # type: ignore[assignment]  # typeshed counts in integers
+    assert masses["ai_generated", "a"] == pytest.approx(1)
+    assert masses["real", "a"] == pytest.approx(3 / 5)
+    assert masses["real", "b"] == pytest.approx(2 / 5)
+
+
+def test_a_source_may_hold_both_classes() -> None:
+    photos = [photo("real", "a")] * 4 + [photo("ai_generated", "a")] * 16
+    assert sampling_weights(photos) == pytest.approx([1 / 4] * 4 + [1 / 16] * 16)
+
+
+def test_a_dataset_gives_pictures_with_their_labels(data_root: Path) -> None:
+    photos = read_manifest(data_root, MANIFEST)[:2]
+    dataset = PhotoDataset(photos, data_root, lambda image: torch.tensor(image.size))
+    sizes, labels = zip(*(dataset[index] for index in range(len(dataset))), strict=True)
+    assert all(64 <= side <= 96 for size in sizes for side in size.tolist())
+    assert [LABELS[int(label)] for label in labels] == ["real", "ai_generated"]

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+
+from handler.images import decode
+from handler.transforms import to_tensor
+from tests.training.conftest import SIZES, Tiny
+from tests.training.marks import NOISE
+from training.augment import training_transform
+from training.data import LABELS, Split
+from training.datamodule import Batch, PhotoDataModule
+
+pytestmark = NOISE
+
+
+@pytest.fixture
+def data(tiny: Tiny) -> PhotoDataModule:
+    data = PhotoDataModule(tiny())
+    data.setup()
+    return data
+
+
+def epoch(data: PhotoDataModule, seed: int) -> list[Batch]:
+    torch.manual_seed(seed)
+    return [(pictures, labels) for pictures, labels in data.train_dataloader()]
+
+
+@pytest.mark.parametrize("split", get_args(Split))
+def test_evaluation_sees_what_serving_sees_in_the_manifests_order(data: PhotoDataModule, split: Split) -> None:
+    pictures, labels = (torch.cat(parts) for parts in zip(*data.loader(split), strict=True))
+    photos = [photo for photo in data.photos if photo.split == split]
+    spec = data.params.model.spec()
+    served = [to_tensor(decode((data.params.data.root / photo.path).read_bytes()), spec) for photo in photos]
+    assert len(photos) == SIZES[split]
+    assert torch.equal(pictures, torch.stack(served))
+    assert labels.tolist() == [float(LABELS.index(photo.label)) for photo in photos]
+
+
+def test_validation_is_the_dev_split(data: PhotoDataModule) -> None:
+    for validated, loaded in zip(data.val_dataloader(), data.loader("dev"), strict=True):
+        assert torch.equal(validated[0], loaded[0])
+        assert torch.equal(validated[1], loaded[1])
+
+
+def test_training_batches_have_the_sizes_asked_for(data: PhotoDataModule) -> None:
+    batches = epoch(data, 0)
+    assert [pictures.shape for pictures, _ in batches] == [(8, 3, 64, 64)] * 3
+    assert [(labels.shape, labels.dtype) for _, labels in batches] == [((8,), torch.float32)] * 3
+
+
+def test_the_last_incomplete_training_batch_is_dropped(tiny: Tiny) -> None:
+    data = PhotoDataModule(tiny("train.batch_size=7"))
+    data.setup()
+    assert [len(labels) for _, labels in epoch(data, 0)] == [7, 7, 7]
+
+
+def test_a_batch_is_never_larger_than_the_split(tiny: Tiny) -> None:
+    data = PhotoDataModule(tiny("train.batch_size=100"))
+    data.setup()
+    assert [len(labels) for _, labels in epoch(data, 0)] == [24]
+
+
+def test_training_draws_anew_each_epoch_and_alike_for_each_seed(data: PhotoDataModule) -> None:
+    first, again, other = epoch(data, 0), epoch(data, 0), epoch(data, 1)
+    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
+
+
+def test_a_training_view_is_normalised_and_random(data: PhotoDataModule) -> None:
+    image = decode((data.params.data.root / data.photos[0].path).read_bytes())
+    transform = training_transform(data.params.model.spec(), data.params.augment, 48)
+    first, second = transform(image), transform(image)
+    assert (first.shape, first.dtype) == ((3, 48, 48), torch.float32)
+    assert not torch.equal(first, second)
+    assert -2.2 < float(first.min()) < float(first.max()) < 2.7

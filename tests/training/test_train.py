@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from handler import network
+from tests.training.conftest import Pipeline, Tiny
+from tests.training.marks import NOISE
+from training import params, train
+from training.data import InvalidDataError
+from training.paths import Paths
+from training.predict import predict
+
+pytestmark = NOISE
+
+
+def checkpoint(paths: Paths, name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(paths.checkpoints / name, weights_only=False)
+    return loaded
+
+
+def unreachable(*_: object, **__: object) -> NoReturn:
+    raise OSError("We couldn't connect to 'https://huggingface.co' to load the files")
+
+
+def test_a_run_leaves_its_weights_parameters_checkpoints_and_log(pipeline: Pipeline) -> None:
+    paths = pipeline.paths
+    assert sorted(file.name for file in paths.checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert params.load(paths.used_params) == pipeline.params
+    with (paths.run / "logs" / "metrics.csv").open(encoding="utf-8") as file:
+        columns = set(csv.DictReader(file).fieldnames or ())
+    assert {"epoch", "step", "train/loss", "val/loss", "val/auroc", "val/accuracy"} <= columns
+
+
+def test_the_weights_fill_the_networks_every_tensor(pipeline: Pipeline) -> None:
+    weights = load_file(pipeline.paths.weights)
+    network.build(pipeline.params.model.spec()).load_state_dict(weights)
+    assert all(bool(tensor.isfinite().all()) for tensor in weights.values() if tensor.is_floating_point())
+
+
+def test_the_weights_are_the_averaged_ones_that_were_validated(pipeline: Pipeline) -> None:
+    best = checkpoint(pipeline.paths, "best.ckpt")
+    weights = load_file(pipeline.paths.weights)
+    assert all(torch.equal(weights[name], best["state_dict"][f"model.{name}"]) for name in weights)
+    current = best["current_model_state"]
+    assert not torch.equal(weights["classifier.weight"], current["model.classifier.weight"])
+
+
+def test_the_score_is_the_dev_auroc_of_the_weights_that_ship(pipeline: Pipeline) -> None:
+    assert pipeline.auroc == pytest.approx(pipeline.report["splits"]["dev"]["all_sources"]["auroc"], abs=1e-6)
+
+
+def test_predictions_follow_the_manifests_order(pipeline: Pipeline) -> None:
+    photos, logits = predict(pipeline.params, pipeline.paths, "test")
+    assert [photo.path for photo in photos] == [f"test/{index}.png" for index in range(12)]
+    assert (logits.shape, logits.dtype) == ((12,), torch.float32)
+
+
+def test_the_same_seed_gives_the_same_weights(pipeline: Pipeline, tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert train.run(pipeline.params, paths) == pipeline.auroc
+    assert paths.weights.read_bytes() == pipeline.paths.weights.read_bytes()
+
+
+def test_another_seed_gives_other_weights(tiny: Tiny, pipeline: Pipeline, tmp_path: Path) -> None:
+    train.run(tiny("train.seed=7"), Paths(tmp_path))
+    assert Paths(tmp_path).weights.read_bytes() != pipeline.paths.weights.read_bytes()
+
+
+def test_a_resumed_run_goes_on_where_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    train.run(tiny(), paths)
+    first = checkpoint(paths, "last.ckpt")
+    train.run(tiny("train.epochs=2"), paths, resume=True)
+    second = checkpoint(paths, "last.ckpt")
+    assert [(c["epoch"], c["global_step"]) for c in (first, second)] == [(0, 3), (1, 6)]
+    assert [int(c["optimizer_states"][0]["state"][0]["step"]) for c in (first, second)] == [3, 6]
+    assert second["lr_schedulers"][0]["total_steps"] == 6
+
+
+def test_a_new_run_takes_the_place_of_the_old_one(tiny: Tiny, tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    train.run(tiny("train.epochs=2"), paths)
+    train.run(tiny(), paths)
+    assert sorted(file.name for file in paths.checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert checkpoint(paths, "last.ckpt")["global_step"] == 3
+
+
+def test_resuming_without_a_checkpoint_starts_anew(pipeline: Pipeline, tmp_path: Path) -> None:
+    train.run(pipeline.params, Paths(tmp_path), resume=True)
+    assert Paths(tmp_path).weights.read_bytes() == pipeline.paths.weights.read_bytes()
+
+
+def test_unreachable_pretrained_weights_name_the_setting(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timm.create_model", unreachable)
+    with pytest.raises(train.PretrainedUnavailableError, match=r"efficientnet_b0 .* set model\.pretrained: false"):
+        train.run(tiny("model.pretrained=true"), Paths(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_failures_are_not_put_down_to_the_hub(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timm.create_model", unreachable)
+    with pytest.raises(OSError, match="couldn't connect"):
+        train.run(tiny(), Paths(tmp_path))
+
+
+def test_no_data_stops_before_anything_is_written(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError, match="no manifest at"):
+        train.run(tiny(f"data.root={tmp_path}"), Paths(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_says_in_one_line_that_the_data_folder_is_missing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training.train", "--set", f"data.root={tmp_path}", "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"train: no manifest at {tmp_path}/manifest.csv: name your data folder with --set")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_command_names_the_score_and_the_weights(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params.dump(tiny(), tmp_path / "params.yaml")
+    run = tmp_path / "run"
+    monkeypatch.setattr(sys, "argv", ["train", "--params", str(tmp_path / "params.yaml"), "--run", str(run)])
+    train.main()
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"; weights in {run}/model.safetensors")
+    assert yaml.safe_load((run / "params.yaml").read_text(encoding="utf-8"))["train"]["epochs"] == 1
