@@ -55,8 +55,9 @@ def _restore_determinism() -> Iterator[None]:
 
 
 def row(index: int, split: str, label: str) -> dict[str, str]:
-    """One line of the manifest: three of four photos of a class are from its large source, two photos a group."""
-    source = f"{label}-{'small' if index % 8 >= 6 else 'large'}"
+    """One line of the manifest: most of a class is from its large source; the test split's rest is of an unseen one."""
+    small = "unseen" if split == "test" else "small"
+    source = f"{label}-{small if index % 8 >= 6 else 'large'}"
     fixed = {"generator": "none" if label == "real" else "sd", "domain": "shoes", "licence": "CC0"}
     path = f"{split}/{index}.png"
     return {

@@ -31,18 +31,26 @@ def test_the_figures_count_every_photo(pipeline: Pipeline) -> None:
     assert written == pipeline.report
     assert written["model_version"] == pipeline.params.model.version
     assert list(written["splits"]) == ["dev", "test"]
-    for split in written["splits"].values():
+    for name, split in written["splits"].items():
+        small = "unseen" if name == "test" else "small"
         assert (split["all_sources"]["n_real"], split["all_sources"]["n_ai_generated"]) == (6, 6)
-        assert {name: figures["n"] for name, figures in split["by_source"].items()} == {
+        assert {source: figures["n"] for source, figures in split["by_source"].items()} == {
             "ai_generated/ai_generated-large": 5,
-            "ai_generated/ai_generated-small": 1,
+            f"ai_generated/ai_generated-{small}": 1,
             "real/real-large": 5,
-            "real/real-small": 1,
+            f"real/real-{small}": 1,
         }
     counts: Counter[str] = Counter()
     for entry in written["data"]:
         counts[entry["split"]] += entry["n"]
     assert counts == {"train": 24, "dev": 12, "test": 12}
+
+
+def test_figures_of_unseen_sources_leave_out_every_source_that_training_had(pipeline: Pipeline) -> None:
+    dev, test = pipeline.report["splits"]["dev"], pipeline.report["splits"]["test"]
+    assert dev["unseen_sources"] is None
+    assert (test["unseen_sources"]["n_real"], test["unseen_sources"]["n_ai_generated"]) == (1, 1)
+    assert test["sources_in_train"] == ["ai_generated-large", "real-large"]
 
 
 def test_the_archive_holds_the_handlers_code_the_weights_and_the_spec(pipeline: Pipeline) -> None:
@@ -92,7 +100,7 @@ def test_what_was_packed_judges_as_it_was_evaluated(pipeline: Pipeline) -> None:
 def test_the_model_card_states_every_figure(pipeline: Pipeline) -> None:
     card = (pipeline.paths.store / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert card.startswith(f"# Model card: product photo detector {pipeline.params.model.version}\n")
-    assert f"Temperature\n{pipeline.temperature} (arXiv" in card
+    assert f"Temperature {pipeline.temperature} (arXiv" in card
     assert "from random weights (no ImageNet weights)" in card
     assert "centred square of 90% of the shorter side, resized to 64 px" in card
     for split, result in pipeline.report["splits"].items():
@@ -100,12 +108,14 @@ def test_the_model_card_states_every_figure(pipeline: Pipeline) -> None:
         low, high = f["auroc_ci95"]
         below, above = f["balanced_accuracy_ci95"]
         assert (
-            f"| {split} | 6 / 6 | {f['auroc']:.3f} ({low:.3f} to {high:.3f}) | {f['average_precision']:.3f} "
-            f"| {f['balanced_accuracy']:.3f} ({below:.3f} to {above:.3f}) | {f['true_positive_rate']:.1%} "
-            f"| {f['false_positive_rate']:.1%} | {f['expected_calibration_error']:.3f} |\n"
+            f"| {split}, all sources | 6 / 6 | {f['auroc']:.3f} ({low:.3f} to {high:.3f}) "
+            f"| {f['average_precision']:.3f} | {f['balanced_accuracy']:.3f} ({below:.3f} to {above:.3f}) "
+            f"| {f['true_positive_rate']:.1%} | {f['false_positive_rate']:.1%} "
+            f"| {f['expected_calibration_error']:.3f} |\n"
         ) in card
         for name, s in result["by_source"].items():
-            assert f"| {split} | `{name}` | {s['n']} | {s['auroc']:.3f} | {s['flagged']:.1%} |" in card
+            mark = "" if name.endswith("unseen") else " (also in train)"
+            assert f"| {split} | `{name}`{mark} | {s['n']} | {s['auroc']:.3f} | {s['flagged']:.1%} |" in card
     assert "| train | ai_generated | ai_generated-large | sd | CC0 | 9 |" in card
 
 
@@ -113,7 +123,7 @@ def test_the_model_card_states_the_runs_parameters(pipeline: Pipeline) -> None:
     card = (pipeline.paths.store / "MODEL_CARD.md").read_text(encoding="utf-8")
     stated = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
     used = yaml.safe_load(pipeline.paths.used_params.read_text(encoding="utf-8"))
-    assert stated == {section: used[section] for section in ("model", "train", "augment")}
+    assert stated == {section: used[section] for section in ("train", "augment")}
 
 
 def test_weights_that_are_not_there_are_reported_by_the_archiver(tmp_path: Path) -> None:
