@@ -201,7 +201,9 @@ def test_the_photo_can_be_chosen_and_checked_with_the_keyboard(page: Page) -> No
     page.keyboard.press("Tab")
     expect(drop_zone).to_be_focused()
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        while not chooser.is_done():  # Gradio paints the button before it listens to it
+            drop_zone.press("Enter")
+            page.wait_for_timeout(1000)
     chooser.value.set_files(COFFEE)
     expect(page.locator("#check")).to_be_enabled()
     page.locator("#check").press("Enter")
