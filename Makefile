@@ -10,6 +10,7 @@ export PIP_NO_CACHE_DIR ?= 1
 # As pip does, trust the certificates of this machine: some networks have their own.
 export UV_SYSTEM_CERTS ?= true
 COMPONENTS := gateway torchserve training ui demo dev
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 NEED_GB := 12
 
 help: ## Show the targets
@@ -58,9 +59,8 @@ package: install ## Calibrate, evaluate and pack the trained detector into model
 
 lock: install ## Write the hashed locks anew from pyproject.toml
 	for component in $(COMPONENTS); do \
-	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	    pyproject.toml --extra $$component -o requirements/$$component.txt || exit 1; done
-	echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header - -o requirements/uv.txt
+	  $(LOCK) pyproject.toml --extra $$component -o requirements/$$component.txt || exit 1; done
+	echo uv | $(LOCK) - -o requirements/uv.txt
 
 clean: ## Remove what runs and installs left, not the model
 	rm -rf $(VENV) .cache var

@@ -8,6 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.command_line import parse_command_line
 from training.data import LABELS
+from training.datamodule import PhotoDataModule
 from training.params import Params
 from training.paths import Paths
 from training.predict import predict
@@ -15,7 +16,7 @@ from training.predict import predict
 
 def run(params: Params, paths: Paths) -> float:
     """Fit the temperature on dev, which training did not see; write the finished ModelSpec; return the temperature."""
-    photos, logits = predict(params, paths, "dev")
+    photos, logits = predict(PhotoDataModule(params), paths, "dev")
     labels = torch.tensor([float(LABELS.index(photo.label)) for photo in photos])
     temperature = round(fit_temperature(logits, labels), 4)
     paths.spec.write_text(yaml.safe_dump(params.model.spec(temperature).to_mapping(), sort_keys=False))

@@ -6,7 +6,6 @@ import functools
 
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from handler.spec import ModelSpec
@@ -34,7 +33,7 @@ class PhotoDataModule(pl.LightningDataModule):
 
     def dataset(self, split: Split) -> PhotoDataset:
         """Return a split as serving sees it: deterministic and in the manifest's order."""
-        transform = functools.partial(_serving_transform, spec=self.spec)
+        transform = functools.partial(to_tensor, spec=self.spec)
         return PhotoDataset(of_split(self.photos, split), self.params.data.root, transform)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -47,7 +46,7 @@ class PhotoDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the dev split."""
-        return self._loader(self.dataset("dev"), self.params.evaluate.batch_size)
+        return self.loader("dev")
 
     def loader(self, split: Split) -> DataLoader[Batch]:
         """Return any split, deterministic and in order."""
@@ -71,7 +70,3 @@ class PhotoDataModule(pl.LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def _serving_transform(image: Image.Image, spec: ModelSpec) -> torch.Tensor:
-    return to_tensor(image, spec)

@@ -12,7 +12,8 @@ import yaml
 from handler.spec import ModelSpec
 from training import figures
 from training.command_line import parse_command_line
-from training.data import LABELS, Photo, Split, read_manifest
+from training.data import LABELS, Photo, Split
+from training.datamodule import PhotoDataModule
 from training.params import Params
 from training.paths import Paths
 from training.predict import predict
@@ -23,29 +24,28 @@ HELD_OUT: tuple[Split, ...] = ("dev", "test")
 def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Evaluate on dev and test, write the figures and the data's summary as JSON, and return them."""
     spec = ModelSpec.from_mapping(yaml.safe_load(paths.spec.read_text(encoding="utf-8")))
-    photos = read_manifest(params.data.root, params.data.manifest)
-    trained_on = {photo.source for photo in photos if photo.split == "train"}
+    data = PhotoDataModule(params)
+    data.setup()
     report = {
         "model_version": spec.version,
-        "data": _summary(photos),
-        "splits": {split: _evaluate_split(params, paths, split, spec, trained_on) for split in HELD_OUT},
+        "data": _summary(data.photos),
+        "splits": {split: _evaluate_split(data, paths, split, spec) for split in HELD_OUT},
     }
     paths.metrics.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
 
-def _evaluate_split(
-    params: Params, paths: Paths, split: Split, spec: ModelSpec, trained_on: set[str]
-) -> dict[str, Any]:
-    photos, logits = predict(params, paths, split)
+def _evaluate_split(data: PhotoDataModule, paths: Paths, split: Split, spec: ModelSpec) -> dict[str, Any]:
+    photos, logits = predict(data, paths, split)
     probabilities = (logits / spec.temperature).sigmoid()
+    trained_on = {photo.source for photo in data.photos if photo.split == "train"}
     unseen = [index for index, photo in enumerate(photos) if photo.source not in trained_on]
 
     def overall(chosen: list[int]) -> figures.Figures | None:
         subset = [photos[index] for index in chosen]
         if {photo.label for photo in subset} != set(LABELS):
             return None  # nothing to tell apart
-        return figures.overall(subset, probabilities[chosen], spec.threshold, params.evaluate.bootstrap_samples)
+        return figures.overall(subset, probabilities[chosen], spec.threshold, data.params.evaluate.bootstrap_samples)
 
     return {
         "unseen_sources": overall(unseen),

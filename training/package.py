@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
+import zipfile
 from pathlib import Path
 
 import yaml
@@ -77,6 +78,13 @@ def build_archive(spec: ModelSpec, weights: Path, archive: Path) -> Path:
         )
         shutil.move(temporary / f"{MODEL_NAME}.mar", archive)
     return archive
+
+
+def read_archive(archive: Path, folder: Path) -> tuple[ModelSpec, Path]:
+    """Return an archive's spec and the path of its weights, which are unpacked into a folder."""
+    with zipfile.ZipFile(archive) as packed:
+        spec = ModelSpec.from_mapping(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
+        return spec, Path(packed.extract("model.safetensors", folder))
 
 
 def _archive(options: dict[str, str], temporary: Path) -> None:

@@ -9,16 +9,14 @@ from safetensors.torch import load_file
 from training.data import Photo, Split, of_split
 from training.datamodule import PhotoDataModule
 from training.module import DetectorModule
-from training.params import Params
 from training.paths import Paths
 
 
-def predict(params: Params, paths: Paths, split: Split) -> tuple[list[Photo], torch.Tensor]:
+def predict(data: PhotoDataModule, paths: Paths, split: Split) -> tuple[list[Photo], torch.Tensor]:
     """Return a split's photos and their uncalibrated logits, shape (N,), in the manifest's order, in float32."""
-    data = PhotoDataModule(params)
     data.setup()
-    module = DetectorModule(params)
+    module = DetectorModule(data.params)
     module.model.load_state_dict(load_file(paths.weights))
-    trainer = pl.Trainer(accelerator=params.train.accelerator, devices=1, logger=False, enable_checkpointing=False)
+    trainer = pl.Trainer(accelerator=data.params.train.accelerator, devices=1, logger=False, enable_checkpointing=False)
     batches = trainer.predict(module, data.loader(split))
     return of_split(data.photos, split), torch.cat([torch.as_tensor(batch) for batch in batches or []])

@@ -5,20 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
-import zipfile
 from pathlib import Path
 
-import yaml
-
-from handler.spec import ModelSpec
-from training.package import MODEL_NAME, build_archive
+from training.package import MODEL_NAME, build_archive, read_archive
 
 
 def run(archive: Path, version: str) -> Path:
     """Write `product-photo-detector-VERSION.mar` beside the archive and return its path."""
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive) as packed:
-        weights = Path(packed.extract("model.safetensors", folder))
-        spec = ModelSpec.from_mapping(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
+    with tempfile.TemporaryDirectory() as folder:
+        spec, weights = read_archive(archive, Path(folder))
         spec = dataclasses.replace(spec, version=version)
         return build_archive(spec, weights, archive.with_name(f"{MODEL_NAME}-{version}.mar"))
 

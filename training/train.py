@@ -41,7 +41,6 @@ def run(params: Params, paths: Paths, *, resume: bool = False) -> float:
         save_last=True,
         enable_version_counter=False,  # a new run in an old folder takes its place, or --resume would find the old one
     )
-    best.CHECKPOINT_NAME_LAST = "last"
     last = paths.checkpoints / "last.ckpt"
     trainer = _trainer(params, paths, best)
     trainer.fit(module, data, ckpt_path=last if resume and last.is_file() else None, weights_only=False)

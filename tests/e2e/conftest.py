@@ -15,10 +15,10 @@ import yaml
 from PIL import Image
 
 from handler.detector import Detector
-from handler.spec import ModelSpec
 from stack.layout import ROOT, Layout, Ports
 from stack.local import LocalStack, running
 from stack.torchserve import ARCHIVE
+from training.package import read_archive
 
 ORIENTATION = 0x0112
 TURN_RIGHT = 6
@@ -57,10 +57,7 @@ def management(stack: LocalStack) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
     """The shipped model in this process."""
-    folder = tmp_path_factory.mktemp("unpacked")
-    with zipfile.ZipFile(ROOT / "model_store" / ARCHIVE) as packed:
-        weights = Path(packed.extract("model.safetensors", folder))
-        spec = ModelSpec.from_mapping(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
+    spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, tmp_path_factory.mktemp("unpacked"))
     return Detector.load(spec, weights, torch.device("cpu"))
 
 

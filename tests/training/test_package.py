@@ -19,6 +19,7 @@ from handler.spec import ModelSpec
 from tests.training.conftest import Pipeline
 from tests.training.marks import NOISE
 from training import repack
+from training.datamodule import PhotoDataModule
 from training.package import SERVING, PackagingError, build_archive
 from training.predict import predict
 
@@ -90,7 +91,7 @@ def test_the_store_holds_the_archive_its_figures_and_its_card(pipeline: Pipeline
 def test_what_was_packed_judges_as_it_was_evaluated(pipeline: Pipeline) -> None:
     spec = pipeline.params.model.spec(pipeline.temperature)
     detector = Detector.load(spec, pipeline.paths.weights, torch.device("cpu"))
-    photos, logits = predict(pipeline.params, pipeline.paths, "test")
+    photos, logits = predict(PhotoDataModule(pipeline.params), pipeline.paths, "test")
     answers = detector.judge([Item((pipeline.params.data.root / photo.path).read_bytes()) for photo in photos])
     for answer, logit in zip(answers, logits.tolist(), strict=True):
         assert isinstance(answer, Judged)

@@ -16,6 +16,7 @@ from tests.training.conftest import Pipeline, Tiny
 from tests.training.marks import NOISE
 from training import params, train
 from training.data import InvalidDataError
+from training.datamodule import PhotoDataModule
 from training.paths import Paths
 from training.predict import predict
 
@@ -59,7 +60,7 @@ def test_the_score_is_the_dev_auroc_of_the_weights_that_ship(pipeline: Pipeline)
 
 
 def test_predictions_follow_the_manifests_order(pipeline: Pipeline) -> None:
-    photos, logits = predict(pipeline.params, pipeline.paths, "test")
+    photos, logits = predict(PhotoDataModule(pipeline.params), pipeline.paths, "test")
     assert [photo.path for photo in photos] == [f"test/{index}.png" for index in range(12)]
     assert (logits.shape, logits.dtype) == ((12,), torch.float32)
 
