@@ -22,7 +22,7 @@ class Verdict:
 
 def decide(logit: float, spec: ModelSpec) -> Verdict:
     """Calibrate a logit and judge it; label and confidence follow from the rounded probability that clients see."""
-    probability = round(_sigmoid(logit / spec.temperature), 4)
+    probability = round(_sigmoid((logit - spec.offset) / spec.temperature), 4)
     label = spec.labels[probability >= spec.threshold]
     return Verdict(label, probability, confidence(probability))
 

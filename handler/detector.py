@@ -16,7 +16,7 @@ from handler import gradcam, network
 from handler.decision import Verdict, decide
 from handler.images import BadImageError, decode
 from handler.spec import ModelSpec
-from handler.transforms import to_tensor
+from handler.transforms import to_views
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Detector:
         return [answers[index] for index in range(len(items))]
 
     def _judge_pictures(self, pictures: Sequence[Image.Image], explain: Sequence[bool]) -> list[Judged]:
-        inputs = torch.stack([to_tensor(picture, self.spec) for picture in pictures]).to(self.device)
+        inputs = torch.stack([to_views(picture, self.spec) for picture in pictures]).to(self.device)
         with torch.inference_mode():
-            logits = self.model(inputs)[:, 0].tolist()
+            logits = network.judge_views(self.model, inputs).tolist()
         verdicts = [decide(logit, self.spec) for logit in logits]
         asked = [index for index, wanted in enumerate(explain) if wanted]
         heatmaps = self._heatmaps(asked, inputs, verdicts, pictures) if asked else {}
@@ -84,6 +84,5 @@ class Detector:
         positive = [verdicts[index].prediction == self.spec.labels[1] for index in asked]
         maps = gradcam.heat_maps(self.model, inputs[asked], torch.tensor(positive, device=self.device))
         return {
-            index: gradcam.overlay(pictures[index], heat, self.spec.crop_pct)
-            for index, heat in zip(asked, maps, strict=True)
+            index: gradcam.overlay(pictures[index], heat, self.spec) for index, heat in zip(asked, maps, strict=True)
         }

@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from handler.network import cam_layer
-from handler.transforms import view_box
+from handler.spec import ModelSpec
+from handler.transforms import view_boxes
 
 OVERLAY_LONG_SIDE = 512
 """Pixels; a smaller photo keeps its size."""
@@ -19,34 +20,51 @@ OVERLAY_OPACITY = 0.6
 JPEG_QUALITY = 88
 
 
-def heat_maps(model: nn.Module, inputs: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """Return Grad-CAM maps in 0..1 of what spoke for each verdict (Selvaraju et al. 2017, arXiv 1610.02391).
+def heat_maps(model: nn.Module, views: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+    """Return Grad-CAM maps of what spoke for each verdict (Selvaraju et al. 2017, arXiv 1610.02391).
 
     Args:
         model: A network with one logit, in eval mode.
-        inputs: Normalised pictures, shape (N, 3, H, W).
+        views: Normalised views of the pictures, shape (N, V, 3, H, W).
         positive: Bool of shape (N,): whether the verdict was the positive class; for the negative class the logit's
             sign is turned, so that the map always shows the evidence for the verdict given.
 
     Returns:
-        Shape (N, h, w), each scaled by its own maximum; all zeros where no region spoke for the verdict.
+        Shape (N, V, h, w), not negative; all zeros where no region spoke for the verdict. A picture's logit is the mean
+        over its views, so the maps of its views are on one scale.
     """
     with torch.enable_grad():
+        inputs = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         raw = LayerGradCam(model, cam_layer(model)).attribute(inputs, target=0)
-    signed = torch.where(positive.view(-1, 1, 1), raw[:, 0], -raw[:, 0]).detach()
-    maps = signed.clamp(min=0)
-    return maps / maps.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+    maps = raw[:, 0].detach().unflatten(0, views.shape[:2])
+    return torch.where(positive.view(-1, 1, 1, 1), maps, -maps).clamp(min=0)
 
 
-def overlay(image: Image.Image, heat: torch.Tensor, crop_pct: float) -> bytes:
-    """Return a JPEG of the photo with the map over the square that the network saw; long side at most 512 px."""
+def overlay(image: Image.Image, maps: torch.Tensor, spec: ModelSpec) -> bytes:
+    """Return a JPEG of the photo with its views' maps, shape (V, h, w), over what they saw; long side at most 512 px.
+
+    Evidence adds where views overlap; the strongest region of the photo has the hottest colour.
+    """
     photo = ImageOps.contain(image, (OVERLAY_LONG_SIDE,) * 2) if max(image.size) > OVERLAY_LONG_SIDE else image.copy()
-    left, top, right, _ = view_box(*photo.size, crop_pct)
-    side = max(1, round(right - left))
-    levels = Image.fromarray((heat.numpy(force=True) * 255).astype(np.uint8))
-    levels = levels.resize((side, side), Image.Resampling.BICUBIC)
+    heat = _heat(image.size, photo.size, maps, spec)
+    levels = Image.fromarray((heat / max(heat.max(), np.finfo(np.float32).tiny) * 255).astype(np.uint8))
     colours = ImageOps.colorize(levels, black="blue", mid="yellow", white="red")
-    photo.paste(colours, (round(left), round(top)), mask=levels.point(lambda level: level * OVERLAY_OPACITY))
+    photo.paste(colours, mask=levels.point(lambda level: level * OVERLAY_OPACITY))
     out = io.BytesIO()
     photo.save(out, "JPEG", quality=JPEG_QUALITY)
     return out.getvalue()
+
+
+def _heat(size: tuple[int, int], shown: tuple[int, int], maps: torch.Tensor, spec: ModelSpec) -> np.ndarray:
+    """Return the sum of the views' maps at their places, float32, shape (height, width) of the picture shown."""
+    heat = np.zeros(shown[::-1], dtype=np.float32)
+    across, down = shown[0] / size[0], shown[1] / size[1]
+    for box, view in zip(view_boxes(*size, spec), maps, strict=True):
+        left, top, right, bottom = (round(edge * scale) for edge, scale in zip(box, (across, down) * 2, strict=True))
+        view_size = (max(1, right - left), max(1, bottom - top))
+        layer = Image.new("F", shown)
+        layer.paste(
+            Image.fromarray(view.float().numpy(force=True)).resize(view_size, Image.Resampling.BICUBIC), (left, top)
+        )
+        heat += np.asarray(layer).clip(min=0)
+    return heat

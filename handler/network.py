@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import timm
+import torch
 from torch import nn
 
 from handler.spec import ModelSpec
@@ -16,6 +17,12 @@ def build(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
     model: nn.Module = timm.create_model(spec.architecture, pretrained=pretrained, num_classes=1, drop_rate=0.2)
     nn.init.normal_(model.get_parameter("classifier.weight"), std=0.01)  # timm's own init gives one logit wild values
     return model
+
+
+def judge_views(model: nn.Module, views: torch.Tensor) -> torch.Tensor:
+    """Return one logit a picture, shape (N,): the mean over its views, shape (N, V, 3, H, W)."""
+    logits: torch.Tensor = model(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+    return logits.view(views.shape[:2]).mean(dim=1)
 
 
 def cam_layer(model: nn.Module) -> nn.Module:

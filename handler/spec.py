@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -20,9 +21,11 @@ class ModelSpec:
         architecture: A timm model name.
         labels: Names of the negative and the positive class, in this order.
         temperature: Divisor of the logit, fitted after training (Guo et al. 2017, arXiv 1706.04599).
+        offset: What is taken off the logit before, fitted with the temperature (Platt 1999).
         threshold: Probability at and above which the positive label is given.
         input_size: Side of the square network input, in pixels.
         crop_pct: Side of the centred square that the network sees, as a share of the photo's shorter side.
+        detail_view: Whether the centre at native resolution is judged too; the logit is then the mean of both.
         mean: Per-channel mean taken off an RGB input in 0..1.
         std: Per-channel divisor of the same.
     """
@@ -31,15 +34,18 @@ class ModelSpec:
     architecture: str = "efficientnet_b0"
     labels: tuple[str, str] = ("real", "ai_generated")
     temperature: float = 1.0
+    offset: float = 0.0
     threshold: float = 0.5
     input_size: int = 224
     crop_pct: float = 1.0
+    detail_view: bool = False
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         for name, accepted in (
             ("temperature", self.temperature > 0),
+            ("offset", math.isfinite(self.offset)),
             ("threshold", 0 < self.threshold < 1),
             ("input_size", self.input_size > 0),
             ("crop_pct", 0 < self.crop_pct <= 1),

@@ -74,6 +74,11 @@ def test_the_temperature_divides_the_logit(temperature: float, probability: floa
     assert decide(2.0, dataclasses.replace(SPEC, temperature=temperature)).probability == probability
 
 
+@pytest.mark.parametrize(("offset", "probability"), [(-1.0, 0.8176), (0.0, 0.7311), (2.0, 0.5), (3.0, 0.3775)])
+def test_the_offset_is_taken_off_before(offset: float, probability: float) -> None:
+    assert decide(2.0, dataclasses.replace(SPEC, offset=offset, temperature=2.0)).probability == probability
+
+
 def test_labels_are_the_specs() -> None:
     spec = dataclasses.replace(SPEC, labels=("photo", "render"))
     assert [decide(value, spec).prediction for value in (-1.0, 1.0)] == ["photo", "render"]

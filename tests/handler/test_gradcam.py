@@ -10,12 +10,16 @@ from torch import nn
 
 from handler import network
 from handler.gradcam import JPEG_QUALITY, heat_maps, overlay
+from handler.spec import ModelSpec
 from tests.handler.pictures import difference, encode, photo, pixels, same
+
+WHOLE = ModelSpec(version="1")
 
 
 @pytest.fixture(scope="module")
 def inputs() -> torch.Tensor:
-    return torch.randn(3, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    """Three pictures of two views each."""
+    return torch.randn(3, 2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
 
 
 def plain_cam(model: nn.Module, inputs: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
@@ -23,12 +27,12 @@ def plain_cam(model: nn.Module, inputs: torch.Tensor, positive: torch.Tensor) ->
     activations: list[torch.Tensor] = []
     hook = network.cam_layer(model).register_forward_hook(lambda _module, _inputs, output: activations.append(output))
     with torch.no_grad():
-        model(inputs)
+        model(inputs.flatten(0, 1))
     hook.remove()
     weights = model.get_submodule("classifier").get_parameter("weight")[0].detach()
     evidence = torch.einsum("nchw,c->nhw", activations[0], weights)
-    maps = (evidence * torch.where(positive, 1.0, -1.0).view(-1, 1, 1)).relu()
-    return maps / maps.amax(dim=(1, 2), keepdim=True)
+    maps = evidence.view(*inputs.shape[:2], *evidence.shape[1:]) * torch.where(positive, 1.0, -1.0).view(-1, 1, 1, 1)
+    return maps.relu() / maps[0, 0].numel()
 
 
 def opened(jpeg: bytes) -> Image.Image:
@@ -38,13 +42,13 @@ def opened(jpeg: bytes) -> Image.Image:
 
 
 @pytest.mark.parametrize("positive", [True, False])
-def test_maps_lie_between_zero_and_their_maximum_of_one(
+def test_maps_are_not_negative_and_say_something_of_each_view(
     model: nn.Module, inputs: torch.Tensor, *, positive: bool
 ) -> None:
     maps = heat_maps(model, inputs, torch.tensor([positive] * 3))
-    assert maps.shape == (3, 3, 3)
+    assert maps.shape == (3, 2, 3, 3)
     assert float(maps.min()) >= 0
-    assert maps.amax(dim=(1, 2)).tolist() == [1.0, 1.0, 1.0]
+    assert float(maps.amax(dim=(2, 3)).min()) > 0
 
 
 @pytest.mark.parametrize("positive", [[True] * 3, [False] * 3, [True, False, True]])
@@ -73,12 +77,12 @@ def test_a_map_is_blank_where_no_region_spoke(model: nn.Module, inputs: torch.Te
         weight.zero_()
         maps = heat_maps(model, inputs, torch.tensor([True, True, False]))
         weight.copy_(kept)
-    assert torch.equal(maps, torch.zeros(3, 3, 3))
+    assert torch.equal(maps, torch.zeros(3, 2, 3, 3))
 
 
 def test_a_map_may_be_asked_for_where_gradients_are_off(model: nn.Module, inputs: torch.Tensor) -> None:
     with torch.no_grad():
-        assert float(heat_maps(model, inputs[:1], torch.tensor([True])).max()) == 1
+        assert float(heat_maps(model, inputs[:1], torch.tensor([True])).max()) > 0
 
 
 @pytest.mark.parametrize(
@@ -93,24 +97,24 @@ def test_a_map_may_be_asked_for_where_gradients_are_off(model: nn.Module, inputs
     ],
 )
 def test_an_overlay_keeps_the_photos_shape_within_512_pixels(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert opened(overlay(Image.new("RGB", size), torch.rand(7, 7), 1.0)).size == expected
+    assert opened(overlay(Image.new("RGB", size), torch.rand(1, 7, 7), WHOLE)).size == expected
 
 
 @pytest.mark.parametrize("size", [(10_000, 10), (10, 10_000), (10_000, 15), (701, 10), (11, 10)])
 @pytest.mark.parametrize("crop_pct", [1.0, 0.8, 0.05])
 def test_the_narrowest_photos_have_an_overlay(size: tuple[int, int], crop_pct: float) -> None:
-    shown = opened(overlay(Image.new("RGB", size), torch.rand(7, 7), crop_pct))
+    shown = opened(overlay(Image.new("RGB", size), torch.rand(1, 7, 7), ModelSpec(version="1", crop_pct=crop_pct)))
     scale = min(1, 512 / max(size))
     assert [abs(side - whole * scale) <= 1 for side, whole in zip(shown.size, size, strict=True)] == [True, True]
 
 
 def test_a_blank_map_leaves_the_photo_alone() -> None:
-    assert overlay(photo(), torch.zeros(3, 3), 1.0) == encode(photo(), "JPEG", quality=JPEG_QUALITY)
+    assert overlay(photo(), torch.zeros(1, 3, 3), WHOLE) == encode(photo(), "JPEG", quality=JPEG_QUALITY)
 
 
 def test_only_the_square_that_was_judged_is_coloured() -> None:
     image = photo(400, 200)
-    shown = opened(overlay(image, torch.ones(7, 7), 1.0))
+    shown = opened(overlay(image, torch.ones(1, 7, 7), WHOLE))
     untouched = opened(encode(image, "JPEG", quality=JPEG_QUALITY))
     changed = difference(shown, untouched)
     assert changed[:, :80].max() == 0
@@ -119,7 +123,7 @@ def test_only_the_square_that_was_judged_is_coloured() -> None:
 
 
 def test_a_smaller_view_colours_a_smaller_square() -> None:
-    shown = opened(overlay(photo(400, 400), torch.ones(7, 7), 0.5))
+    shown = opened(overlay(photo(400, 400), torch.ones(1, 7, 7), ModelSpec(version="1", crop_pct=0.5)))
     changed = difference(shown, opened(encode(photo(400, 400), "JPEG", quality=JPEG_QUALITY)))
     assert changed[:80].max() == 0
     assert changed[320:].max() == 0
@@ -127,15 +131,23 @@ def test_a_smaller_view_colours_a_smaller_square() -> None:
 
 
 def test_heat_is_drawn_where_the_map_says() -> None:
-    heat = torch.zeros(2, 2)
-    heat[0, 1] = 1
-    shown = pixels(opened(overlay(Image.new("RGB", (200, 200), (128, 128, 128)), heat, 1.0)))
+    heat = torch.zeros(1, 2, 2)
+    heat[0, 0, 1] = 1
+    shown = pixels(opened(overlay(Image.new("RGB", (200, 200), (128, 128, 128)), heat, WHOLE)))
     red, _, blue = shown[20, 180]
     assert red - blue > 60
     assert np.abs(shown[180, 20] - 128).max() < 8
 
 
+def test_evidence_of_both_views_adds_where_they_overlap() -> None:
+    spec = ModelSpec(version="1", input_size=100, detail_view=True)
+    shown = pixels(opened(overlay(Image.new("RGB", (400, 400), (128, 128, 128)), torch.ones(2, 7, 7), spec)))
+    hottest, half_as_hot = shown[200, 200], shown[60, 60]
+    assert np.abs(hottest - (204, 51, 51)).max() < 8  # red at full opacity
+    assert np.abs(half_as_hot - (166, 166, 90)).max() < 8  # yellow at half of it
+
+
 def test_the_photo_itself_is_not_painted_on() -> None:
     image = photo()
-    overlay(image, torch.ones(3, 3), 1.0)
+    overlay(image, torch.ones(1, 3, 3), WHOLE)
     assert same(image, photo())

@@ -13,9 +13,11 @@ UNUSUAL = ModelSpec(
     architecture="efficientnet_b1",
     labels=("photo", "render"),
     temperature=1.25,
+    offset=-0.5,
     threshold=0.4,
     input_size=240,
     crop_pct=0.875,
+    detail_view=True,
     mean=(0.5, 0.4, 0.3),
     std=(0.1, 0.2, 0.3),
 )
@@ -48,6 +50,8 @@ def test_a_missing_version_is_refused_by_name() -> None:
     [
         ("temperature", 0.0),
         ("temperature", -1.0),
+        ("offset", float("nan")),
+        ("offset", float("inf")),
         ("threshold", 0.0),
         ("threshold", 1.0),
         ("input_size", 0),

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
 from handler.spec import ModelSpec
-from handler.transforms import normalise, to_tensor, view_box
+from handler.transforms import normalise, to_views, view_boxes
 from tests.handler.pictures import photo, same
 
 PLAIN = ModelSpec(version="1", input_size=96, mean=(0, 0, 0), std=(1, 1, 1))
+DETAILED = dataclasses.replace(PLAIN, detail_view=True)
 
 
 @pytest.mark.parametrize(
@@ -18,7 +21,7 @@ PLAIN = ModelSpec(version="1", input_size=96, mean=(0, 0, 0), std=(1, 1, 1))
         ((100, 100), 1.0, (0, 0, 100, 100)),
         ((300, 100), 1.0, (100, 0, 200, 100)),
         ((100, 300), 1.0, (0, 100, 100, 200)),
-        ((101, 100), 1.0, (0.5, 0, 100.5, 100)),
+        ((101, 100), 1.0, (0, 0, 100, 100)),
         ((300, 100), 0.5, (125, 25, 175, 75)),
         ((64, 48), 0.75, (14, 6, 50, 42)),
     ],
@@ -26,25 +29,53 @@ PLAIN = ModelSpec(version="1", input_size=96, mean=(0, 0, 0), std=(1, 1, 1))
 def test_the_view_is_the_centred_square(
     size: tuple[int, int], crop_pct: float, box: tuple[float, float, float, float]
 ) -> None:
-    assert view_box(*size, crop_pct) == box
+    assert view_boxes(*size, ModelSpec(version="1", crop_pct=crop_pct)) == [box]
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        ((96, 96), (0, 0, 96, 96)),
+        ((300, 200), (102, 52, 198, 148)),
+        ((301, 201), (102, 52, 198, 148)),
+        ((200, 60), (70, 0, 130, 60)),
+        ((2048, 2048), (928, 928, 1120, 1120)),
+        ((4096, 100), (1998, 0, 2098, 100)),
+    ],
+)
+def test_the_detail_view_is_the_centre_at_native_resolution(
+    size: tuple[int, int], box: tuple[float, float, float, float]
+) -> None:
+    assert view_boxes(*size, DETAILED)[1] == box
+
+
+def test_the_detail_view_shows_native_pixels() -> None:
+    image = photo(301, 201)
+    views = to_views(image, DETAILED)
+    assert views.shape == (2, 3, 96, 96)
+    assert torch.equal(views[1:], to_views(image.crop((102, 52, 198, 148)), PLAIN))
+
+
+def test_the_first_view_is_the_same_with_and_without_details() -> None:
+    assert torch.equal(to_views(photo(), DETAILED)[:1], to_views(photo(), PLAIN))
 
 
 @pytest.mark.parametrize("size", [(10, 10), (640, 480), (33, 777)])
 def test_a_tensor_has_the_networks_size(size: tuple[int, int]) -> None:
-    tensor = to_tensor(Image.new("RGB", size), ModelSpec(version="1"))
-    assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((3, 224, 224), torch.float32, True)
+    tensor = to_views(Image.new("RGB", size), ModelSpec(version="1"))
+    assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((1, 3, 224, 224), torch.float32, True)
 
 
 def test_a_constant_colour_has_the_exact_normalised_value() -> None:
     spec = ModelSpec(version="1")
-    tensor = to_tensor(Image.new("RGB", (300, 200), (128, 0, 255)), spec)
+    tensor = to_views(Image.new("RGB", (300, 200), (128, 0, 255)), spec)
     expected = [(128 / 255 - 0.485) / 0.229, (0 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert torch.allclose(tensor, torch.tensor(expected).view(3, 1, 1).expand_as(tensor), rtol=0, atol=1e-6)
 
 
 def test_a_picture_of_the_networks_size_is_not_resampled() -> None:
     pixels = torch.from_numpy(np.array(photo(96, 96), dtype=np.float32)).permute(2, 0, 1) / 255
-    assert torch.equal(to_tensor(photo(96, 96), PLAIN), pixels)
+    assert torch.equal(to_views(photo(96, 96), PLAIN)[0], pixels)
 
 
 @pytest.mark.parametrize("size", [(400, 200), (200, 400), (200, 200)])
@@ -53,7 +84,7 @@ def test_a_circle_stays_a_circle(size: tuple[int, int], crop_pct: float) -> None
     image = Image.new("RGB", size)
     x, y = size[0] / 2, size[1] / 2
     ImageDraw.Draw(image).ellipse((x - 50, y - 50, x + 50, y + 50), fill="white")
-    inside = to_tensor(image, ModelSpec(version="1", crop_pct=crop_pct, mean=(0, 0, 0), std=(1, 1, 1)))[0] > 0.5
+    inside = to_views(image, ModelSpec(version="1", crop_pct=crop_pct, mean=(0, 0, 0), std=(1, 1, 1)))[0, 0] > 0.5
     height, width = int(inside.any(dim=1).sum()), int(inside.any(dim=0).sum())
     diameter = 100 / (200 * crop_pct) * 224
     assert abs(width - height) <= 1
@@ -62,7 +93,7 @@ def test_a_circle_stays_a_circle(size: tuple[int, int], crop_pct: float) -> None
 
 def test_fine_patterns_are_averaged_and_not_aliased() -> None:
     checkers = np.indices((960, 960)).sum(axis=0) % 2 * 255
-    tensor = to_tensor(Image.fromarray(checkers.astype(np.uint8)).convert("RGB"), PLAIN)
+    tensor = to_views(Image.fromarray(checkers.astype(np.uint8)).convert("RGB"), PLAIN)
     assert torch.allclose(tensor, torch.full_like(tensor, 0.5), atol=0.01)
 
 
@@ -71,16 +102,16 @@ def test_what_lies_far_outside_the_square_changes_nothing() -> None:
     masked = image.copy()
     masked.paste("red", (0, 0, 90, 100))
     masked.paste("red", (210, 0, 300, 100))
-    assert torch.equal(to_tensor(image, PLAIN), to_tensor(masked, PLAIN))
+    assert torch.equal(to_views(image, PLAIN), to_views(masked, PLAIN))
 
 
 def test_the_same_picture_gives_the_same_tensor() -> None:
-    assert torch.equal(to_tensor(photo(), PLAIN), to_tensor(photo(), PLAIN))
+    assert torch.equal(to_views(photo(), PLAIN), to_views(photo(), PLAIN))
 
 
 def test_a_picture_is_not_changed() -> None:
     image = photo()
-    to_tensor(image, PLAIN)
+    to_views(image, PLAIN)
     assert same(image, photo())
 
 
