@@ -72,17 +72,17 @@ def of_split(photos: Sequence[Photo], split: Split) -> list[Photo]:
     return chosen
 
 
-def sampling_weights(photos: Sequence[Photo]) -> list[float]:
-    """Weigh classes alike, and within a class its sources by the square root of their size."""
+def sampling_weights(photos: Sequence[Photo], power: float) -> list[float]:
+    """Weigh classes alike, and within a class its sources by a power of their size (0: all alike, 1: by size)."""
     sizes = Counter((photo.label, photo.source) for photo in photos)
     masses = dict.fromkeys(LABELS, 0.0)
     for (label, _), size in sizes.items():
-        masses[label] += size**0.5
-    return [sizes[photo.label, photo.source] ** -0.5 / masses[photo.label] for photo in photos]
+        masses[label] += size**power
+    return [sizes[photo.label, photo.source] ** (power - 1) / masses[photo.label] for photo in photos]
 
 
 class PhotoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Pairs of a transformed picture, shape (3, H, W), and its label as a float scalar (1 = AI-generated)."""
+    """Pairs of a picture's views, shape (V, 3, H, W), and its label as a float scalar (1 = AI-generated)."""
 
     def __init__(self, photos: Sequence[Photo], root: Path, transform: Callable[[Image.Image], torch.Tensor]) -> None:
         self.photos = photos
@@ -94,11 +94,19 @@ class PhotoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         photo = self.photos[index]
-        try:
-            image = decode((self.root / photo.path).read_bytes())
-        except BadImageError as error:
-            raise InvalidDataError(f"{self.root / photo.path} cannot be used: {error.code}") from error
-        return self.transform(image), torch.tensor(float(LABELS.index(photo.label)))
+        return self.transform(read_photo(self.root, photo)), torch.tensor(float(LABELS.index(photo.label)))
+
+
+def read_photo(root: Path, photo: Photo) -> Image.Image:
+    """Decode a photo as serving does.
+
+    Raises:
+        InvalidDataError: The file is no picture that serving would take.
+    """
+    try:
+        return decode((root / photo.path).read_bytes())
+    except BadImageError as error:
+        raise InvalidDataError(f"{root / photo.path} cannot be used: {error.code}") from error
 
 
 _COLUMNS = tuple(field.name for field in fields(Photo))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from handler.spec import ModelSpec
-from handler.transforms import to_tensor
+from handler.transforms import to_views
 from training.augment import training_transform
-from training.data import Photo, PhotoDataset, Split, of_split, read_manifest, sampling_weights
+from training.data import Photo, PhotoDataset, of_split, read_manifest, sampling_weights
 from training.params import Params
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+Degrade = Callable[[Image.Image], Image.Image]
+"""A deterministic change to an RGB picture, as compression or scaling on its way to us would make it."""
 
 
 class PhotoDataModule(pl.LightningDataModule):
-    """Batches of pictures, shape (N, 3, H, W), with labels, shape (N,), from the manifest's splits."""
+    """Batches of views of pictures, shape (N, V, 3, H, W), with labels, shape (N,), from the manifest's splits."""
 
     def __init__(self, params: Params) -> None:
         super().__init__()
@@ -31,26 +35,27 @@ class PhotoDataModule(pl.LightningDataModule):
         if not self.photos:
             self.photos = read_manifest(self.params.data.root, self.params.data.manifest)
 
-    def dataset(self, split: Split) -> PhotoDataset:
-        """Return a split as serving sees it: deterministic and in the manifest's order."""
-        transform = functools.partial(to_tensor, spec=self.spec)
-        return PhotoDataset(of_split(self.photos, split), self.params.data.root, transform)
+    def dataset(self, photos: Sequence[Photo], degrade: Degrade | None = None) -> PhotoDataset:
+        """Return photos as serving sees them, deterministic and in order; `degrade` changes each picture before."""
+        transform = functools.partial(_serving_view, spec=self.spec, degrade=degrade)
+        return PhotoDataset(photos, self.params.data.root, transform)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return augmented batches, drawn so that classes count alike and large sources do not drown small ones."""
         photos = of_split(self.photos, "train")
         transform = training_transform(self.spec, self.params.augment, self.params.train.input_size)
         dataset = PhotoDataset(photos, self.params.data.root, transform)
-        sampler = WeightedRandomSampler(sampling_weights(photos), num_samples=len(photos))
+        weights = sampling_weights(photos, self.params.train.source_power)
+        sampler = WeightedRandomSampler(weights, num_samples=len(photos))
         return self._loader(dataset, self.params.train.batch_size, sampler=sampler, drop_last=len(photos) > 1)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the dev split."""
-        return self.loader("dev")
+        return self.loader(of_split(self.photos, "dev"))
 
-    def loader(self, split: Split) -> DataLoader[Batch]:
-        """Return any split, deterministic and in order."""
-        return self._loader(self.dataset(split), self.params.evaluate.batch_size)
+    def loader(self, photos: Sequence[Photo], degrade: Degrade | None = None) -> DataLoader[Batch]:
+        """Return batches of `dataset`."""
+        return self._loader(self.dataset(photos, degrade), self.params.evaluate.batch_size)
 
     def _loader(
         self,
@@ -70,3 +75,7 @@ class PhotoDataModule(pl.LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _serving_view(image: Image.Image, spec: ModelSpec, degrade: Degrade | None) -> torch.Tensor:
+    return to_views(degrade(image) if degrade else image, spec)

@@ -8,10 +8,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MetricCollection
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
+from torchvision.transforms import v2
 
 from handler import network
 from training.datamodule import Batch
@@ -21,21 +23,21 @@ from training.params import Params
 class DetectorModule(pl.LightningModule):
     """A binary detector trained by AdamW, one warm-up and one cosine decay."""
 
-    def __init__(self, params: Params, *, pretrained: bool = False) -> None:
+    def __init__(self, params: Params, model: nn.Module | None = None) -> None:
         super().__init__()
         self.params = params
-        self.model = network.build(params.model.spec(), pretrained=pretrained).to(memory_format=torch.channels_last)
+        self.model = (model or network.build(params.model.spec())).to(memory_format=torch.channels_last)
         self.val_metrics = MetricCollection({"auroc": BinaryAUROC(), "accuracy": BinaryAccuracy()}, prefix="val/")
+        self.cutmix = v2.CutMix(num_classes=2)
         self.training_forward = torch.compile(self.forward) if params.train.compile else self.forward
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return logits of shape (N,) for pictures of shape (N, 3, H, W)."""
-        logits: torch.Tensor = self.model(pictures.contiguous(memory_format=torch.channels_last))
-        return logits[:, 0]
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        """Return logits of shape (N,) for views of shape (N, V, 3, H, W)."""
+        return network.judge_views(self.model, views)
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
         """Return the loss of one batch."""
-        loss, _ = self._step(self.training_forward, batch, "train", self.params.train.label_smoothing)
+        loss, _ = self._step(self.training_forward, self._mixed(batch), "train", self.params.train.label_smoothing)
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
@@ -65,11 +67,18 @@ class DetectorModule(pl.LightningModule):
             for key in ("total_steps", "_schedule_phases"):
                 schedule.pop(key, None)
 
+    def _mixed(self, batch: Batch) -> Batch:
+        """Swap a rectangle between neighbours in some batches, labels mixed by area (CutMix, arXiv 1905.04899)."""
+        if len(batch[1]) == 1 or float(torch.rand(())) >= self.params.augment.cutmix_probability:
+            return batch
+        pictures, labels = self.cutmix(batch[0].flatten(1, 2), batch[1].long())  # it takes four dimensions
+        return pictures.view_as(batch[0]), labels[:, 1]
+
     def _step(
         self, forward: Callable[[torch.Tensor], torch.Tensor], batch: Batch, stage: str, label_smoothing: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        pictures, labels = batch
-        logits = forward(pictures).float()
+        views, labels = batch
+        logits = forward(views).float()
         targets = labels * (1 - label_smoothing) + label_smoothing / 2
         loss = binary_cross_entropy_with_logits(logits, targets)
         self.log(f"{stage}/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))

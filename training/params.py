@@ -15,6 +15,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Quality = Annotated[int, Field(ge=1, le=100)]
+Weights = Literal["package", "hub", "random"]
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -24,11 +25,24 @@ class InvalidParamsError(ValueError):
 
 @dataclass(frozen=True, config=_STRICT)
 class DataParams:
-    """Where the pictures are and how many processes decode them."""
+    """Where the pictures come from, where the stages find them, and how many processes decode them."""
 
+    source: str
+    per_class: Count
+    split_seed: Annotated[int, Field(ge=0)]
     root: Path
     manifest: Path
     num_workers: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ValidateParams:
+    """What the data must hold to; AUCs are of the leak report."""
+
+    strict: bool
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=64)]
+    max_metadata_auc: Share
+    max_statistics_auc: Share
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -37,18 +51,22 @@ class ModelParams:
 
     version: str
     architecture: str
-    pretrained: bool
+    weights: Weights
     input_size: Count
     crop_pct: Share
+    detail_view: bool
 
-    def spec(self, temperature: float = 1.0) -> ModelSpec:
-        """Return the model's description with the temperature that calibration found."""
+    def spec(self, temperature: float = 1.0, offset: float = 0.0, threshold: float = 0.5) -> ModelSpec:
+        """Return the model's description with what calibration found."""
         return ModelSpec(
             version=self.version,
             architecture=self.architecture,
             input_size=self.input_size,
             crop_pct=self.crop_pct,
+            detail_view=self.detail_view,
             temperature=temperature,
+            offset=offset,
+            threshold=threshold,
         )
 
 
@@ -64,6 +82,7 @@ class TrainParams:
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_epochs: Annotated[float, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    source_power: Probability
     early_stopping_patience: Count
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -76,19 +95,51 @@ class TrainParams:
 class AugmentParams:
     """Random changes to training pictures, drawn alike for both classes."""
 
-    crop_scale_min: Share
-    jpeg_quality_min: Quality
-    jpeg_quality_max: Quality
+    window_min_side: Count
+    native_share: Probability
+    rescale_probability: Probability
+    rescale_min: Annotated[float, Field(gt=0)]
+    rescale_max: Annotated[float, Field(gt=0)]
     recompress_probability: Probability
+    quality_min: Quality
+    quality_max: Quality
+    webp_share: Probability
     blur_probability: Probability
+    blur_radius_max: Annotated[float, Field(ge=0.2)]
+    colour_probability: Probability
+    colour_jitter: Share
+    noise_probability: Probability
+    noise_deviation_max: Annotated[float, Field(ge=1)]
+    white_background_probability: Probability
+    cutmix_probability: Probability
+
+
+OperatingPoint = Literal["balanced", "false_alarms_5", "false_alarms_1"]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CalibrateParams:
+    """Which operating point's threshold ships: best balanced accuracy, or at most 5 % or 1 % false alarms."""
+
+    operating_point: OperatingPoint
 
 
 @dataclass(frozen=True, config=_STRICT)
 class EvaluateParams:
-    """How the figures on the model card are computed."""
+    """How the figures on the model card are computed, and by how much they may fall below the baseline's."""
 
     batch_size: Count
     bootstrap_samples: Count
+    product_domains: list[str]
+    max_regression: Share
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CrossvalidateParams:
+    """Leave-sources-out cross-validation: how many folds of whole sources (0: none), and how long each trains."""
+
+    folds: Annotated[int, Field(ge=0)]
+    epochs: Count
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -96,9 +147,12 @@ class Params:
     """All of `params.yaml`."""
 
     data: DataParams
+    validate: ValidateParams
     model: ModelParams
     train: TrainParams
     augment: AugmentParams
+    crossvalidate: CrossvalidateParams
+    calibrate: CalibrateParams
     evaluate: EvaluateParams
 
 

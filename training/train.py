@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 from safetensors.torch import save_file
 
+from training import pretrained
 from training.command_line import parse_command_line
 from training.data import InvalidDataError
 from training.datamodule import PhotoDataModule
 from training.module import DetectorModule
 from training.params import Params, dump
 from training.paths import Paths
+from training.pretrained import PretrainedUnavailableError
+from training.resume import resumable, was_interrupted
+from training.tracking import tracked
 
 
-class PretrainedUnavailableError(RuntimeError):
-    """The hub that holds pretrained weights did not answer."""
-
-
-def run(params: Params, paths: Paths, *, resume: bool = False) -> float:
+def run(
+    params: Params, paths: Paths, *, resume: bool = False, fast_dev_run: bool = False, logger: Logger | None = None
+) -> float:
     """Train, keep the epoch with the best dev AUROC, write its weights; return that AUROC.
+
+    Args:
+        params: Of the run.
+        paths: Where checkpoints, log and weights go.
+        resume: Go on from the run's last checkpoint where there is one.
+        fast_dev_run: Train and validate on one batch, to see that all works; write nothing and return 0.
+        logger: Logs the run beside `logs/metrics.csv`.
 
     Raises:
         InvalidDataError: The data folder breaks a rule.
-        PretrainedUnavailableError: `model.pretrained` is true and the hub cannot be reached.
+        PretrainedUnavailableError: The weights that `model.weights` asks for are not to be had.
     """
     pl.seed_everything(params.train.seed, workers=True, verbose=False)
     data = PhotoDataModule(params)
     data.setup()
-    module = _build_module(params)
-    dump(params, paths.used_params)
+    module = DetectorModule(params, pretrained.build(params.model.spec(), params.model.weights))
+    if fast_dev_run:
+        _trainer(params, paths, fast_dev_run=True).fit(module, data)
+        return 0.0
     best = ModelCheckpoint(
         paths.checkpoints,
         "best",
@@ -41,10 +53,13 @@ def run(params: Params, paths: Paths, *, resume: bool = False) -> float:
         save_last=True,
         enable_version_counter=False,  # a new run in an old folder takes its place, or --resume would find the old one
     )
-    last = paths.checkpoints / "last.ckpt"
-    trainer = _trainer(params, paths, best)
-    trainer.fit(module, data, ckpt_path=last if resume and last.is_file() else None, weights_only=False)
-    export_weights(params, Path(best.best_model_path), paths.weights)
+    dump(params, paths.used_params)
+    table = CSVLogger(paths.run, name="", version="logs", flush_logs_every_n_steps=10)
+    loggers = [table, logger] if logger else [table]
+    with resumable(params, paths, resume=resume) as last:
+        trainer = _trainer(params, paths, callbacks=[best, *_callbacks(params)], logger=loggers)
+        trainer.fit(module, data, ckpt_path=last, weights_only=False)
+        export_weights(params, Path(best.best_model_path), paths.weights)
     return float(best.best_model_score or 0)
 
 
@@ -54,19 +69,7 @@ def export_weights(params: Params, checkpoint: Path, weights: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in module.model.state_dict().items()}, weights)
 
 
-def _build_module(params: Params) -> DetectorModule:
-    try:
-        return DetectorModule(params, pretrained=params.model.pretrained)
-    except OSError as error:  # what timm's hub client raises when it cannot reach the hub
-        if not params.model.pretrained:
-            raise
-        raise PretrainedUnavailableError(
-            f"cannot load pretrained weights of {params.model.architecture} from the model hub; "
-            "to train from scratch set model.pretrained: false (make train SET=model.pretrained=false)"
-        ) from error
-
-
-def _trainer(params: Params, paths: Paths, checkpoint: ModelCheckpoint) -> pl.Trainer:
+def _trainer(params: Params, paths: Paths, **options: Any) -> pl.Trainer:  # noqa: ANN401 - Lightning's own
     train = params.train
     return pl.Trainer(
         default_root_dir=paths.run,
@@ -75,23 +78,35 @@ def _trainer(params: Params, paths: Paths, checkpoint: ModelCheckpoint) -> pl.Tr
         devices=train.devices,
         precision=train.precision,
         deterministic=True,
-        logger=CSVLogger(paths.run, name="", version="logs"),
         log_every_n_steps=10,
         enable_model_summary=False,
-        callbacks=[
-            checkpoint,
-            EarlyStopping("val/auroc", mode="max", patience=train.early_stopping_patience),
-            EMAWeightAveraging(decay=train.ema_decay, use_buffers=True),
-            LearningRateMonitor("step"),
-        ],
+        **options,
     )
+
+
+def _callbacks(params: Params) -> list[pl.Callback]:
+    train = params.train
+    return [
+        EarlyStopping("val/auroc", mode="max", patience=train.early_stopping_patience),
+        EMAWeightAveraging(decay=train.ema_decay, use_buffers=True),
+        LearningRateMonitor("step"),
+    ]
 
 
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, arguments = parse_command_line("train")
+    resume = arguments.resume or (arguments.resume_interrupted and was_interrupted(params, paths))
     try:
-        score = run(params, paths, resume=arguments.resume)
+        if arguments.fast_dev_run:
+            run(params, paths, fast_dev_run=True)
+            print("one batch was trained and validated; nothing was written")
+            return
+        with tracked(params, paths, "train") as log:
+            score = run(params, paths, resume=resume, logger=log.logger)
+            log.metrics({"train/best_auroc": score})
+            log.artifact(paths.weights)
+            log.artifact(paths.used_params)
     except (InvalidDataError, PretrainedUnavailableError) as error:
         raise SystemExit(f"train: {error}") from error
     print(f"dev AUROC {score:.4f}; weights in {paths.weights}")

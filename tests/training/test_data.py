@@ -102,19 +102,22 @@ def test_an_empty_split_lacks_both_classes() -> None:
         of_split([], "dev")
 
 
-def test_classes_weigh_alike_and_sources_by_the_root_of_their_size() -> None:
+@pytest.mark.parametrize(
+    ("power", "share"), [(0.0, 1 / 2), (0.5, 3 / 5), (1.0, 9 / 13)], ids=["sources alike", "by root of size", "by size"]
+)
+def test_classes_weigh_alike_and_sources_by_a_power_of_their_size(power: float, share: float) -> None:
     photos = [photo("real", "a")] * 9 + [photo("real", "b")] * 4 + [photo("ai_generated", "a")]
     masses: Counter[tuple[str, str]] = Counter()
-    for one, weight in zip(photos, sampling_weights(photos), strict=True):
+    for one, weight in zip(photos, sampling_weights(photos, power), strict=True):
         masses[one.label, one.source] += weight  # type: ignore[assignment]  # typeshed counts in integers
     assert masses["ai_generated", "a"] == pytest.approx(1)
-    assert masses["real", "a"] == pytest.approx(3 / 5)
-    assert masses["real", "b"] == pytest.approx(2 / 5)
+    assert masses["real", "a"] == pytest.approx(share)
+    assert masses["real", "b"] == pytest.approx(1 - share)
 
 
 def test_a_source_may_hold_both_classes() -> None:
     photos = [photo("real", "a")] * 4 + [photo("ai_generated", "a")] * 16
-    assert sampling_weights(photos) == pytest.approx([1 / 4] * 4 + [1 / 16] * 16)
+    assert sampling_weights(photos, 0.5) == pytest.approx([1 / 4] * 4 + [1 / 16] * 16)
 
 
 def test_a_dataset_gives_pictures_with_their_labels(data_root: Path) -> None:

@@ -4,13 +4,14 @@ from typing import get_args
 
 import pytest
 import torch
+from PIL import ImageOps
 
 from handler.images import decode
-from handler.transforms import to_tensor
+from handler.transforms import to_views
 from tests.training.conftest import SIZES, Tiny
 from tests.training.marks import NOISE
 from training.augment import training_transform
-from training.data import LABELS, Split
+from training.data import LABELS, Split, of_split, read_photo
 from training.datamodule import Batch, PhotoDataModule
 
 pytestmark = NOISE
@@ -30,24 +31,31 @@ def epoch(data: PhotoDataModule, seed: int) -> list[Batch]:
 
 @pytest.mark.parametrize("split", get_args(Split))
 def test_evaluation_sees_what_serving_sees_in_the_manifests_order(data: PhotoDataModule, split: Split) -> None:
-    pictures, labels = (torch.cat(parts) for parts in zip(*data.loader(split), strict=True))
+    pictures, labels = (torch.cat(parts) for parts in zip(*data.loader(of_split(data.photos, split)), strict=True))
     photos = [photo for photo in data.photos if photo.split == split]
     spec = data.params.model.spec()
-    served = [to_tensor(decode((data.params.data.root / photo.path).read_bytes()), spec) for photo in photos]
+    served = [to_views(decode((data.params.data.root / photo.path).read_bytes()), spec) for photo in photos]
     assert len(photos) == SIZES[split]
     assert torch.equal(pictures, torch.stack(served))
     assert labels.tolist() == [float(LABELS.index(photo.label)) for photo in photos]
 
 
+def test_a_degraded_picture_takes_the_same_path(data: PhotoDataModule) -> None:
+    photo = of_split(data.photos, "dev")[0]
+    [(degraded, _)] = data.loader([photo], ImageOps.mirror)
+    served = to_views(ImageOps.mirror(read_photo(data.params.data.root, photo)), data.params.model.spec())
+    assert torch.equal(degraded[0], served)
+
+
 def test_validation_is_the_dev_split(data: PhotoDataModule) -> None:
-    for validated, loaded in zip(data.val_dataloader(), data.loader("dev"), strict=True):
+    for validated, loaded in zip(data.val_dataloader(), data.loader(of_split(data.photos, "dev")), strict=True):
         assert torch.equal(validated[0], loaded[0])
         assert torch.equal(validated[1], loaded[1])
 
 
 def test_training_batches_have_the_sizes_asked_for(data: PhotoDataModule) -> None:
     batches = epoch(data, 0)
-    assert [pictures.shape for pictures, _ in batches] == [(8, 3, 64, 64)] * 3
+    assert [pictures.shape for pictures, _ in batches] == [(8, 1, 3, 64, 64)] * 3
     assert [(labels.shape, labels.dtype) for _, labels in batches] == [((8,), torch.float32)] * 3
 
 
@@ -73,6 +81,6 @@ def test_a_training_view_is_normalised_and_random(data: PhotoDataModule) -> None
     image = decode((data.params.data.root / data.photos[0].path).read_bytes())
     transform = training_transform(data.params.model.spec(), data.params.augment, 48)
     first, second = transform(image), transform(image)
-    assert (first.shape, first.dtype) == ((3, 48, 48), torch.float32)
+    assert (first.shape, first.dtype) == ((1, 3, 48, 48), torch.float32)
     assert not torch.equal(first, second)
     assert -2.2 < float(first.min()) < float(first.max()) < 2.7

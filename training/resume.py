@@ -1,0 +1,47 @@
+"""Going on after an interruption: a mark beside the checkpoints says which training is unfinished there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from training import provenance
+from training.params import Params
+from training.paths import Paths
+
+_DECISIVE = ("data.", "model.", "train.", "augment.")
+
+
+@contextmanager
+def resumable(params: Params, paths: Paths, *, resume: bool) -> Iterator[Path | None]:
+    """Yield the checkpoint to go on from, None for a training from the start; mark it as unfinished meanwhile.
+
+    A training from the start removes the last checkpoint of another, which the next one must not take for its own.
+    """
+    last = paths.checkpoints / "last.ckpt"
+    first = not provenance.follows_another_process()
+    if first:
+        paths.checkpoints.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            last.unlink(missing_ok=True)
+        _mark(paths).write_text(_fingerprint(params), encoding="utf-8")
+    yield last if last.is_file() else None
+    if first:
+        _mark(paths).unlink()
+
+
+def was_interrupted(params: Params, paths: Paths) -> bool:
+    """Tell whether a training by the same parameters, on the same data, was begun in this run and did not end."""
+    return _mark(paths).is_file() and _mark(paths).read_text(encoding="utf-8") == _fingerprint(params)
+
+
+def _mark(paths: Paths) -> Path:
+    return paths.checkpoints / "unfinished"
+
+
+def _fingerprint(params: Params) -> str:
+    values = {key: value for key, value in provenance.flat(params).items() if key.startswith(_DECISIVE)}
+    return hashlib.sha256(json.dumps([values, provenance.data_hash(params)]).encode()).hexdigest()
