@@ -1,0 +1,81 @@
+"""The page of the data checks: findings with their pictures, leaks, counts, and a look at each class."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import ImageOps
+
+from handler.images import BadImageError, decode
+from training.checks.findings import Finding
+from training.data import LABELS, Photo
+from training.leaks import sample
+from training.params import DataParams
+from training.reports import write_bytes
+from training.worst_errors import data_uri
+
+THUMBNAIL = 160
+"""Pixels, long side."""
+SHOWN = 24
+"""Pictures of each class of train on the page."""
+SHOWN_SPLITS = ("train", "dev")
+"""Nobody should look at test before it is reported on."""
+LEAKS = {
+    "metadata_of_files": ("File metadata, as the files lie", None),
+    "metadata_after_pipeline": ("File metadata, after the training pipeline", "max_metadata_auc"),
+    "statistics_after_pipeline": ("Pixel statistics, after the training pipeline", "max_statistics_auc"),
+}
+"""Parts of the leak report, what they are, and the limit that applies."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture on the page; without a thumbnail where it does not decode."""
+
+    thumbnail: str | None
+    path: str
+    note: str
+
+
+def write(
+    file: Path, data: DataParams, report: Mapping[str, Any], findings: Sequence[Finding], photos: Sequence[Photo]
+) -> None:
+    """Write the page, self-contained; `photos` are those that decode."""
+    notes = {photo.path: f"{photo.label}, {photo.split}, {photo.source}" for photo in photos}
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("training"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("data_validation.html").render(
+        report=report,
+        leaks=LEAKS,
+        findings=[(finding, [_shown(data.root, paths, notes) for paths in finding.examples]) for finding in findings],
+        sheets=[(title, _shown(data.root, paths, notes)) for title, paths in _sheets(photos, data.split_seed)],
+    )
+    write_bytes(file, page.encode())
+
+
+def _sheets(photos: Sequence[Photo], seed: int) -> Iterator[tuple[str, list[str]]]:
+    for split in SHOWN_SPLITS:
+        some = sample([photo for photo in photos if photo.split == split], len(LABELS) * SHOWN, seed)
+        for label in LABELS:
+            if mine := [photo.path for photo in some if photo.label == label]:
+                yield f"{split}: {label}", mine
+
+
+def _shown(root: Path, paths: Sequence[str], notes: Mapping[str, str]) -> list[Shown]:
+    return [Shown(_thumbnail(root / path), path, notes.get(path, "")) for path in paths]
+
+
+def _thumbnail(file: Path) -> str | None:
+    try:
+        picture = decode(file.read_bytes())
+    except (OSError, BadImageError):
+        return None
+    out = io.BytesIO()
+    ImageOps.contain(picture, (THUMBNAIL, THUMBNAIL)).save(out, "JPEG", quality=75)
+    return data_uri(out.getvalue(), "jpeg")

@@ -1,0 +1,122 @@
+"""Stage `download`: pictures with a manifest in `data.root`, from CIFAKE's hubs, a folder, or made up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from training import manifest
+from training.command_line import parse_command_line
+from training.data import InvalidDataError, Photo
+from training.params import DataParams, Params
+from training.paths import Paths
+from training.reports import write_json
+from training.sources import checksums, cifake, folder, tiny
+from training.sources.hubs import Hub, HuggingFace, Kaggle
+from training.sources.transfer import HubUnavailableError
+from training.tracking import tracked
+
+ORIGIN = "origin.json"
+"""What the pictures were asked for with, beside the manifest."""
+
+
+def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list[Photo]:  # noqa: ARG001 - as every stage
+    """Fill `data.root` and return its rows; what is there already, whole and from the same parameters, stays.
+
+    The folder is built beside `data.root` and takes its place when it is complete. Downloads stay in
+    `data.root`.download, so that one that broke off goes on.
+
+    Raises:
+        HubUnavailableError: CIFAKE cannot be had; `data.root` is as it was.
+        InvalidDataError: The source breaks a rule, or `data.root` has files that are not ours; it is as it was.
+    """
+    data = params.data
+    root = data.root.resolve()
+    _refuse_to_lose(root, data)
+    if _is_current(root, data):
+        return [Photo(**row) for row in manifest.read_rows(root / data.manifest)]
+    partial = _emptied(root.with_name(f"{root.name}.partial"))
+    try:
+        photos = _fill(data, partial, (HuggingFace(), Kaggle()) if hubs is None else hubs)
+        manifest.write(partial / data.manifest, photos)
+        write_json(partial / ORIGIN, _origin(data))
+        checksums.write(partial)
+        _swap(partial, root)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return photos
+
+
+def _fill(data: DataParams, target: Path, hubs: Sequence[Hub]) -> list[Photo]:
+    if data.source == "cifake":
+        return cifake.fill(data, target, hubs)
+    return tiny.fill(data, target) if data.source == "tiny" else folder.fill(data, target)
+
+
+def _refuse_to_lose(root: Path, data: DataParams) -> None:
+    source = Path(data.source).resolve()
+    if source == root or root in source.parents:
+        raise InvalidDataError(
+            f"data.source {data.source} is in data.root, which download replaces: set another data.root"
+        )
+    if changed := checksums.changed(root):
+        raise InvalidDataError(
+            f"data.root {data.root} has files that download did not write so ({changed[0]}, {len(changed)} in all): "
+            "set another data.root, or move them away"
+        )
+
+
+def _is_current(root: Path, data: DataParams) -> bool:
+    """Whether the pictures of a hub need not be fetched again; folders may have changed, and making is quick."""
+    file = root / ORIGIN
+    return data.source == "cifake" and file.is_file() and json.loads(file.read_text("utf-8")) == _origin(data)
+
+
+def _origin(data: DataParams) -> dict[str, Any]:
+    return {
+        "source": data.source,
+        "per_class": data.per_class,
+        "split_seed": data.split_seed,
+        "manifest": str(data.manifest),
+    }
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _swap(partial: Path, root: Path) -> None:
+    old = root.with_name(f"{root.name}.replaced")
+    shutil.rmtree(old, ignore_errors=True)
+    if root.is_dir():
+        root.rename(old)
+    partial.rename(root)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def main() -> None:
+    """Run the stage from the command line."""
+    params, paths, _ = parse_command_line("download")
+    try:
+        with tracked(params, paths, "download") as log:
+            photos = run(params, paths)
+            sizes = Counter(photo.split for photo in photos)
+            log.metrics({f"data/{split}": float(count) for split, count in sizes.items()})
+            log.artifact(params.data.root / params.data.manifest)
+    except (HubUnavailableError, InvalidDataError, OSError) as error:
+        raise SystemExit(f"download: {error}") from error
+    listed = ", ".join(f"{count} {split}" for split, count in sorted(sizes.items()))
+    print(f"{len(photos)} pictures in {params.data.root} ({listed})")
+    if params.data.source == "cifake":
+        print("CIFAKE is one source: figures on its test split say nothing about pictures from elsewhere")
+
+
+if __name__ == "__main__":
+    main()
