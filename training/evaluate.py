@@ -1,57 +1,113 @@
-"""Stage `evaluate`: the figures of the finished model on sources that training never saw."""
+"""Stage `evaluate`: the figures of the finished model on sources that training never saw.
+
+`metrics.json` holds the headline, `tables.json` what is long. The command ends with the gate.
+"""
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from handler.spec import ModelSpec
-from training import figures
+from training import errors_page, figures, gate, held_out, robustness
 from training.command_line import parse_command_line
-from training.data import LABELS, Photo, Split
+from training.data import InvalidDataError, Photo
 from training.datamodule import PhotoDataModule
-from training.params import Params
+from training.evaluation_plots import draw_scores, draw_tables, write_curves
+from training.held_out import HeldOut
+from training.params import EvaluateParams, Params
 from training.paths import Paths
-from training.predict import predict
+from training.reports import MissingReportError, read_json, read_spec, write_json
+from training.robustness import CLEAN
+from training.scored import Scored
+from training.thresholds import rates_at
+from training.tracking import tracked
 
-HELD_OUT: tuple[Split, ...] = ("dev", "test")
+LEAST_OF_A_GENERATOR = 5
+"""Photos; of fewer a figure says nothing."""
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:
-    """Evaluate on dev and test, write the figures and the data's summary as JSON, and return them."""
-    spec = ModelSpec.from_mapping(yaml.safe_load(paths.spec.read_text(encoding="utf-8")))
+    """Evaluate on dev and test; write figures, tables, plots and the page; return what `metrics.json` holds.
+
+    Raises:
+        InvalidDataError: The data folder breaks a rule.
+        MissingReportError: The run has not been calibrated.
+    """
+    spec, calibration = read_spec(paths), read_json(paths.calibration, "calibrate")
     data = PhotoDataModule(params)
     data.setup()
-    report = {
+    splits = held_out.judge(data, paths)
+    headline = {name: split.headline() for name, split in splits.items()}
+    samples = params.evaluate.bootstrap_samples
+    thresholds = {name: point["threshold"] for name, point in calibration["operating_points"].items()}
+    matrices = {name: robustness.matrix(s.photos, s.logits, spec, samples) for name, s in headline.items()}
+    about: dict[str, Any] = {
         "model_version": spec.version,
-        "data": _summary(data.photos),
-        "splits": {split: _evaluate_split(data, paths, split, spec) for split in HELD_OUT},
+        "temperature": spec.temperature,
+        "offset": spec.offset,
+        "threshold": spec.threshold,
     }
-    paths.metrics.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return report
+    metrics = about | {
+        "splits": {name: _headline(split, spec, params.evaluate) for name, split in splits.items()},
+        "operating_points": {
+            name: rates_at(thresholds, s.photos, s.logits[CLEAN], spec, samples) for name, s in headline.items()
+        },
+        "robustness": {name: {"worst": robustness.worst(rows)} | rows for name, rows in matrices.items()},
+    }
+    tables = {name: _tables(split, spec, samples) for name, split in splits.items()}
+    write_json(paths.metrics, metrics)
+    write_json(
+        paths.tables,
+        {
+            "model_version": spec.version,
+            "splits": tables,
+            "product_domains": params.evaluate.product_domains,
+            "data": _summary(data.photos),
+        },
+    )
+    scored = {name: split.scored(spec) for name, split in headline.items()}
+    shutil.rmtree(paths.figures / "evaluate", ignore_errors=True)  # an older run may have drawn what this one cannot
+    draw_scores(scored, spec.threshold, paths.figures / "evaluate")
+    draw_tables(tables, matrices, paths.figures / "evaluate")
+    write_curves(scored, paths.curves)
+    errors_page.write(params, paths, {name: split.scored(spec) for name, split in splits.items()})
+    return read_json(paths.metrics, "evaluate")
 
 
-def _evaluate_split(data: PhotoDataModule, paths: Paths, split: Split, spec: ModelSpec) -> dict[str, Any]:
-    photos, logits = predict(data, paths, split)
-    probabilities = (logits / spec.temperature).sigmoid()
-    trained_on = {photo.source for photo in data.photos if photo.split == "train"}
-    unseen = [index for index, photo in enumerate(photos) if photo.source not in trained_on]
-
-    def overall(chosen: list[int]) -> figures.Figures | None:
-        subset = [photos[index] for index in chosen]
-        if {photo.label for photo in subset} != set(LABELS):
-            return None  # nothing to tell apart
-        return figures.overall(subset, probabilities[chosen], spec.threshold, data.params.evaluate.bootstrap_samples)
-
+def _headline(split: HeldOut, spec: ModelSpec, params: EvaluateParams) -> dict[str, Any]:
+    scored, samples = split.scored(spec), params.bootstrap_samples
+    unseen = scored.that(split.unseen)
+    parts = {"unseen_sources": unseen, "all_sources": scored}
     return {
-        "unseen_sources": overall(unseen),
-        "all_sources": overall(list(range(len(photos)))),
-        "by_source": figures.by_source(photos, probabilities, spec.threshold),
-        "sources_in_train": sorted({photo.source for photo in photos} & trained_on),
+        "unseen_sources": figures.overall(unseen, samples) if unseen.has_both_classes else None,
+        "all_sources": figures.overall(scored, samples),
+        "product_photos": {name: _false_alarms(part, params) for name, part in parts.items()},
+    }
+
+
+def _false_alarms(scored: Scored, params: EvaluateParams) -> figures.Figures | None:
+    products = scored.where(~scored.generated).that(lambda photo: photo.domain in params.product_domains)
+    if not products.photos:
+        return None
+    share = figures.flagged_share(products, params.bootstrap_samples)
+    return {
+        "n": share["n"],
+        "false_positive_rate": share["flagged"],
+        "false_positive_rate_ci95": share["flagged_ci95"],
+    }
+
+
+def _tables(split: HeldOut, spec: ModelSpec, samples: int) -> dict[str, Any]:
+    scored = split.scored(spec)
+    generators = figures.breakdown(scored, samples, lambda photo: photo.generator, LEAST_OF_A_GENERATOR)
+    return {
+        "by_source": figures.breakdown(scored, samples, lambda photo: photo.source),
+        "by_generator": {name: row for name, row in generators.items() if not name.startswith("real/")},
+        "by_domain": figures.breakdown(scored, samples, lambda photo: photo.domain),
+        "sources_in_train": sorted({photo.source for photo in split.photos} & split.trained_on),
     }
 
 
@@ -61,11 +117,30 @@ def _summary(photos: Sequence[Photo]) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) | {"n": count} for row, count in sorted(rows.items())]
 
 
+def flat(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """Return the numbers of nested metrics under names like `test/unseen_sources/auroc`; lists are left out."""
+    found: dict[str, float] = {}
+    for key, value in metrics.items():
+        name = f"{prefix}/{key}".removeprefix("/")
+        if isinstance(value, Mapping):
+            found |= flat(value, name)
+        elif isinstance(value, int | float):
+            found[name] = float(value)
+    return found
+
+
 def main() -> None:
-    """Run the stage from the command line."""
+    """Run the stage from the command line, and the gate after it."""
     params, paths, _ = parse_command_line("evaluate")
-    for split, result in run(params, paths)["splits"].items():
-        print(split, json.dumps(result["unseen_sources"], indent=2))
+    try:
+        with tracked(params, paths, "evaluate") as log:
+            metrics = run(params, paths)
+            log.metrics(flat(metrics["splits"], "") | flat(metrics["robustness"], "robustness"))
+            for written in (paths.metrics, paths.tables, paths.figures / "evaluate", paths.evaluation_page):
+                log.artifact(written)
+        print(gate.run(params, paths))
+    except (InvalidDataError, MissingReportError, gate.RegressionError) as error:
+        raise SystemExit(f"evaluate: {error}") from error
 
 
 if __name__ == "__main__":

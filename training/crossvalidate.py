@@ -1,0 +1,170 @@
+"""Stage `crossvalidate`: how well a training does on sources that it left out, again and again.
+
+Each fold trains without some whole sources and is judged on these. The dev split keeps its part, it picks the epoch:
+were that done on what is left out, the figures would flatter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training import figures, manifest, train
+from training.command_line import parse_command_line
+from training.data import InvalidDataError, Photo
+from training.datamodule import PhotoDataModule
+from training.folds import Fold, assign
+from training.interval_plots import auroc_dots
+from training.params import Params
+from training.paths import Paths
+from training.predict import predict
+from training.reports import write_csv, write_json
+from training.scored import Scored, score
+from training.tracking import tracked
+
+COLUMNS = ("path", "label", "source", "domain", "fold", "logit")
+RANKING = ("n_real", "n_ai_generated", "auroc", "auroc_ci95", "average_precision", *figures.FALSE_ALARM_BUDGETS)
+
+
+def run(params: Params, paths: Paths) -> dict[str, Any]:
+    """Train and judge each fold; write the report, the left-out photos' logits and a plot; return the report.
+
+    Raises:
+        InvalidDataError: The data folder breaks a rule, or its sources cannot be left out.
+    """
+    data = PhotoDataModule(params)
+    data.setup()
+    trained_on = [photo for photo in data.photos if photo.split == "train"]
+    count = params.crossvalidate.folds
+    folds = assign(trained_on, count, params.train.seed) if count else []
+    shutil.rmtree(paths.folds, ignore_errors=True)
+    judged = []
+    for number, fold in enumerate(folds, start=1):
+        print(f"fold {number}/{len(folds)} leaves out {', '.join(sorted(fold))}", flush=True)
+        judged.append(_judge_fold(data, fold, Paths(paths.folds / str(number), paths.folds, paths.folds)))
+    report = _report(params, folds, judged)
+    _write(report, judged, paths)
+    return report
+
+
+def _judge_fold(data: PhotoDataModule, fold: Fold, paths: Paths) -> tuple[Scored, list[float]]:
+    """Train without the fold's sources; return their photos, scored without calibration, and their logits."""
+    train.run(_fold_params(data, fold, paths.run), paths)
+    left_out = [photo for photo in data.photos if photo.split == "train" and photo.source in fold]
+    logits = predict(data, paths, left_out)
+    shutil.rmtree(paths.checkpoints)  # of no more use, and large
+    return score(left_out, logits, data.params.model.spec()), logits.tolist()
+
+
+def _fold_params(data: PhotoDataModule, fold: Fold, folder: Path) -> Params:
+    """Write the fold's manifest, with absolute paths and without test, and return parameters that point there."""
+    params = data.params
+    folder.mkdir(parents=True)
+    kept = [
+        photo for photo in data.photos if photo.split == "dev" or (photo.split == "train" and photo.source not in fold)
+    ]
+    manifest.write(folder / "manifest.csv", [_absolute(photo, params.data.root) for photo in kept])
+    epochs = params.crossvalidate.epochs
+    return dataclasses.replace(
+        params,
+        data=dataclasses.replace(params.data, root=folder, manifest=Path("manifest.csv")),
+        train=dataclasses.replace(params.train, epochs=epochs, early_stopping_patience=epochs),
+    )
+
+
+def _absolute(photo: Photo, root: Path) -> Photo:
+    return dataclasses.replace(photo, path=str((root / photo.path).resolve()))
+
+
+def _report(params: Params, folds: Sequence[Fold], judged: Sequence[tuple[Scored, list[float]]]) -> dict[str, Any]:
+    """Return figures of each fold and of each left-out source, and their mean and spread."""
+    samples = params.evaluate.bootstrap_samples
+    if not folds:
+        return {"folds": 0}
+    by_fold = {str(n): _fold_figures(scored, samples) for n, (scored, _) in enumerate(judged, start=1)}
+    by_source = _by_source([figures.breakdown(scored, samples, lambda photo: photo.source) for scored, _ in judged])
+    return {
+        "folds": len(folds),
+        "epochs": params.crossvalidate.epochs,
+        "left_out": {str(number): sorted(fold) for number, fold in enumerate(folds, start=1)},
+        "auroc": _spread([fold["auroc"] for fold in by_fold.values()]),
+        "source_auroc": _spread([source["auroc"] for source in by_source.values()]),
+        "by_fold": by_fold,
+        "by_source": by_source,
+    }
+
+
+def _fold_figures(scored: Scored, samples: int) -> dict[str, Any]:
+    found = figures.overall(scored, samples)
+    return {name: found[name] for name in RANKING}
+
+
+def _by_source(folds: Sequence[dict[str, figures.Figures]]) -> dict[str, dict[str, Any]]:
+    """Return each left-out source's AUROC against the other class of its fold; the mean where it has several."""
+    found: defaultdict[str, list[tuple[int, figures.Figures]]] = defaultdict(list)
+    for number, sources in enumerate(folds, start=1):
+        for name, row in sources.items():
+            found[name].append((number, row))
+    return {
+        name: {
+            "n": rows[0][1]["n"],
+            "folds": [number for number, _ in rows],
+            "auroc": float(np.mean([row["auroc"] for _, row in rows])),
+            "auroc_ci95": np.mean([row["auroc_ci95"] for _, row in rows], axis=0).tolist(),
+        }
+        for name, rows in sorted(found.items())
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "mean": float(np.mean(values)),
+        "std": float(np.std(values)),
+        "min": float(np.min(values)),
+        "max": float(np.max(values)),
+    }
+
+
+def _write(report: dict[str, Any], judged: Sequence[tuple[Scored, list[float]]], paths: Paths) -> None:
+    """Write report, logits and plot; without folds an empty table and an empty folder, in place of older ones."""
+    rows = (
+        (photo.path, photo.label, photo.source, photo.domain, number, logit)
+        for number, (scored, logits) in enumerate(judged, start=1)
+        for photo, logit in zip(scored.photos, logits, strict=True)
+    )
+    write_csv(paths.out_of_fold, COLUMNS, rows)
+    write_json(paths.crossvalidation, report)
+    folder = paths.figures / "crossvalidate"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    title = "Sources left out of training: ranking against the other class of their fold"
+    dots = [
+        (f"fold {', '.join(map(str, row['folds']))}: {name}", row) for name, row in report.get("by_source", {}).items()
+    ]
+    auroc_dots(dots, title, folder / "sources.png")
+
+
+def main() -> None:
+    """Run the stage from the command line."""
+    params, paths, _ = parse_command_line("crossvalidate")
+    try:
+        with tracked(params, paths, "crossvalidate") as log:
+            report = run(params, paths)
+            if report["folds"]:
+                auroc = {f"crossvalidate/auroc_{name}": value for name, value in report["auroc"].items()}
+                log.metrics(auroc | {"crossvalidate/source_auroc_mean": report["source_auroc"]["mean"]})
+            log.artifact(paths.crossvalidation)
+    except InvalidDataError as error:
+        raise SystemExit(f"crossvalidate: {error}") from error
+    found = report.get("auroc")
+    print(f"AUROC on left-out sources {found['mean']:.4f} (std {found['std']:.4f})" if found else "no folds asked for")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The page of an evaluation: headline, goals, plots, robustness, and the worst errors with their heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jinja2
+import torch
+
+from handler.detector import Detector
+from training.goals import goals
+from training.params import Params
+from training.paths import Paths
+from training.reports import read_json, read_optional_json, read_spec, write_bytes
+from training.robustness import DESCRIPTIONS
+from training.scored import Scored
+from training.worst_errors import WORST, Mistake, data_uri, explain, false_alarms, misses
+
+PLOTS = {
+    "evaluate/roc": "ROC",
+    "evaluate/precision_recall": "Precision and recall",
+    "evaluate/reliability": "Reliability",
+    "calibrate/reliability": "Reliability on dev, before and after calibration",
+    "evaluate/scores_dev": "Scores on dev",
+    "evaluate/scores_test": "Scores on test",
+    "evaluate/confusion_dev": "Verdicts on dev",
+    "evaluate/confusion_test": "Verdicts on test",
+    "evaluate/robustness": "Robustness",
+    "evaluate/by_source_auroc": "Ranking by source",
+    "evaluate/by_source_flagged": "Flagged by source",
+    "evaluate/by_generator_auroc": "Ranking by generator",
+    "evaluate/by_generator_flagged": "Flagged by generator",
+    "crossvalidate/sources": "Sources left out of training",
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Errors of one kind in one split."""
+
+    title: str
+    errors: int
+    total: int
+    worst: list[Mistake]
+
+
+def write(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> None:
+    """Write the page, self-contained, from the reports and plots beside it and from each split's verdicts."""
+    metrics = read_json(paths.metrics, "evaluate")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("training"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("evaluation.html").render(
+        metrics=metrics,
+        calibration=read_json(paths.calibration, "calibrate"),
+        goals=goals(metrics, read_optional_json(paths.data_validation)),
+        conditions=DESCRIPTIONS,
+        plots=_plots(paths),
+        grids=_grids(params, paths, splits),
+        worst=WORST,
+    )
+    write_bytes(paths.evaluation_page, page.encode())
+
+
+def _plots(paths: Paths) -> list[dict[str, str]]:
+    files = ((title, paths.figures / f"{name}.png") for name, title in PLOTS.items())
+    return [{"title": title, "uri": data_uri(file.read_bytes(), "png")} for title, file in files if file.is_file()]
+
+
+def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[Grid]:
+    detector = Detector.load(read_spec(paths), paths.weights, torch.device("cpu"))
+    grids = []
+    for name, scored in splits.items():
+        for kind, wrong, total in (
+            ("false alarms", false_alarms(scored), ~scored.generated),
+            ("misses", misses(scored), scored.generated),
+        ):
+            errors = int((total & (scored.flagged != scored.generated)).sum())
+            found = explain(detector, params.data.root, wrong, f"explaining {kind} of {name}")
+            grids.append(Grid(f"{name}: {kind}", errors, int(total.sum()), found))
+    return grids
