@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
+DVC := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/dvc
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_NO_CACHE_DIR ?= 1
 # As pip does, trust the certificates of this machine: some networks have their own.
@@ -49,13 +50,29 @@ format: install ## Format the code
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-train: install ## Train a detector (SET="data.root=FOLDER train.epochs=3", RESUME=1 goes on)
+data: install ## Fetch or generate the pictures of data.source (SET="data.source=FOLDER")
+	$(RUN) -m training.download $(if $(SET),--set $(SET))
+
+validate: install ## Check the pictures: duplicates, splits, leaks (STRICT=1 fails on findings)
+	$(RUN) -m training.validate $(if $(SET),--set $(SET)) $(if $(STRICT),--strict)
+
+train: install ## Train a detector (SET="train.epochs=3", RESUME=1 goes on)
 	$(RUN) -m training.train $(if $(SET),--set $(SET)) $(if $(RESUME),--resume)
 
 package: install ## Calibrate, evaluate and pack the trained detector into model_store
-	$(RUN) -m training.calibrate $(if $(SET),--set $(SET))
-	$(RUN) -m training.evaluate $(if $(SET),--set $(SET))
-	$(RUN) -m training.package $(if $(SET),--set $(SET))
+	for stage in calibrate evaluate reference package; do \
+	  $(RUN) -m training.$$stage $(if $(SET),--set $(SET)) || exit 1; done
+
+repro: install ## Run what has changed of the whole pipeline (SET="train.epochs=3" edits params.yaml, TINY=1: a small one)
+	$(if $(SET)$(TINY),$(RUN) -m training.set_params $(if $(TINY),--preset tiny) $(SET))
+	$(DVC) repro
+
+plots: install ## Draw the curves and plots of the last evaluation as a page
+	$(DVC) plots show
+
+mlflow: install ## Show the logged runs on http://127.0.0.1:5000
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	  $(VENV)/bin/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
 
 lock: install ## Write the hashed locks anew from pyproject.toml
 	for component in $(COMPONENTS); do \
@@ -65,4 +82,4 @@ lock: install ## Write the hashed locks anew from pyproject.toml
 clean: ## Remove what runs and installs left, not the model
 	rm -rf $(VENV) .cache var
 
-.PHONY: help demo install test lint format train package lock clean
+.PHONY: help demo install test lint format data validate train package repro plots mlflow lock clean

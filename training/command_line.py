@@ -10,7 +10,7 @@ from training.paths import Paths
 
 
 def parse_command_line(stage: str) -> tuple[Params, Paths, argparse.Namespace]:
-    """Read the arguments that every stage has; `--resume` is of use to training alone."""
+    """Read the arguments that every stage has, and those of this one."""
     parser = argparse.ArgumentParser(prog=f"python -m training.{stage}")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument(
@@ -18,11 +18,21 @@ def parse_command_line(stage: str) -> tuple[Params, Paths, argparse.Namespace]:
     )
     parser.add_argument("--run", type=Path, default=Paths.run, help="folder of this run's checkpoints and figures")
     parser.add_argument("--store", type=Path, default=Paths.store, help="folder that TorchServe serves from")
+    parser.add_argument("--reports", type=Path, default=Paths.reports, help="folder of figures, plots and pages")
     if stage == "train":
         parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+        parser.add_argument(
+            "--resume-interrupted", action="store_true", help="the same, if this very training was interrupted"
+        )
+        parser.add_argument("--fast-dev-run", action="store_true", help="one batch of each kind; nothing is written")
+    if stage == "validate":
+        parser.add_argument("--strict", action="store_true", help="fail on findings; as validate.strict=true")
+    if stage == "gate":
+        parser.add_argument("--accept", action="store_true", help="make this evaluation the baseline of the next ones")
     arguments = parser.parse_args()
+    strict = ["validate.strict=true"] if getattr(arguments, "strict", False) else []
     try:
-        params = load(arguments.params, arguments.set)
+        params = load(arguments.params, arguments.set + strict)
     except InvalidParamsError as error:
         parser.error(str(error))
-    return params, Paths(arguments.run, arguments.store), arguments
+    return params, Paths(arguments.run, arguments.store, arguments.reports), arguments
