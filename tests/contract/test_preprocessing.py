@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from handler import network
 from tests.handler.pictures import coffee, encode, orientation, photo
 from training import params
-from training.data import Photo
+from training.data import Photo, of_split
 from training.datamodule import PhotoDataModule
 from training.package import build_archive
 from training.params import Params
@@ -34,9 +34,9 @@ import yaml
 from safetensors.torch import save_file
 from handler.images import decode
 from handler.spec import ModelSpec
-from handler.transforms import to_tensor
+from handler.transforms import to_views
 spec = ModelSpec.from_mapping(yaml.safe_load(Path("model-config.yaml").read_text())["spec"])
-save_file({picture: to_tensor(decode(Path(picture).read_bytes()), spec) for picture in pictures}, out)
+save_file({picture: to_views(decode(Path(picture).read_bytes()), spec) for picture in pictures}, out)
 """
 
 
@@ -72,7 +72,7 @@ def evaluated(chosen: Params, pictures: Sequence[Path]) -> list[torch.Tensor]:
         writer.writerows(rows)
     data = PhotoDataModule(chosen)
     data.setup()
-    dataset = data.dataset("dev")
+    dataset = data.dataset(of_split(data.photos, "dev"))
     return [dataset[index][0] for index in range(len(dataset))]
 
 
@@ -95,6 +95,6 @@ def test_one_picture_through_the_data_module_and_through_the_archive_is_one_tens
 ) -> None:
     chosen = chosen_params(tmp_path)
     ours, theirs = evaluated(chosen, pictures), served(chosen, pictures, tmp_path)
-    assert [tensor.shape for tensor in ours] == [(3, 200, 200)] * 4
+    assert [tensor.shape for tensor in ours] == [(2, 3, 200, 200)] * 4
     for picture, first, second in zip(pictures, ours, theirs, strict=True):
         assert torch.equal(first, second), picture.name

@@ -14,7 +14,7 @@ from PIL import Image
 
 from handler.decision import decide
 from handler.detector import Detector
-from training.data import Photo, PhotoDataset
+from training.data import Photo
 from training.datamodule import PhotoDataModule
 from training.params import load
 
@@ -74,12 +74,8 @@ def test_predictions_and_explanations_at_once_are_answered_one_by_one(gateway: h
 
 
 def _evaluation_batches(path: Path, detector: Detector) -> list[list[torch.Tensor]]:
-    params = load(Path("params.yaml"), [f"model.crop_pct={detector.spec.crop_pct}", "data.num_workers=0"])
-    data = PhotoDataModule(params)
-    data.photos = [
-        Photo(path.name, label, "dev", "test", "camera", "objects", path.name, "none")
-        for label in ("real", "ai_generated")  # a split holds both classes
-    ]
-    dataset = data.dataset("dev")
-    pictures, label = PhotoDataset(dataset.photos[:1], path.parent, dataset.transform)[0]
-    return [[pictures[None], label]]
+    """The photo as the data module gives it, under the served model's own preprocessing."""
+    view = [f"model.{name}={getattr(detector.spec, name)}" for name in ("input_size", "crop_pct", "detail_view")]
+    data = PhotoDataModule(load(Path("params.yaml"), [*view, f"data.root={path.parent}", "data.num_workers=0"]))
+    photo = Photo(path.name, "real", "dev", "test", "camera", "objects", path.name, "none")
+    return [[views, labels] for views, labels in data.loader([photo])]

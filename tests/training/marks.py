@@ -15,4 +15,6 @@ NOISE = [
     # what the tests of resuming are about
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
     pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty"),
+    # mlflow 3.17 asks SQLAlchemy for a strategy that SQLAlchemy 2.1 deprecates
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
 ]

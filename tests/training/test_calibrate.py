@@ -1,37 +1,128 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from handler.spec import ModelSpec
-from tests.training.conftest import Pipeline
+from tests.training.conftest import Command, Pipeline, Tiny
 from tests.training.marks import NOISE
-from training.calibrate import fit_temperature
+from training import calibrate
+from training.calibrate import calibration, fit
+from training.data import of_split, read_manifest
+from training.datamodule import PhotoDataModule
+from training.paths import Paths
+from training.predict import predict
+from training.reports import MissingReportError
+from training.scored import score
 
 pytestmark = NOISE
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5, 6.0])
-def test_a_known_temperature_is_found(temperature: float) -> None:
+@pytest.mark.parametrize("offset", [-1.5, 0.0, 3.0])
+def test_known_temperature_and_offset_are_found(temperature: float, offset: float) -> None:
     generator = torch.Generator().manual_seed(0)
     honest = 2 * torch.randn(20_000, generator=generator)
     labels = torch.bernoulli(honest.sigmoid(), generator=generator)
-    assert fit_temperature(temperature * honest, labels) == pytest.approx(temperature, rel=0.1)
+    found_temperature, found_offset = fit(temperature * honest + offset, labels)
+    assert found_temperature == pytest.approx(temperature, rel=0.1)
+    assert found_offset == pytest.approx(offset, abs=0.1 * temperature)
 
 
-def test_the_temperature_stays_within_bounds() -> None:
+def test_a_class_weighs_the_same_however_many_photos_it_has() -> None:
+    logits, labels = torch.tensor([2.0, -1.0, 0.5, -2.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])
+    many = fit(torch.cat([logits, *[logits[labels == 0]] * 5]), torch.cat([labels, torch.zeros(10)]))
+    assert many == pytest.approx(fit(logits, labels), abs=1e-3)
+
+
+def test_the_fit_stays_within_bounds() -> None:
     labels = torch.tensor([1.0, 1.0, 0.0, 0.0])
     right = torch.tensor([0.05, 0.03, -0.02, -0.04])
-    assert 0.05 <= fit_temperature(right, labels) < 1
-    assert fit_temperature(-right, labels) == 20
+    temperature, offset = fit(right, labels)
+    assert (0.05 <= temperature < 1, abs(offset) < 0.05) == (True, True)
+    temperature, offset = fit(-right, labels)
+    assert (temperature, abs(offset) <= 20) == (20, True)
 
 
-def test_equal_logits_keep_a_temperature_of_one() -> None:
-    assert fit_temperature(torch.zeros(4), torch.tensor([1.0, 1.0, 0.0, 0.0])) == 1
+def test_equal_logits_say_nothing_and_are_taken_as_undecided() -> None:
+    assert fit(torch.zeros(4), torch.tensor([1.0, 1.0, 0.0, 0.0])) == (1, 0)
+
+
+def test_calibration_of_two_photos() -> None:
+    logits, labels = torch.tensor([-2.0, 2.0]), torch.tensor([0.0, 1.0])
+    sigmoid = 1 / (1 + torch.e**-1)
+    assert calibration(logits / 2, labels) == {
+        "expected_calibration_error": pytest.approx(1 - sigmoid),
+        "negative_log_likelihood": pytest.approx(float(torch.nn.functional.softplus(torch.tensor(-1.0)))),
+    }
 
 
 def test_the_stage_writes_the_finished_spec(pipeline: Pipeline) -> None:
     written = ModelSpec.from_mapping(yaml.safe_load(pipeline.paths.spec.read_text(encoding="utf-8")))
-    assert written == pipeline.params.model.spec(pipeline.temperature)
-    assert pipeline.temperature == round(pipeline.temperature, 4)
+    report = pipeline.calibration
+    assert written == pipeline.params.model.spec(report["temperature"], report["offset"], report["threshold"])
+    assert (report["temperature"], report["offset"]) == (round(report["temperature"], 4), round(report["offset"], 4))
+    assert report["threshold"] == report["operating_points"]["false_alarms_5"]["threshold"]
+
+
+def test_the_report_counts_dev_and_holds_both_sides_of_calibration(pipeline: Pipeline) -> None:
+    report = json.loads(pipeline.paths.calibration.read_text(encoding="utf-8"))
+    assert report["model_version"] == pipeline.params.model.version
+    assert (report["n_real"], report["n_ai_generated"], report["operating_point"]) == (6, 6, "false_alarms_5")
+    assert list(report["operating_points"]) == ["balanced", "false_alarms_5", "false_alarms_1"]
+    assert report["after"]["negative_log_likelihood"] <= report["before"]["negative_log_likelihood"]
+    with Image.open(pipeline.paths.figures / "calibrate" / "reliability.png") as diagram:
+        assert diagram.format == "PNG"
+
+
+def test_the_shipped_threshold_flags_no_more_real_photos_of_dev_than_it_promises(pipeline: Pipeline) -> None:
+    data = PhotoDataModule(pipeline.params)
+    photos = of_split(read_manifest(pipeline.params.data.root, pipeline.params.data.manifest), "dev")
+    judged = score(photos, predict(data, pipeline.paths, photos), pipeline.spec)
+    point = pipeline.calibration["operating_points"]["false_alarms_5"]
+    assert judged.flagged[~judged.generated].mean() == point["false_positive_rate"] == 0
+    assert judged.flagged[judged.generated].mean() == pytest.approx(point["true_positive_rate"], abs=1e-6)
+
+
+def test_the_operating_point_is_a_parameter(pipeline: Pipeline, tiny: Tiny, tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
+    paths.run.mkdir()
+    paths.weights.write_bytes(pipeline.paths.weights.read_bytes())
+    report = calibrate.run(tiny("calibrate.operating_point=balanced"), paths)
+    assert report["threshold"] == report["operating_points"]["balanced"]["threshold"]
+    assert report["temperature"] == pipeline.temperature
+    assert "out_of_fold" not in report
+
+
+def test_cross_validations_logits_check_the_temperature(pipeline: Pipeline) -> None:
+    assert pipeline.calibration["out_of_fold"]["n"] == 24
+    assert 0.05 <= pipeline.calibration["out_of_fold"]["temperature"] <= 20
+
+
+def test_a_run_without_weights_names_the_stage(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(MissingReportError, match=r"model\.safetensors: run `python -m training\.train` first$"):
+        calibrate.run(tiny(), Paths(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_logs_the_calibration_and_says_what_it_found(
+    command: Command, pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths, log = command(calibrate)
+    assert log.stages == ["calibrate"]
+    assert log.figures["calibrate/temperature"] == pipeline.temperature
+    assert log.artifacts == [paths.calibration, paths.figures / "calibrate"]
+    spec = pipeline.spec
+    found = f"temperature {spec.temperature:.4f}, offset {spec.offset:.4f}, threshold {spec.threshold:.4f}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"{found}; spec in {paths.spec}"
+
+
+def test_the_command_says_in_one_line_what_is_missing(command: Command, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command(calibrate, "--run", str(tmp_path / "new"))
+    assert stopped.value.code == f"calibrate: no {tmp_path}/new/model.safetensors: run `python -m training.train` first"

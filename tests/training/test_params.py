@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from handler.spec import ModelSpec
+from training import set_params
 from training.command_line import parse_command_line
 from training.params import InvalidParamsError, dump, load
 from training.paths import Paths
@@ -43,17 +45,21 @@ def test_an_unknown_section_of_the_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("override", ["trian.epochs=3", "train.epochs", "epochs=3", "=", ""])
 def test_a_malformed_override_says_how_to_write_it(override: str) -> None:
-    with pytest.raises(InvalidParamsError, match=r"write SECTION\.KEY=VALUE with a section of data, model, train"):
+    with pytest.raises(InvalidParamsError, match=r"write SECTION\.KEY=VALUE with a section of data, validate, model"):
         load(FILE, [override])
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("data.per_class", "0"),
         ("data.num_workers", "-1"),
+        ("validate.strict", "perhaps"),
+        ("validate.near_duplicate_bits", "65"),
+        ("validate.max_statistics_auc", "1.1"),
+        ("model.weights", "imagenet"),
         ("model.input_size", "0"),
         ("model.crop_pct", "1.1"),
-        ("model.pretrained", "perhaps"),
         ("train.epochs", "0"),
         ("train.epochs", "1.5"),
         ("train.batch_size", "0"),
@@ -64,11 +70,15 @@ def test_a_malformed_override_says_how_to_write_it(override: str) -> None:
         ("train.label_smoothing", "1"),
         ("train.ema_decay", "1"),
         ("train.precision", "64"),
-        ("augment.crop_scale_min", "0"),
-        ("augment.jpeg_quality_min", "0"),
-        ("augment.jpeg_quality_max", "101"),
+        ("augment.quality_min", "0"),
+        ("augment.quality_max", "101"),
         ("augment.blur_probability", "1.01"),
+        ("crossvalidate.folds", "-1"),
+        ("crossvalidate.epochs", "0"),
+        ("calibrate.operating_point", "best"),
         ("evaluate.bootstrap_samples", "0"),
+        ("evaluate.product_domains", "shoes"),
+        ("evaluate.max_regression", "0"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_the_keys_name(key: str, value: str) -> None:
@@ -83,9 +93,9 @@ def test_every_wrong_value_is_named_at_once() -> None:
 
 def test_overrides_have_the_keys_types() -> None:
     params = load(
-        FILE, ["train.epochs=3", "train.lr=1e-4", "model.pretrained=false", "data.root=/photos", "train.devices=2"]
+        FILE, ["train.epochs=3", "train.lr=1e-4", "validate.strict=true", "data.root=/photos", "train.devices=2"]
     )
-    assert (params.train.epochs, params.train.lr, params.model.pretrained) == (3, 0.0001, False)
+    assert (params.train.epochs, params.train.lr, params.validate.strict) == (3, 0.0001, True)
     assert (params.data.root, params.train.devices) == (Path("/photos"), 2)
 
 
@@ -99,28 +109,33 @@ def test_what_is_dumped_loads_again(tmp_path: Path) -> None:
     assert load(tmp_path / "run" / "params.yaml") == params
 
 
-def test_the_spec_carries_the_models_parameters_and_the_temperature() -> None:
-    params = load(FILE, ["model.version=7.0.0", "model.input_size=300", "model.crop_pct=0.9"])
-    assert params.model.spec(1.5) == ModelSpec(version="7.0.0", input_size=300, crop_pct=0.9, temperature=1.5)
+def test_the_spec_carries_the_models_parameters_and_what_calibration_found() -> None:
+    params = load(FILE, ["model.version=7.0.0", "model.input_size=300", "model.crop_pct=0.9", "model.detail_view=true"])
+    spec = ModelSpec("7.0.0", input_size=300, crop_pct=0.9, detail_view=True, temperature=1.5, threshold=0.7)
+    assert params.model.spec(1.5, 0.7) == spec
 
 
 def test_the_command_line_reads_every_override(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = [
-        "--set",
-        "train.epochs=3",
-        "train.seed=7",
-        "--set",
-        "data.root=photos",
-        "--run",
-        "a",
-        "--store",
-        "b",
-        "--resume",
-    ]
-    monkeypatch.setattr(sys, "argv", ["train", *words])
-    params, paths, arguments = parse_command_line("train")
+    overrides = ["--set", "train.epochs=3", "train.seed=7", "--set", "data.root=photos"]
+    folders = ["--run", "a", "--store", "b", "--reports", "c"]
+    monkeypatch.setattr(sys, "argv", ["calibrate", *overrides, *folders])
+    params, paths, _ = parse_command_line("calibrate")
     assert (params.train.epochs, params.train.seed, params.data.root) == (3, 7, Path("photos"))
-    assert (paths, arguments.resume) == (Paths(Path("a"), Path("b")), True)
+    assert paths == Paths(Path("a"), Path("b"), Path("c"))
+
+
+@pytest.mark.parametrize("switch", ["resume", "resume_interrupted", "fast_dev_run"])
+def test_training_has_switches_of_its_own(switch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", f"--{switch.replace('_', '-')}"])
+    _, _, arguments = parse_command_line("train")
+    given = {name for name in ("resume", "resume_interrupted", "fast_dev_run") if getattr(arguments, name)}
+    assert given == {switch}
+
+
+@pytest.mark.parametrize(("words", "strict"), [([], False), (["--strict"], True)])
+def test_validation_can_be_made_strict(words: list[str], strict: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["validate", *words])
+    assert parse_command_line("validate")[0].validate.strict is strict
 
 
 def test_the_command_line_refuses_what_it_does_not_know(
@@ -135,11 +150,62 @@ def test_the_command_line_refuses_what_it_does_not_know(
 
 def test_a_run_keeps_its_files_together() -> None:
     paths = Paths(Path("runs/a"))
-    files = (paths.checkpoints, paths.weights, paths.spec, paths.metrics, paths.used_params)
+    files = (paths.checkpoints, paths.weights, paths.spec, paths.used_params, paths.folds, paths.out_of_fold)
     assert [str(file.relative_to("runs/a")) for file in files] == [
         "checkpoints",
         "model.safetensors",
         "spec.yaml",
-        "metrics.json",
         "params.yaml",
+        "folds",
+        "out_of_fold.csv",
     ]
+
+
+def test_settings_are_written_into_the_file_beside_their_comments(tmp_path: Path) -> None:
+    file = Path(shutil.copy(FILE, tmp_path))
+    set_params.run(file, ["data.source=tiny", "train.lr=0.5", "evaluate.product_domains=[a, b]"])
+    assert load(file) == load(FILE, ["data.source=tiny", "train.lr=0.5", "evaluate.product_domains=[a, b]"])
+    before, after = (text.read_text(encoding="utf-8").splitlines() for text in (FILE, file))
+    changed = [line for old, line in zip(before, after, strict=True) if old != line]
+    assert [line.split("#")[0].strip() for line in changed] == [
+        "source: tiny",
+        "lr: 0.5",
+        "product_domains: [a, b]",
+    ]
+    assert [line.split("#")[1:] for line in before] == [line.split("#")[1:] for line in after]
+
+
+def test_a_setting_that_is_already_so_changes_no_byte(tmp_path: Path) -> None:
+    file = Path(shutil.copy(FILE, tmp_path))
+    set_params.run(file, ["train.seed=42", "train.lr=1.0e-3"])
+    assert file.read_bytes() == FILE.read_bytes()
+
+
+def test_one_wrong_setting_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = Path(shutil.copy(FILE, tmp_path))
+    with pytest.raises(InvalidParamsError, match=r"train\.epochs: "):
+        set_params.run(file, ["train.seed=7", "train.epochs=0"])
+    assert file.read_bytes() == FILE.read_bytes()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("name", [file.stem for file in set_params.PRESETS.iterdir()])
+def test_a_preset_is_valid_and_further_settings_go_before_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(shutil.copy(FILE, tmp_path))
+    words = ["set_params", "--params", str(file), "--preset", name, "train.epochs=7"]
+    monkeypatch.setattr(sys, "argv", words)
+    set_params.main()
+    assert load(file) == load(FILE, [*set_params.preset(name), "train.epochs=7"])
+    assert load(file) != load(FILE, ["train.epochs=7"])
+
+
+def test_a_wrong_setting_is_named_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(shutil.copy(FILE, tmp_path))
+    monkeypatch.setattr(sys, "argv", ["set_params", "--params", str(file), "train.epoch=3"])
+    with pytest.raises(SystemExit):
+        set_params.main()
+    assert "train.epoch: Unexpected keyword argument" in capsys.readouterr().err

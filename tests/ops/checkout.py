@@ -1,0 +1,44 @@
+"""A copy of the project as a clone has it, in which DVC may run and write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+PIPELINE = (".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "handler", "params.yaml", "training")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A folder with the pipeline's files, under Git."""
+
+    root: Path
+
+    @classmethod
+    def of_this_project(cls, root: Path) -> Checkout:
+        """Copy the files that Git has or would take, and commit them."""
+        git = ("git", "ls-files", "--cached", "--others", "--exclude-standard", *PIPELINE)
+        listed = subprocess.run(git, capture_output=True, text=True, check=True).stdout.splitlines()
+        for name in filter(os.path.isfile, listed):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, root / name)
+        checkout = cls(root)
+        for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "clone")):
+            checkout.run("git", "-c", "user.name=a", "-c", "user.email=a@b", *words)
+        return checkout
+
+    def run(self, *command: str) -> str:
+        """Run a command here, with the project's own Python first on the path; return what it printed.
+
+        Raises:
+            AssertionError: It failed; the message is its output.
+        """
+        environment = os.environ | {"PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout

@@ -1,0 +1,118 @@
+"""The whole pipeline from a clean clone, on the tiny generated set; minutes, of which most is starting eight stages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.ops.checkout import Checkout
+from tests.training.marks import NOISE
+
+pytestmark = [*NOISE, pytest.mark.timeout(900)]
+STAGES = ["download", "validate", "train", "crossvalidate", "calibrate", "evaluate", "reference", "package"]
+ARCHIVE = "model_store/product-photo-detector.mar"
+
+
+def repro(checkout: Checkout, *settings: str) -> list[str]:
+    """Change settings, bring the pipeline up to date, and return the stages that ran."""
+    if settings:
+        checkout.run("python", "-m", "training.set_params", *settings)
+    return re.findall("^Running stage '(.*)'", checkout.run("dvc", "repro"), flags=re.MULTILINE)
+
+
+def written(checkout: Checkout) -> Iterator[tuple[str, int]]:
+    for folder in ("data", "runs", "reports", "model_store"):
+        for file in sorted((checkout.root / folder).rglob("*")):
+            yield str(file), file.stat().st_mtime_ns
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, list[str]]:
+    """A clone on which `make repro TINY=1` did what it does, and the stages that ran."""
+    checkout = Checkout.of_this_project(tmp_path_factory.mktemp("clone"))
+    return checkout, repro(checkout, "--preset", "tiny")
+
+
+@pytest.fixture
+def checkout(first: tuple[Checkout, list[str]]) -> Checkout:
+    return first[0]
+
+
+def test_a_clean_clone_runs_every_stage_to_the_archive(first: tuple[Checkout, list[str]]) -> None:
+    checkout, ran = first
+    assert sorted(ran) == sorted(STAGES)
+    with ZipFile(checkout.root / ARCHIVE) as archive:
+        assert archive.testzip() is None
+        assert {"model.safetensors", "model-config.yaml"} <= set(archive.namelist())
+    assert checkout.run("dvc", "status").strip() == "Data and pipelines are up to date."
+
+
+def test_git_is_left_with_what_it_keeps(checkout: Checkout) -> None:
+    status = checkout.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
+    untracked = {line[3:] for line in status if line.startswith("??")}
+    assert {line for line in status if not line.startswith("??")} == {" M params.yaml"}
+    assert {name for name in untracked if not name.startswith(("reports/curves/", "reports/figures/"))} == {
+        "dvc.lock",
+        "model_store/MODEL_CARD.md",
+        "model_store/metrics.json",
+        ARCHIVE,
+        "model_store/reference.json",
+        "reports/calibration.json",
+        "reports/crossvalidation.json",
+        "reports/data_validation.json",
+        "reports/metrics.json",
+        "reports/tables.json",
+    }
+
+
+def test_a_second_run_does_nothing(checkout: Checkout) -> None:
+    before = dict(written(checkout))
+    assert repro(checkout) == []
+    assert dict(written(checkout)) == before
+
+
+def test_every_run_is_in_mlflow(checkout: Checkout) -> None:
+    client = MlflowClient(f"sqlite:///{checkout.root / 'mlflow.db'}")
+    runs = {run.data.tags["stage"]: run for run in client.search_runs(["1"])}
+    assert set(runs) == {"download", "validate", "train, crossvalidate, calibrate, evaluate, reference, package"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    (pipeline,) = (run for stages, run in runs.items() if stages.startswith("train"))
+    metrics = json.loads((checkout.root / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    logged = pipeline.data.metrics["test/unseen_sources/auroc"]
+    assert logged == metrics["splits"]["test"]["unseen_sources"]["auroc"]
+    assert {"train/loss", "val/auroc"} <= set(pipeline.data.metrics)
+    assert {tag for tag in ("data_hash", "mlflow.source.git.commit") if tag in pipeline.data.tags} == {
+        "data_hash",
+        "mlflow.source.git.commit",
+    }
+    artifacts = checkout.root / "mlruns" / pipeline.info.run_id / "artifacts"
+    assert (artifacts / "model.safetensors").read_bytes() == (
+        checkout.root / "runs" / "default" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_figures_and_plots_show_up_in_dvc(checkout: Checkout) -> None:
+    shown = json.loads(checkout.run("dvc", "metrics", "show", "--json"))[""]["data"]
+    assert 0 <= shown["reports/metrics.json"]["data"]["splits"]["test"]["unseen_sources"]["auroc"] <= 1
+    assert set(shown) == {
+        f"reports/{name}.json" for name in ("calibration", "crossvalidation", "data_validation", "metrics")
+    }
+    page = Path(checkout.run("dvc", "plots", "show").strip().removeprefix("file://")).read_text(encoding="utf-8")
+    assert [name for name in ("training loss", "ROC", "verdicts on test", "reliability.png") if name not in page] == []
+
+
+def test_a_parameter_runs_what_depends_on_it_and_no_more(checkout: Checkout) -> None:
+    """The number of resamplings changes intervals, but neither weights nor threshold: nor what is made of these."""
+    assert sorted(repro(checkout, "evaluate.bootstrap_samples=50")) == [
+        "calibrate",
+        "crossvalidate",
+        "evaluate",
+        "package",
+    ]
+    assert repro(checkout, "evaluate.max_regression=0.9") == ["evaluate"]

@@ -1,0 +1,88 @@
+"""Small pictures, and folders of them, for tests of data stages."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from training import manifest, params
+from training.data import Photo
+from training.params import Params
+from training.sources.hubs import Entry, Hub
+from training.sources.transfer import HubUnavailableError
+
+SIDE = 32
+
+
+def noise(seed: int, low: int = 0, high: int = 256, side: int = SIDE) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(low, high, (side, side, 3), dtype=np.uint8)
+
+
+def encoded(pixels: NDArray[np.uint8], file_format: str = "PNG", **options: int) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, file_format, **options)
+    return out.getvalue()
+
+
+def row(path: str, label: str, split: str = "train", source: str = "a", group: str = "") -> Photo:
+    generator = "none" if label == "real" else "sd"
+    return Photo(path, label, split, source, generator, "shoes", group or path, "CC0")
+
+
+def save(root: Path, path: str, content: bytes) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_bytes(content)
+
+
+def save_folder(root: Path, photos: Sequence[Photo]) -> None:
+    """Write a manifest and a different picture for each of its rows."""
+    for seed, photo in enumerate(photos):
+        save(root, photo.path, encoded(noise(seed)))
+    manifest.write(root / "manifest.csv", photos)
+
+
+def small(root: Path, *overrides: str) -> Params:
+    """The project's own parameters for a folder of small pictures."""
+    fixed = [f"data.root={root}", "data.num_workers=0", f"train.input_size={SIDE}", f"model.input_size={SIDE}"]
+    return params.load(Path("params.yaml"), [*fixed, *overrides])
+
+
+@dataclass
+class FakeHub(Hub):
+    """A hub in memory, which counts how often it was asked."""
+
+    pictures: Sequence[Entry]
+    asked: int = field(default=0)
+
+    def entries(self, cache: Path) -> Iterable[Entry]:
+        assert not cache.exists()
+        self.asked += 1
+        return self.pictures
+
+
+@dataclass(frozen=True)
+class DeadHub(Hub):
+    """A hub that is not to be had."""
+
+    reason: str
+
+    def entries(self, cache: Path) -> Iterable[Entry]:
+        assert not cache.exists()
+        raise HubUnavailableError(self.reason)
+
+
+def cifake(train: int, test: int) -> list[Entry]:
+    """So many pictures of each class in each of CIFAKE's splits."""
+    wanted = [
+        (label, split)
+        for label in ("real", "ai_generated")
+        for split, count in (("train", train), ("test", test))
+        for _ in range(count)
+    ]
+    return [Entry(encoded(noise(seed), "JPEG"), label, split) for seed, (label, split) in enumerate(wanted)]

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
+
+from tests.training.conftest import Pipeline, Tiny
+from tests.training.marks import NOISE
+from training import crossvalidate
+from training.data import InvalidDataError, read_manifest
+from training.params import load
+from training.paths import Paths
+
+pytestmark = NOISE
+SOURCES = {f"{label}/{label}-{size}" for label in ("real", "ai_generated") for size in ("large", "small")}
+
+
+def out_of_fold(paths: Paths) -> list[dict[str, str]]:
+    with paths.out_of_fold.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_fold_trains_without_its_sources_and_picks_its_epoch_on_dev(pipeline: Pipeline) -> None:
+    everything = read_manifest(pipeline.params.data.root, pipeline.params.data.manifest)
+    for number, left_out in pipeline.crossvalidation["left_out"].items():
+        folder = pipeline.paths.folds / number
+        photos = read_manifest(folder, Path("manifest.csv"))
+        assert {photo.split for photo in photos} == {"train", "dev"}
+        trained = [photo for photo in photos if photo.split == "train"]
+        kept = {photo.source for photo in everything if photo.split == "train"} - set(left_out)
+        assert {photo.source for photo in trained} == kept
+        assert len([photo for photo in photos if photo.split == "dev"]) == 12
+        used = load(folder / "params.yaml").train
+        assert (used.epochs, used.early_stopping_patience) == (1, 1)
+
+
+def test_every_training_photo_is_judged_once_by_a_model_that_did_not_see_its_source(pipeline: Pipeline) -> None:
+    rows = out_of_fold(pipeline.paths)
+    photos = [
+        photo
+        for photo in read_manifest(pipeline.params.data.root, pipeline.params.data.manifest)
+        if photo.split == "train"
+    ]
+    assert list(rows[0]) == ["path", "label", "source", "domain", "fold", "logit"]
+    assert sorted(row["path"] for row in rows) == sorted(photo.path for photo in photos)
+    for row in rows:
+        assert row["source"] in pipeline.crossvalidation["left_out"][row["fold"]]
+
+
+def test_the_report_is_written_and_its_figures_follow_from_the_logits(pipeline: Pipeline) -> None:
+    report = pipeline.crossvalidation
+    assert json.loads(pipeline.paths.crossvalidation.read_text(encoding="utf-8")) == report
+    assert (report["folds"], report["epochs"], set(report["by_source"])) == (2, 1, SOURCES)
+    rows = out_of_fold(pipeline.paths)
+    for number, fold in report["by_fold"].items():
+        inside = [row for row in rows if row["fold"] == number]
+        expected = roc_auc_score(
+            [row["label"] == "ai_generated" for row in inside], [float(r["logit"]) for r in inside]
+        )
+        assert fold["auroc"] == pytest.approx(expected, abs=1e-6)
+        assert fold["n_real"] + fold["n_ai_generated"] == len(inside)
+    aurocs = [fold["auroc"] for fold in report["by_fold"].values()]
+    assert report["auroc"]["mean"] == pytest.approx(sum(aurocs) / 2, abs=1e-6)
+    assert (report["auroc"]["min"], report["auroc"]["max"]) == (min(aurocs), max(aurocs))
+
+
+def test_what_a_fold_needs_no_more_is_removed(pipeline: Pipeline) -> None:
+    assert sorted(folder.name for folder in pipeline.paths.folds.iterdir()) == ["1", "2"]
+    assert not (pipeline.paths.folds / "1" / "checkpoints").exists()
+
+
+def test_left_out_sources_are_drawn(pipeline: Pipeline) -> None:
+    assert [file.name for file in (pipeline.paths.figures / "crossvalidate").iterdir()] == ["sources.png"]
+
+
+def test_no_folds_are_no_work_and_leave_nothing_of_an_older_run(tiny: Tiny, tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
+    stale = paths.figures / "crossvalidate" / "sources.png"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    assert crossvalidate.run(tiny("crossvalidate.folds=0"), paths) == {"folds": 0}
+    assert json.loads(paths.crossvalidation.read_text(encoding="utf-8")) == {"folds": 0}
+    assert out_of_fold(paths) == []
+    assert not stale.exists()
+
+
+def test_a_fold_that_leaves_nothing_to_train_on_stops_before_anything_is_removed(tiny: Tiny, tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
+    (paths.folds / "1").mkdir(parents=True)
+    with pytest.raises(InvalidDataError, match="a fold would leave no real photo to train on"):
+        crossvalidate.run(tiny("crossvalidate.folds=1"), paths)
+    assert (paths.folds / "1").is_dir()

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from handler.decision import decide
+from handler.spec import ModelSpec
+from tests.training.conftest import Command, Pipeline
+from tests.training.marks import NOISE
+from training import reference
+from training.data import of_split, read_manifest, read_photo
+from training.datamodule import PhotoDataModule
+from training.input_statistics import DEFINITIONS, measure
+from training.predict import predict
+from training.reference import QUANTILES, score_statistics, summary
+
+pytestmark = NOISE
+
+
+def test_the_summary_of_known_values() -> None:
+    found = summary(np.arange(101.0))
+    assert (found["mean"], found["std"]) == (50, pytest.approx(np.sqrt(850)))
+    assert found["quantiles"] == {str(share): pytest.approx(100 * share) for share in QUANTILES}
+    assert list(found["quantiles"]) == [
+        "0.01",
+        "0.05",
+        *(f"0.{decile}" for decile in range(1, 10)),
+        "0.95",
+        "0.99",
+    ]
+
+
+def test_the_statistics_of_known_scores() -> None:
+    scores = np.array([0.0, 0.1, 0.3, 0.45, 0.5, 0.7, 0.95, 1.0])
+    found = score_statistics(scores, ModelSpec(version="1", threshold=0.5))
+    assert found["histogram"]["edges"] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1])
+    assert sum(found["histogram"]["share"]) == 1
+    assert found["histogram"]["share"][9] == 2 / 8
+    assert found["ai_generated_ratio"]["value"] == 4 / 8
+    assert found["ai_generated_ratio"]["threshold"] == 0.5
+    assert found["low_confidence_ratio"]["value"] == 2 / 8
+
+
+def test_a_flat_picture_has_brightness_and_no_sharpness() -> None:
+    assert measure(Image.new("RGB", (200, 100), (90, 90, 90)), size=5000) == {
+        "width": 200,
+        "height": 100,
+        "megapixels": 0.02,
+        "bytes_per_pixel": 0.25,
+        "brightness": 90,
+        "sharpness": 0,
+    }
+
+
+def test_sharpness_is_the_variance_of_the_laplacian() -> None:
+    """A checkerboard of 0 and 255, of the size that is measured: the Laplacian is 1020 or -1020 everywhere."""
+    board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    assert measure(Image.fromarray(board).convert("RGB"), 1)["sharpness"] == 1020**2
+
+
+def test_a_blurred_picture_is_less_sharp() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 120, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    assert measure(image.reduce(4).resize(image.size), 1)["sharpness"] < 0.5 * measure(image, 1)["sharpness"]
+
+
+def test_the_thinnest_picture_has_no_inner_pixel() -> None:
+    assert measure(Image.new("RGB", (10_000, 10)), 1)["sharpness"] == 0
+
+
+def test_the_reference_is_of_the_calibration_split(pipeline: Pipeline) -> None:
+    found = json.loads(pipeline.paths.reference.read_text(encoding="utf-8"))
+    assert (found["model_version"], found["split"], found["n"]) == (pipeline.params.model.version, "dev", 12)
+    photos = of_split(read_manifest(pipeline.params.data.root, pipeline.params.data.manifest), "dev")
+    logits = predict(PhotoDataModule(pipeline.params), pipeline.paths, photos).tolist()
+    served = [decide(logit, pipeline.spec) for logit in logits]
+    assert found["scores"]["mean"] == pytest.approx(np.mean([verdict.probability for verdict in served]), abs=1e-6)
+    flagged = np.mean([verdict.prediction == "ai_generated" for verdict in served])
+    assert found["scores"]["ai_generated_ratio"]["value"] == pytest.approx(flagged, abs=1e-6)
+    low = np.mean([verdict.confidence == "low" for verdict in served])
+    assert found["scores"]["low_confidence_ratio"]["value"] == pytest.approx(low, abs=1e-6)
+
+
+def test_input_statistics_are_of_the_files_as_they_lie(pipeline: Pipeline) -> None:
+    root = pipeline.params.data.root
+    photos = of_split(read_manifest(root, pipeline.params.data.manifest), "dev")
+    sizes = [read_photo(root, photo).size for photo in photos]
+    found = json.loads(pipeline.paths.reference.read_text(encoding="utf-8"))["inputs"]
+    assert list(found) == list(DEFINITIONS)
+    assert found["width"]["mean"] == pytest.approx(np.mean([width for width, _ in sizes]), abs=1e-6)
+    assert found["height"]["quantiles"]["0.5"] == pytest.approx(np.median([height for _, height in sizes]), abs=1e-6)
+    weights = [(root / photo.path).stat().st_size / (w * h) for photo, (w, h) in zip(photos, sizes, strict=True)]
+    assert found["bytes_per_pixel"]["mean"] == pytest.approx(np.mean(weights), abs=1e-6)
+
+
+def test_every_statistic_says_how_it_is_taken(pipeline: Pipeline) -> None:
+    scores = pipeline.reference["scores"]
+    parts = [pipeline.reference, scores, scores["histogram"], scores["ai_generated_ratio"]]
+    for part in [*parts, scores["low_confidence_ratio"], *pipeline.reference["inputs"].values()]:
+        assert part["definition"]
+
+
+def test_the_command_writes_and_logs_the_reference(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    paths, log = command(reference)
+    assert log.artifacts == [paths.reference]
+    assert capsys.readouterr().out.splitlines()[-1] == f"reference statistics in {paths.reference}"
+
+
+def test_the_command_says_in_one_line_what_is_missing(command: Command, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command(reference, "--run", str(tmp_path / "new"))
+    assert stopped.value.code == f"reference: no {tmp_path}/new/spec.yaml: run `python -m training.calibrate` first"
