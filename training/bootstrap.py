@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta  # type: ignore[import-untyped]
+from scipy.stats import beta
 
 from training.data import LABELS, Photo
 from training.scored import Floats

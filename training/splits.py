@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
-from scipy.cluster.hierarchy import DisjointSet  # type: ignore[import-untyped]
+from scipy.cluster.hierarchy import DisjointSet
 
 from training.data import LABELS, InvalidDataError, Photo
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import laplace  # type: ignore[import-untyped]
+from scipy.ndimage import laplace
 
 NAMES = (
     "mean_red",

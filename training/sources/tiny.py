@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
-from scipy.ndimage import gaussian_filter, laplace, zoom  # type: ignore[import-untyped]
+from scipy.ndimage import gaussian_filter, laplace, zoom
 
 from training.data import LABELS, Photo
 from training.params import DataParams
