@@ -25,8 +25,8 @@ def draw_scores(splits: Mapping[str, Scored], threshold: float, folder: Path) ->
     plots.precision_recall(splits, folder / "precision_recall.png")
     plots.reliability(splits, folder / "reliability.png")
     for name, scored in splits.items():
-        plots.confusion(scored, threshold, folder / f"confusion_{name}.png")
-        plots.score_histogram(scored, threshold, folder / f"scores_{name}.png")
+        plots.confusion(name, scored, threshold, folder / f"confusion_{name}.png")
+        plots.score_histogram(name, scored, threshold, folder / f"scores_{name}.png")
 
 
 def draw_tables(tables: Mapping[str, Mapping[str, Any]], matrices: Mapping[str, Matrix], folder: Path) -> None:

@@ -80,11 +80,11 @@ def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
         _legend_below(axes, "dotted: flagging everything")
 
 
-def confusion(scored: Scored, threshold: float, file: Path) -> None:
-    """Draw how many photos of each class got which verdict at the shipped threshold."""
+def confusion(name: str, scored: Scored, threshold: float, file: Path) -> None:
+    """Draw how many photos of each class of a split got which verdict at the shipped threshold."""
     counts = np.array([[np.sum((scored.generated == a) & (scored.flagged == p)) for p in (0, 1)] for a in (0, 1)])
     shares = counts / counts.sum(axis=1, keepdims=True)
-    with canvas(file, f"Verdicts at threshold {threshold:.4f}", (4.8, 4.2)) as axes:
+    with canvas(file, f"Verdicts on {name}, threshold {threshold:.4f}", (4.8, 4.2)) as axes:
         axes.grid(visible=False)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
@@ -97,14 +97,17 @@ def confusion(scored: Scored, threshold: float, file: Path) -> None:
         axes.set_ylabel("truth")
 
 
-def score_histogram(scored: Scored, threshold: float, file: Path) -> None:
-    """Draw the share of each class in 20 bins of the probability."""
+def score_histogram(name: str, scored: Scored, threshold: float, file: Path) -> None:
+    """Draw the share of each class of a split in 20 bins of the probability."""
     bins = np.linspace(0, 1, 21)
-    with canvas(file, "Scores of both classes", (6.4, 3.8)) as axes:
-        for name, members, colour in (("real", ~scored.generated, REAL), ("AI-generated", scored.generated, GENERATED)):
+    with canvas(file, f"Scores on {name}", (6.4, 3.8)) as axes:
+        for label, members, colour in (
+            ("real", ~scored.generated, REAL),
+            ("AI-generated", scored.generated, GENERATED),
+        ):
             weights = np.full(int(members.sum()), 1 / max(int(members.sum()), 1))
             axes.hist(
-                scored.probabilities[members], bins.tolist(), weights=weights, color=colour, alpha=0.6, label=name
+                scored.probabilities[members], bins.tolist(), weights=weights, color=colour, alpha=0.6, label=label
             )
         axes.axvline(threshold, color="#0f172a", linestyle="--", linewidth=1, label=f"threshold {threshold:.4f}")
         axes.set_xlim(0, 1)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from handler import network
 from handler.decision import decide
 from handler.detector import Detector
 from training.data import Photo
@@ -31,9 +32,9 @@ def test_the_data_modules_evaluation_path_and_http_give_the_same_probability(
     gateway: httpx.Client, detector: Detector, coffee: Path, rotated: Path
 ) -> None:
     for path in (coffee, rotated):
-        [[pictures, _]] = _evaluation_batches(path, detector)
+        [[views, _]] = _evaluation_batches(path, detector)
         with torch.inference_mode():
-            expected = decide(float(detector.model(pictures)), detector.spec)
+            expected = decide(float(network.judge_views(detector.model, views)), detector.spec)
         answer = gateway.post("/predict", files={"file": path.read_bytes()}).json()
         assert answer["probability"] == pytest.approx(expected.probability, abs=1.01e-4)  # a unit of the 4th decimal
         assert answer["model_version"] == detector.spec.version

@@ -104,6 +104,13 @@ def test_the_card_states_cross_validation(card: str, pipeline: Pipeline) -> None
     assert f"the best would be {pipeline.calibration['out_of_fold']['temperature']}" in card
 
 
+def test_a_calibration_without_cross_validation_is_stated_without_its_check(pipeline: Pipeline) -> None:
+    calibration = {name: value for name, value in pipeline.calibration.items() if name != "out_of_fold"}
+    card = rendered(pipeline, calibration=calibration, crossvalidation={"folds": 0})
+    assert f"offset {pipeline.spec.offset} of the logit, fitted on dev" in card
+    assert "the best would be" not in card
+
+
 def test_the_card_states_parameters_data_and_start(card: str, pipeline: Pipeline) -> None:
     stated = yaml.safe_load(card.split("```yaml\n")[2].split("```", maxsplit=1)[0])
     assert stated == {section: used(pipeline)[section] for section in ("model", "train", "augment")}

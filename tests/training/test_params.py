@@ -111,8 +111,10 @@ def test_what_is_dumped_loads_again(tmp_path: Path) -> None:
 
 def test_the_spec_carries_the_models_parameters_and_what_calibration_found() -> None:
     params = load(FILE, ["model.version=7.0.0", "model.input_size=300", "model.crop_pct=0.9", "model.detail_view=true"])
-    spec = ModelSpec("7.0.0", input_size=300, crop_pct=0.9, detail_view=True, temperature=1.5, threshold=0.7)
-    assert params.model.spec(1.5, 0.7) == spec
+    spec = ModelSpec(
+        "7.0.0", input_size=300, crop_pct=0.9, detail_view=True, temperature=1.5, offset=-2.0, threshold=0.7
+    )
+    assert params.model.spec(1.5, -2.0, 0.7) == spec
 
 
 def test_the_command_line_reads_every_override(monkeypatch: pytest.MonkeyPatch) -> None:

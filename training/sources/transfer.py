@@ -26,7 +26,6 @@ def fetch(client: httpx.Client, url: str, target: Path, what: str) -> None:
     """
     if target.is_file():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.part")
     have = partial.stat().st_size if partial.is_file() else 0
     try:
@@ -46,6 +45,7 @@ def fetch(client: httpx.Client, url: str, target: Path, what: str) -> None:
 
 def _save(response: httpx.Response, partial: Path, what: str) -> None:
     resumed = response.status_code == HTTPStatus.PARTIAL_CONTENT
+    partial.parent.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with partial.open("ab" if resumed else "wb") as file, Progress(*columns) as progress:
         task = progress.add_task(what, total=_size(response), completed=file.tell())
