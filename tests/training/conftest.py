@@ -94,6 +94,17 @@ def _restore_determinism() -> Iterator[None]:
     torch.use_deterministic_algorithms(mode=False)  # Lightning's trainer leaves it on
 
 
+@pytest.fixture(scope="session")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _track_elsewhere(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what commands log under test out of this checkout."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+
+
 def row(index: int, split: str, label: str) -> dict[str, str]:
     """One line of the manifest: most of a class is from its large source; the test split's rest is of an unseen one."""
     small = "unseen" if split == "test" else "small"

@@ -219,6 +219,15 @@ def test_a_stage_that_stops_ends_its_run_and_leaves_the_id_of_the_weights_that_a
     assert stage("evaluate", paths) == before
 
 
+def test_a_training_that_lightning_ends_at_the_users_wish_was_killed(paths: Paths, stored: Stored) -> None:
+    with pytest.raises(SystemExit), tracked(load(), paths, "train") as log:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+    assert stored(log.run_id).info.status == "KILLED"
+
+
 def test_files_and_folders_are_kept_beside_the_database(paths: Paths, store: Path, tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     for name in ("metrics.json", "figures/roc.png"):
