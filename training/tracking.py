@@ -83,8 +83,9 @@ def tracked(params: Params, paths: Paths, stage: str) -> Iterator[RunLog]:
     try:
         yield log
         status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
+    except BaseException as error:
+        if KeyboardInterrupt in (type(error), type(error.__context__)):  # Lightning turns the one into SystemExit
+            status = "KILLED"
         raise
     finally:
         log.attempt(lambda client: mlflow_runs.end(client, log.run_id, status, params))

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import pytorch_lightning as pl
@@ -219,12 +221,17 @@ def test_a_stage_that_stops_ends_its_run_and_leaves_the_id_of_the_weights_that_a
     assert stage("evaluate", paths) == before
 
 
+def end_as_lightning_does() -> NoReturn:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        sys.exit(1)
+    raise AssertionError("not interrupted")
+
+
 def test_a_training_that_lightning_ends_at_the_users_wish_was_killed(paths: Paths, stored: Stored) -> None:
     with pytest.raises(SystemExit), tracked(load(), paths, "train") as log:
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            sys.exit(1)
+        end_as_lightning_does()
     assert stored(log.run_id).info.status == "KILLED"
 
 
