@@ -1,4 +1,4 @@
-"""Going on after an interruption: a mark beside the checkpoints says which training is unfinished there."""
+"""Going on after an interruption: a mark in the run's folder says which training is unfinished there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def resumable(params: Params, paths: Paths, *, resume: bool) -> Iterator[Path | 
     last = paths.checkpoints / "last.ckpt"
     first = not provenance.follows_another_process()
     if first:
-        paths.checkpoints.mkdir(parents=True, exist_ok=True)
+        paths.run.mkdir(parents=True, exist_ok=True)
         if not resume:
             last.unlink(missing_ok=True)
         _mark(paths).write_text(_fingerprint(params), encoding="utf-8")
@@ -39,7 +39,7 @@ def was_interrupted(params: Params, paths: Paths) -> bool:
 
 
 def _mark(paths: Paths) -> Path:
-    return paths.checkpoints / "unfinished"
+    return paths.run / "unfinished"
 
 
 def _fingerprint(params: Params) -> str:

@@ -17,18 +17,23 @@ def load(*overrides: str) -> Params:
     return params.load(Path("params.yaml"), list(overrides))
 
 
+def save_checkpoint(paths: Paths) -> None:
+    paths.checkpoints.mkdir(exist_ok=True)
+    (paths.run / CHECKPOINT).touch()
+
+
 def interrupt(chosen: Params, paths: Paths) -> None:
     """A training that stops after its first checkpoint."""
     with contextlib.suppress(KeyboardInterrupt), resumable(chosen, paths, resume=False):
-        (paths.run / CHECKPOINT).touch()
+        save_checkpoint(paths)
         raise KeyboardInterrupt
 
 
 def test_a_training_that_ended_leaves_its_checkpoint_and_no_mark(tmp_path: Path) -> None:
     with resumable(load(), Paths(tmp_path), resume=False) as checkpoint:
         assert checkpoint is None
-        (tmp_path / CHECKPOINT).touch()
-    assert list((tmp_path / "checkpoints").iterdir()) == [tmp_path / CHECKPOINT]
+        save_checkpoint(Paths(tmp_path))
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [tmp_path / CHECKPOINT]
     assert not was_interrupted(load(), Paths(tmp_path))
 
 
