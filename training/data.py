@@ -37,6 +37,10 @@ class Photo:
     licence: str
 
 
+COLUMNS = tuple(field.name for field in fields(Photo))
+"""Of a manifest."""
+
+
 def read_manifest(root: Path, manifest: Path) -> list[Photo]:
     """Read and check the manifest; further columns are ignored.
 
@@ -47,14 +51,14 @@ def read_manifest(root: Path, manifest: Path) -> list[Photo]:
     if not file.is_file():
         raise InvalidDataError(
             f"no manifest at {file}: name your data folder with --set data.root=FOLDER; it holds {manifest} with the "
-            f"columns {', '.join(_COLUMNS)} and the pictures"
+            f"columns {', '.join(COLUMNS)} and the pictures"
         )
     with file.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
-        missing = set(_COLUMNS) - set(reader.fieldnames or ())
+        missing = set(COLUMNS) - set(reader.fieldnames or ())
         if missing:
             raise InvalidDataError(f"{file}: no column {', '.join(sorted(missing))}")
-        photos = [Photo(**{column: row[column] for column in _COLUMNS}) for row in reader]
+        photos = [Photo(**{column: row[column] for column in COLUMNS}) for row in reader]
     _check(photos, root, file)
     return photos
 
@@ -107,9 +111,6 @@ def read_photo(root: Path, photo: Photo) -> Image.Image:
         return decode((root / photo.path).read_bytes())
     except BadImageError as error:
         raise InvalidDataError(f"{root / photo.path} cannot be used: {error.code}") from error
-
-
-_COLUMNS = tuple(field.name for field in fields(Photo))
 
 
 def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:

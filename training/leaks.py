@@ -163,8 +163,7 @@ class _Views(Dataset[tuple[Features, Features]]):
 
     def _training_view(self, image: Image.Image) -> torch.Tensor:
         """Return what training makes of a picture, shape (3, S, S): the one place here that knows how."""
-        views = torch.as_tensor(self.transform(image))
-        return views.reshape(-1, *views.shape[-3:])[0]
+        return torch.as_tensor(self.transform(image))[0]
 
 
 def _encoded(picture: NDArray[np.uint8]) -> bytes:

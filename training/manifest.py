@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
-from training.data import InvalidDataError, Photo
+from training.data import COLUMNS, InvalidDataError, Photo
 from training.reports import write_bytes
-
-COLUMNS = tuple(field.name for field in fields(Photo))
 
 
 def read_rows(file: Path, required: Collection[str] = COLUMNS) -> list[dict[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import yaml
 from ruamel.yaml import YAML
 
 from training.params import InvalidParamsError, load
+from training.reports import write_bytes
 
 PRESETS = Path(__file__).with_name("presets")
 
@@ -33,9 +33,7 @@ def run(file: Path, overrides: Sequence[str]) -> None:
         values[section][key] = YAML().load(value)
     text = io.StringIO()
     editor.dump(values, text)
-    temporary = file.with_name(f".{file.name}.part")
-    temporary.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(temporary, file)  # noqa: PTH105 - named after what it is relied on for
+    write_bytes(file, text.getvalue().encode())
 
 
 def preset(name: str) -> Iterator[str]:
