@@ -10,7 +10,7 @@ from captum.attr import LayerGradCam
 from PIL import Image, ImageOps
 from torch import nn
 
-from handler.network import cam_layer
+from handler.network import cam_layer, one_batch
 from handler.spec import ModelSpec
 from handler.transforms import view_boxes
 
@@ -34,8 +34,7 @@ def heat_maps(model: nn.Module, views: torch.Tensor, positive: torch.Tensor) -> 
         over its views, so the maps of its views are on one scale.
     """
     with torch.enable_grad():
-        inputs = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        raw = LayerGradCam(model, cam_layer(model)).attribute(inputs, target=0)
+        raw = LayerGradCam(model, cam_layer(model)).attribute(one_batch(views), target=0)
     maps = raw[:, 0].detach().unflatten(0, views.shape[:2])
     return torch.where(positive.view(-1, 1, 1, 1), maps, -maps).clamp(min=0)
 

@@ -18,17 +18,19 @@ import yaml
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.functional.classification import binary_calibration_error
 
-from training import figures, plots
+from training.atomic import write_bytes
 from training.command_line import parse_command_line
 from training.data import LABELS, InvalidDataError, Photo, of_split
 from training.datamodule import PhotoDataModule
+from training.metrics import figures
+from training.metrics.scored import score
+from training.metrics.thresholds import operating_points, rates_at
 from training.params import Params
 from training.paths import Paths
 from training.predict import predict
-from training.reports import MissingReportError, require, write_bytes, write_json
-from training.scored import score
-from training.thresholds import operating_points, rates_at
-from training.tracking import tracked
+from training.reports import plots
+from training.reports.files import MissingReportError, require, write_json
+from training.tracking.stage import tracked
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:

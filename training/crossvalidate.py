@@ -15,18 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from training import figures, manifest, train
+from training import train
 from training.command_line import parse_command_line
 from training.data import InvalidDataError, Photo
 from training.datamodule import PhotoDataModule
 from training.folds import Fold, assign
-from training.interval_plots import auroc_dots
+from training.metrics import figures
+from training.metrics.scored import Scored, score
 from training.params import Params
 from training.paths import Paths
 from training.predict import predict
-from training.reports import write_csv, write_json
-from training.scored import Scored, score
-from training.tracking import tracked
+from training.reports.files import write_csv, write_json
+from training.reports.interval_plots import auroc_dots
+from training.sources import manifest
+from training.tracking.stage import tracked
 
 COLUMNS = ("path", "label", "source", "domain", "fold", "logit")
 RANKING = ("n_real", "n_ai_generated", "auroc", "auroc_ci95", "average_precision", *figures.FALSE_ALARM_BUDGETS)

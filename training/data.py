@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
@@ -41,11 +41,31 @@ COLUMNS = tuple(field.name for field in fields(Photo))
 """Of a manifest."""
 
 
+def read_rows(file: Path, required: Collection[str] = COLUMNS) -> list[dict[str, str]]:
+    """Return a CSV's rows, unchecked, each with every column of ours; a column or cell that is absent reads as "".
+
+    Raises:
+        InvalidDataError: No such file, a required column that it lacks, or text that is not UTF-8.
+    """
+    if not file.is_file():
+        raise InvalidDataError(f"no manifest at {file}: run the stage download, or name your data with data.source")
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets begin with a byte order mark
+            reader = csv.DictReader(lines)
+            missing = set(required) - set(reader.fieldnames or ())
+            if missing:
+                raise InvalidDataError(f"{file}: no column {', '.join(sorted(missing))}")
+            return [{column: (row.get(column) or "").strip() for column in COLUMNS} for row in reader]
+    except UnicodeDecodeError as error:
+        raise InvalidDataError(f"{file} is not UTF-8: save it as CSV UTF-8") from error
+
+
 def read_manifest(root: Path, manifest: Path) -> list[Photo]:
     """Read and check the manifest; further columns are ignored.
 
     Raises:
-        InvalidDataError: No manifest, a missing column or picture, an unknown label or split, or a group in two splits.
+        InvalidDataError: No manifest or none of ours, a missing picture, an unknown label or split, or a group in two
+            splits.
     """
     file = root / manifest
     if not file.is_file():
@@ -53,12 +73,7 @@ def read_manifest(root: Path, manifest: Path) -> list[Photo]:
             f"no manifest at {file}: name your data folder with --set data.root=FOLDER; it holds {manifest} with the "
             f"columns {', '.join(COLUMNS)} and the pictures"
         )
-    with file.open(newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
-        missing = set(COLUMNS) - set(reader.fieldnames or ())
-        if missing:
-            raise InvalidDataError(f"{file}: no column {', '.join(sorted(missing))}")
-        photos = [Photo(**{column: row[column] for column in COLUMNS}) for row in reader]
+    photos = [Photo(**row) for row in read_rows(file)]
     _check(photos, root, file)
     return photos
 

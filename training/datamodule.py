@@ -41,13 +41,16 @@ class PhotoDataModule(pl.LightningDataModule):
         return PhotoDataset(photos, self.params.data.root, transform)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return augmented batches, drawn so that classes count alike and large sources do not drown small ones."""
+        """Return augmented batches of the trainer's epoch (the first one without a trainer).
+
+        They are drawn so that classes count alike and large sources do not drown small ones.
+        """
+        train = self.params.train
         photos = of_split(self.photos, "train")
-        transform = training_transform(self.spec, self.params.augment, self.params.train.input_size)
-        dataset = PhotoDataset(photos, self.params.data.root, transform)
-        weights = sampling_weights(photos, self.params.train.source_power)
-        sampler = WeightedRandomSampler(weights, num_samples=len(photos))
-        return self._loader(dataset, self.params.train.batch_size, sampler=sampler, drop_last=len(photos) > 1)
+        size = train.window_size(self.trainer.current_epoch if self.trainer else 0)
+        dataset = PhotoDataset(photos, self.params.data.root, training_transform(self.spec, self.params.augment, size))
+        sampler = WeightedRandomSampler(sampling_weights(photos, train.source_power), num_samples=len(photos))
+        return self._loader(dataset, train.batch_size, sampler=sampler, drop_last=len(photos) > 1)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the dev split."""

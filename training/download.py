@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training import manifest
 from training.command_line import parse_command_line
-from training.data import InvalidDataError, Photo
+from training.data import InvalidDataError, Photo, read_rows
 from training.params import DataParams, Params
 from training.paths import Paths
-from training.reports import write_json
-from training.sources import checksums, cifake, folder, tiny
+from training.reports.files import write_json
+from training.sources import checksums, cifake, folder, manifest, tiny
 from training.sources.hubs import Hub, HuggingFace, Kaggle
 from training.sources.transfer import HubUnavailableError
-from training.tracking import tracked
+from training.tracking.stage import tracked
 
 ORIGIN = "origin.json"
 """What the pictures were asked for with, beside the manifest."""
@@ -38,7 +37,7 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
     root = data.root.resolve()
     _refuse_to_lose(root, data)
     if _is_current(root, data):
-        return [Photo(**row) for row in manifest.read_rows(root / data.manifest)]
+        return [Photo(**row) for row in read_rows(root / data.manifest)]
     partial = _emptied(root.with_name(f"{root.name}.partial"))
     try:
         photos = _fill(data, partial, (HuggingFace(), Kaggle()) if hubs is None else hubs)

@@ -11,19 +11,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handler.spec import ModelSpec
-from training import errors_page, figures, gate, held_out, robustness
+from training import gate
 from training.command_line import parse_command_line
 from training.data import InvalidDataError, Photo
 from training.datamodule import PhotoDataModule
-from training.evaluation_plots import draw_scores, draw_tables, write_curves
-from training.held_out import HeldOut
+from training.metrics import figures, held_out, robustness
+from training.metrics.held_out import HeldOut
+from training.metrics.robustness import CLEAN
+from training.metrics.scored import Scored
+from training.metrics.thresholds import rates_at
 from training.params import EvaluateParams, Params
 from training.paths import Paths
-from training.reports import MissingReportError, read_json, read_spec, write_json
-from training.robustness import CLEAN
-from training.scored import Scored
-from training.thresholds import rates_at
-from training.tracking import tracked
+from training.reports import errors_page
+from training.reports.evaluation_plots import draw_scores, draw_tables, write_curves
+from training.reports.files import MissingReportError, read_json, read_spec, write_json
+from training.tracking.stage import tracked
 
 LEAST_OF_A_GENERATOR = 5
 """Photos; of fewer a figure says nothing."""

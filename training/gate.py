@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from training.atomic import write_bytes
 from training.command_line import parse_command_line
 from training.params import Params
 from training.paths import Paths
-from training.reports import MissingReportError, read_json, read_optional_json, write_bytes
+from training.reports.files import MissingReportError, read_json, read_optional_json
 
 
 @dataclass(frozen=True)

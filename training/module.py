@@ -29,7 +29,7 @@ class DetectorModule(pl.LightningModule):
         self.model = (model or network.build(params.model.spec())).to(memory_format=torch.channels_last)
         self.val_metrics = MetricCollection({"auroc": BinaryAUROC(), "accuracy": BinaryAccuracy()}, prefix="val/")
         self.cutmix = v2.CutMix(num_classes=2)
-        self.training_forward = torch.compile(self.forward) if params.train.compile else self.forward
+        self.training_forward = torch.compile(self.forward, dynamic=False) if params.train.compile else self.forward
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (N,) for views of shape (N, V, 3, H, W)."""

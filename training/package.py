@@ -14,12 +14,13 @@ import yaml
 
 import handler
 from handler.spec import ModelSpec
+from training.atomic import write_bytes
 from training.command_line import parse_command_line
-from training.model_card import Reports, plot_links, render
 from training.params import Params
 from training.paths import Paths
-from training.reports import MissingReportError, read_spec, write_bytes
-from training.tracking import tracked
+from training.reports.files import MissingReportError, read_spec
+from training.reports.model_card import Reports, plot_links, render
+from training.tracking.stage import tracked
 
 MODEL_NAME = "product-photo-detector"
 ENTRY = "torchserve_entry.py"

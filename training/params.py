@@ -54,7 +54,7 @@ class ModelParams:
     weights: Weights
     input_size: Count
     crop_pct: Share
-    detail_view: bool
+    detail_grid: Annotated[int, Field(ge=0)]
 
     def spec(self, temperature: float = 1.0, offset: float = 0.0, threshold: float = 0.5) -> ModelSpec:
         """Return the model's description with what calibration found."""
@@ -63,7 +63,7 @@ class ModelParams:
             architecture=self.architecture,
             input_size=self.input_size,
             crop_pct=self.crop_pct,
-            detail_view=self.detail_view,
+            detail_grid=self.detail_grid,
             temperature=temperature,
             offset=offset,
             threshold=threshold,
@@ -78,6 +78,8 @@ class TrainParams:
     epochs: Count
     batch_size: Count
     input_size: Count
+    late_input_size: Count
+    late_share: Probability
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_epochs: Annotated[float, Field(ge=0)]
@@ -89,6 +91,10 @@ class TrainParams:
     compile: bool
     accelerator: str
     devices: int | Literal["auto"]
+
+    def window_size(self, epoch: int) -> int:
+        """Return the side of an epoch's training windows, in pixels; epochs count from 0."""
+        return self.input_size if epoch < self.epochs * (1 - self.late_share) else self.late_input_size
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
@@ -23,6 +25,21 @@ def predict(
     """
     module = DetectorModule(data.params)
     module.model.load_state_dict(load_file(paths.weights))
-    trainer = pl.Trainer(accelerator=data.params.train.accelerator, devices=1, logger=False, enable_checkpointing=False)
-    batches = trainer.predict(module, data.loader(photos, degrade))
+    with _quiet():
+        trainer = pl.Trainer(
+            accelerator=data.params.train.accelerator, devices=1, logger=False, enable_checkpointing=False
+        )
+        batches = trainer.predict(module, data.loader(photos, degrade))
     return torch.cat([torch.as_tensor(batch) for batch in batches or []])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Spare the reader what Lightning says of the machine, and its tips, before each of many predictions."""
+    log = logging.getLogger("pytorch_lightning")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

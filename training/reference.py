@@ -18,13 +18,13 @@ from handler.spec import ModelSpec
 from training.command_line import parse_command_line
 from training.data import InvalidDataError, Photo, of_split
 from training.datamodule import PhotoDataModule
-from training.input_statistics import DEFINITIONS, measure
+from training.metrics.input_statistics import DEFINITIONS, measure
+from training.metrics.scored import Floats
 from training.params import Params
 from training.paths import Paths
 from training.predict import predict
-from training.reports import MissingReportError, read_spec, write_json
-from training.scored import Floats
-from training.tracking import tracked
+from training.reports.files import MissingReportError, read_spec, write_json
+from training.tracking.stage import tracked
 
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 BINS = 10

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from training import provenance
 from training.params import Params
 from training.paths import Paths
+from training.tracking import provenance
 
 _DECISIVE = ("data.", "model.", "train.", "augment.")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 from ruamel.yaml import YAML
 
+from training.atomic import write_bytes
 from training.params import InvalidParamsError, load
-from training.reports import write_bytes
 
 PRESETS = Path(__file__).with_name("presets")
 

@@ -19,7 +19,8 @@ from training.params import Params, dump
 from training.paths import Paths
 from training.pretrained import PretrainedUnavailableError
 from training.resume import resumable, was_interrupted
-from training.tracking import tracked
+from training.tracking.provenance import follows_another_process
+from training.tracking.stage import tracked
 
 
 def run(
@@ -53,13 +54,16 @@ def run(
         save_last=True,
         enable_version_counter=False,  # a new run in an old folder takes its place, or --resume would find the old one
     )
-    dump(params, paths.used_params)
     table = CSVLogger(paths.run, name="", version="logs", flush_logs_every_n_steps=10)
     loggers = [table, logger] if logger else [table]
     with resumable(params, paths, resume=resume) as last:
         trainer = _trainer(params, paths, callbacks=[best, *_callbacks(params)], logger=loggers)
+        if trainer.is_global_zero:
+            dump(params, paths.used_params)
         trainer.fit(module, data, ckpt_path=last, weights_only=False)
-        export_weights(params, Path(best.best_model_path), paths.weights)
+        if trainer.is_global_zero:
+            export_weights(params, Path(best.best_model_path), paths.weights)
+        trainer.strategy.barrier("export")  # the other processes of a training wait for the file
     return float(best.best_model_score or 0)
 
 
@@ -79,6 +83,7 @@ def _trainer(params: Params, paths: Paths, **options: Any) -> pl.Trainer:  # noq
         precision=train.precision,
         deterministic=True,
         log_every_n_steps=10,
+        reload_dataloaders_every_n_epochs=1,  # late epochs have larger windows
         enable_model_summary=False,
         **options,
     )
@@ -109,7 +114,8 @@ def main() -> None:
             log.artifact(paths.used_params)
     except (InvalidDataError, PretrainedUnavailableError) as error:
         raise SystemExit(f"train: {error}") from error
-    print(f"dev AUROC {score:.4f}; weights in {paths.weights}")
+    if not follows_another_process():
+        print(f"dev AUROC {score:.4f}; weights in {paths.weights}")
 
 
 if __name__ == "__main__":

@@ -7,21 +7,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from training import leaks
-from training.checks import duplicate_findings, page
+from training.checks import duplicate_findings, leaks, page
 from training.checks import findings as checks
 from training.checks.findings import Finding
 from training.checks.leak_findings import leak_findings
+from training.checks.leaks import LeakReport
 from training.checks.pictures import Broken, Facts, inspect_all
 from training.checks.summary import summary
 from training.command_line import parse_command_line
-from training.data import InvalidDataError, Photo
-from training.leaks import LeakReport
-from training.manifest import read_rows
+from training.data import InvalidDataError, Photo, read_rows
 from training.params import Params
 from training.paths import Paths
-from training.reports import write_json
-from training.tracking import tracked
+from training.reports.files import write_json
+from training.tracking.stage import tracked
 
 
 class DataChecksFailedError(RuntimeError):

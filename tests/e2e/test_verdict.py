@@ -76,7 +76,7 @@ def test_predictions_and_explanations_at_once_are_answered_one_by_one(gateway: h
 
 def _evaluation_batches(path: Path, detector: Detector) -> list[list[torch.Tensor]]:
     """The photo as the data module gives it, under the served model's own preprocessing."""
-    view = [f"model.{name}={getattr(detector.spec, name)}" for name in ("input_size", "crop_pct", "detail_view")]
+    view = [f"model.{name}={getattr(detector.spec, name)}" for name in ("input_size", "crop_pct", "detail_grid")]
     data = PhotoDataModule(load(Path("params.yaml"), [*view, f"data.root={path.parent}", "data.num_workers=0"]))
     photo = Photo(path.name, "real", "dev", "test", "camera", "objects", path.name, "none")
     return [[views, labels] for views, labels in data.loader([photo])]

@@ -140,7 +140,7 @@ def test_heat_is_drawn_where_the_map_says() -> None:
 
 
 def test_evidence_of_both_views_adds_where_they_overlap() -> None:
-    spec = ModelSpec(version="1", input_size=100, detail_view=True)
+    spec = ModelSpec(version="1", input_size=100, detail_grid=1)
     shown = pixels(opened(overlay(Image.new("RGB", (400, 400), (128, 128, 128)), torch.ones(2, 7, 7), spec)))
     hottest, half_as_hot = shown[200, 200], shown[60, 60]
     assert np.abs(hottest - (204, 51, 51)).max() < 8  # red at full opacity

@@ -17,7 +17,7 @@ UNUSUAL = ModelSpec(
     threshold=0.4,
     input_size=240,
     crop_pct=0.875,
-    detail_view=True,
+    detail_grid=2,
     mean=(0.5, 0.4, 0.3),
     std=(0.1, 0.2, 0.3),
 )
@@ -57,6 +57,7 @@ def test_a_missing_version_is_refused_by_name() -> None:
         ("input_size", 0),
         ("crop_pct", 0.0),
         ("crop_pct", 1.01),
+        ("detail_grid", -1),
         ("labels", ["real"]),
         ("labels", ["real", "ai_generated", "unsure"]),
         ("mean", [0.5, 0.5]),

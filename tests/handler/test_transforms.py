@@ -12,7 +12,7 @@ from handler.transforms import normalise, to_views, view_boxes
 from tests.handler.pictures import photo, same
 
 PLAIN = ModelSpec(version="1", input_size=96, mean=(0, 0, 0), std=(1, 1, 1))
-DETAILED = dataclasses.replace(PLAIN, detail_view=True)
+DETAILED = dataclasses.replace(PLAIN, detail_grid=1)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,24 @@ def test_the_view_is_the_centred_square(
         ((4096, 100), (1998, 0, 2098, 100)),
     ],
 )
-def test_the_detail_view_is_the_centre_at_native_resolution(
+def test_a_single_detail_is_the_centre_at_native_resolution(
     size: tuple[int, int], box: tuple[float, float, float, float]
 ) -> None:
     assert view_boxes(*size, DETAILED)[1] == box
 
 
-def test_the_detail_view_shows_native_pixels() -> None:
+def test_a_grid_of_details_divides_the_photo_evenly() -> None:
+    whole, *details = view_boxes(296, 496, dataclasses.replace(PLAIN, detail_grid=2))
+    assert whole == (0, 100, 296, 396)
+    assert details == [(50, 100, 146, 196), (150, 100, 246, 196), (50, 300, 146, 396), (150, 300, 246, 396)]
+
+
+def test_details_of_a_small_photo_slide_along_its_longer_side() -> None:
+    details = view_boxes(180, 60, dataclasses.replace(PLAIN, detail_grid=2))[1:]
+    assert details == [(30, 0, 90, 60), (90, 0, 150, 60)] * 2
+
+
+def test_a_detail_shows_native_pixels() -> None:
     image = photo(301, 201)
     views = to_views(image, DETAILED)
     assert views.shape == (2, 3, 96, 96)

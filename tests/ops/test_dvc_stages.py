@@ -20,17 +20,18 @@ KEYS = {f"{section}.{key}" for section, values in PARAMS.items() for key in valu
 PLUMBING = {
     f"training/{name}.py"
     for name in (
+        "atomic",
         "command_line",
-        "mlflow_runs",
         "params",
         "paths",
-        "provenance",
         "resume",
-        "steady_logger",
-        "tracking",
+        "tracking/mlflow_runs",
+        "tracking/provenance",
+        "tracking/stage",
+        "tracking/steady_logger",
     )
 }
-"""Modules that read arguments, name files, log or mark what is unfinished: they change no result."""
+"""Modules that read arguments, name files or write what they are given, log or mark: they change no result."""
 
 WAITS = [
     ("download", "validate"),

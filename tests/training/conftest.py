@@ -26,6 +26,7 @@ TINY = (
     "data.num_workers=0",
     "model.weights=random",
     "model.input_size=64",
+    "model.detail_grid=1",
     "model.crop_pct=0.9",
     "train.epochs=1",
     "train.batch_size=8",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from training.data import Photo
-from training.scored import Scored
+from training.metrics.scored import Scored
 
 REAL, AI = "real", "ai_generated"
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training import manifest, params
+from training import params
 from training.data import Photo
 from training.params import Params
+from training.sources import manifest
 from training.sources.hubs import Entry, Hub
 from training.sources.transfer import HubUnavailableError
 

@@ -15,10 +15,10 @@ from training import calibrate
 from training.calibrate import calibration, fit
 from training.data import of_split, read_manifest
 from training.datamodule import PhotoDataModule
+from training.metrics.scored import score
 from training.paths import Paths
 from training.predict import predict
-from training.reports import MissingReportError
-from training.scored import score
+from training.reports.files import MissingReportError
 
 pytestmark = NOISE
 

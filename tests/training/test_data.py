@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from tests.training.conftest import SaveManifest, row
-from training.data import LABELS, InvalidDataError, Photo, PhotoDataset, of_split, read_manifest, sampling_weights
+from training.data import (
+    LABELS,
+    InvalidDataError,
+    Photo,
+    PhotoDataset,
+    of_split,
+    read_manifest,
+    read_rows,
+    sampling_weights,
+)
 
 MANIFEST = Path("manifest.csv")
 
@@ -73,7 +82,7 @@ def test_a_short_line_is_refused(save_manifest: SaveManifest) -> None:
     root = save_manifest([row(0, "train", "real")])
     with (root / MANIFEST).open("a", encoding="utf-8") as file:
         file.write("train/0.png\n")
-    with pytest.raises(InvalidDataError, match="line 3: label None or split None is none of ours"):
+    with pytest.raises(InvalidDataError, match="line 3: label '' or split '' is none of ours"):
         read_manifest(root, MANIFEST)
 
 
@@ -88,6 +97,33 @@ def test_a_group_in_two_splits_is_named_with_its_line(save_manifest: SaveManifes
     root = save_manifest([row(0, "train", "real"), row(1, "dev", "real") | {"group": "train-0-real"}])
     with pytest.raises(InvalidDataError, match=r"manifest.csv, line 3: group 'train-0-real' is in two splits$"):
         read_manifest(root, MANIFEST)
+
+
+def test_columns_and_cells_that_are_not_required_read_as_empty(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    file.write_bytes("\ufeffpath,label,note\n a.jpg ,real,nice\nb.jpg\n".encode())
+    rows = read_rows(file, required=("path", "label"))
+    assert [(r["path"], r["label"], r["split"]) for r in rows] == [("a.jpg", "real", ""), ("b.jpg", "", "")]
+
+
+def test_an_absent_file_of_rows_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError) as refused:
+        read_rows(tmp_path / "m.csv")
+    assert str(refused.value) == (
+        f"no manifest at {tmp_path}/m.csv: run the stage download, or name your data with data.source"
+    )
+
+
+def test_all_missing_columns_are_named(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,label,split,source,group,licence\n", encoding="utf-8")
+    with pytest.raises(InvalidDataError, match=r"m\.csv: no column domain, generator$"):
+        read_rows(tmp_path / "m.csv")
+
+
+def test_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("path,label\ngröße.jpg,real\n".encode("latin-1"))
+    with pytest.raises(InvalidDataError, match=r"m\.csv is not UTF-8: save it as CSV UTF-8$"):
+        read_rows(tmp_path / "m.csv", required=())
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])

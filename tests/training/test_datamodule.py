@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import get_args
 
 import pytest
@@ -57,6 +58,19 @@ def test_training_batches_have_the_sizes_asked_for(data: PhotoDataModule) -> Non
     batches = epoch(data, 0)
     assert [pictures.shape for pictures, _ in batches] == [(8, 1, 3, 64, 64)] * 3
     assert [(labels.shape, labels.dtype) for _, labels in batches] == [((8,), torch.float32)] * 3
+
+
+def test_windows_are_larger_in_the_last_epochs(tiny: Tiny) -> None:
+    train = tiny("train.epochs=10", "train.late_input_size=96", "train.late_share=0.3").train
+    assert [train.window_size(epoch) for epoch in range(10)] == [64] * 7 + [96] * 3
+    assert dataclasses.replace(train, late_share=0.0).window_size(9) == 64
+
+
+def test_training_batches_follow_the_trainers_epoch(data: PhotoDataModule) -> None:
+    data.params = dataclasses.replace(
+        data.params, train=dataclasses.replace(data.params.train, late_share=1.0, late_input_size=96)
+    )
+    assert [pictures.shape[-1] for pictures, _ in epoch(data, 0)] == [96] * 3
 
 
 def test_the_last_incomplete_training_batch_is_dropped(tiny: Tiny) -> None:

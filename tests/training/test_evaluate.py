@@ -17,12 +17,12 @@ from training import evaluate
 from training.data import of_split, read_manifest
 from training.datamodule import PhotoDataModule
 from training.evaluate import flat
-from training.held_out import HeldOut
+from training.metrics.held_out import HeldOut
+from training.metrics.robustness import CONDITIONS
+from training.metrics.scored import score
 from training.paths import Paths
 from training.predict import predict
-from training.reports import MissingReportError, read_json, write_json
-from training.robustness import CONDITIONS
-from training.scored import score
+from training.reports.files import MissingReportError, read_json, write_json
 
 pytestmark = NOISE
 PLOTS = {

@@ -10,7 +10,7 @@ import pytest
 from tests.training.conftest import Tiny
 from training import gate
 from training.paths import Paths
-from training.reports import MissingReportError, write_json
+from training.reports.files import MissingReportError, write_json
 
 
 def metrics(auroc: float = 0.9, worst: float = 0.8, alarms: float | None = 0.04, error: float = 0.03) -> dict[str, Any]:

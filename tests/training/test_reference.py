@@ -14,7 +14,7 @@ from tests.training.marks import NOISE
 from training import reference
 from training.data import of_split, read_manifest, read_photo
 from training.datamodule import PhotoDataModule
-from training.input_statistics import DEFINITIONS, measure
+from training.metrics.input_statistics import DEFINITIONS, measure
 from training.predict import predict
 from training.reference import QUANTILES, score_statistics, summary
 

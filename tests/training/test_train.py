@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -145,3 +146,25 @@ def test_the_command_names_the_score_and_the_weights(
     train.main()
     assert capsys.readouterr().out.splitlines()[-1].endswith(f"; weights in {run}/model.safetensors")
     assert yaml.safe_load((run / "params.yaml").read_text(encoding="utf-8"))["train"]["epochs"] == 1
+
+
+def test_of_several_processes_the_first_alone_writes_weights_and_parameters(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pl.Trainer, "is_global_zero", False)
+    paths = Paths(tmp_path)
+    train.run(tiny(), paths)
+    assert [file for file in (paths.weights, paths.used_params) if file.exists()] == []
+
+
+def test_of_several_processes_the_first_alone_says_how_it_went(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = Paths(tmp_path / "run")
+    params.dump(tiny(), paths.used_params)
+    paths.weights.touch()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(train, "run", lambda *_, **__: 0.5)
+    monkeypatch.setattr(sys, "argv", ["train", "--params", str(paths.used_params), "--run", str(paths.run)])
+    train.main()
+    assert capsys.readouterr().out == ""

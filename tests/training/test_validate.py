@@ -12,10 +12,11 @@ import pytest
 from tests.training.conftest import Log
 from tests.training.marks import NOISE
 from tests.training.pictures import encoded, noise, row, save, save_folder, small
-from training import manifest, validate
+from training import validate
 from training.data import LABELS, InvalidDataError, Photo
 from training.params import Params
 from training.paths import Paths
+from training.sources import manifest
 
 pytestmark = NOISE
 

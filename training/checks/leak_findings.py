@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from training.checks.findings import Finding, Severity
-from training.leaks import Leak, LeakReport
+from training.checks.leaks import Leak, LeakReport
 from training.params import ValidateParams
 
 

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import ImageOps
 
 from handler.images import BadImageError, decode
 from training.checks.findings import Finding
+from training.checks.leaks import sample
 from training.data import LABELS, Photo
-from training.leaks import sample
 from training.params import DataParams
-from training.reports import write_bytes
-from training.worst_errors import data_uri
+from training.reports import pages
 
 THUMBNAIL = 160
 """Pixels, long side."""
@@ -47,16 +45,13 @@ def write(
 ) -> None:
     """Write the page, self-contained; `photos` are those that decode."""
     notes = {photo.path: f"{photo.label}, {photo.split}, {photo.source}" for photo in photos}
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("training"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("data_validation.html").render(
+    pages.write(
+        file,
         report=report,
         leaks=LEAKS,
         findings=[(finding, [_shown(data.root, paths, notes) for paths in finding.examples]) for finding in findings],
         sheets=[(title, _shown(data.root, paths, notes)) for title, paths in _sheets(photos, data.split_seed)],
     )
-    write_bytes(file, page.encode())
 
 
 def _sheets(photos: Sequence[Photo], seed: int) -> Iterator[tuple[str, list[str]]]:
@@ -78,4 +73,4 @@ def _thumbnail(file: Path) -> str | None:
         return None
     out = io.BytesIO()
     ImageOps.contain(picture, (THUMBNAIL, THUMBNAIL)).save(out, "JPEG", quality=75)
-    return data_uri(out.getvalue(), "jpeg")
+    return pages.data_uri(out.getvalue(), "jpeg")

@@ -1,1 +1,1 @@
-"""Where pictures come from: each source fills a folder with pictures and returns their rows of the manifest."""
+"""Where pictures come from: each source fills a folder and returns its rows, in splits, for the manifest."""

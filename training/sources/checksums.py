@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from training.reports import write_bytes
+from training.atomic import write_bytes
 
 NAME = "SHA256SUMS"
 

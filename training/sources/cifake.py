@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.progress import track
 
-from training import splits
 from training.data import LABELS, InvalidDataError, Photo
 from training.params import DataParams
+from training.sources import splits
 from training.sources.hubs import Entry, Hub
 from training.sources.transfer import HubUnavailableError
 

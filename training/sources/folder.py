@@ -11,10 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from rich.progress import track
 
-from training import splits
-from training.data import LABELS, InvalidDataError, Photo
-from training.manifest import read_rows
+from training.data import LABELS, InvalidDataError, Photo, read_rows
 from training.params import DataParams
+from training.sources import splits
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 INDEX = re.compile(r"[-_ .(]+\d{1,3}\)?$")

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tests.training.pictures import row
+from training.checks import findings as checks
+from training.checks.findings import Finding
+from training.checks.leak_findings import leak_findings
+from training.checks.leaks import Auc, Leak, LeakReport
+from training.checks.pictures import Broken, Facts
+from training.data import LABELS, Photo
+from training.params import ValidateParams
+
+LIMITS = ValidateParams(strict=False, near_duplicate_bits=4, max_metadata_auc=0.55, max_statistics_auc=0.6)
+
+
+def brief(findings: Iterable[Finding]) -> list[tuple[str, str, int]]:
+    return [(finding.check, finding.severity, finding.count) for finding in findings]
+
+
+def balanced() -> list[Photo]:
+    return [
+        row(f"{split}-{label}", label, split, f"{split}-{label}")
+        for split in ("train", "dev", "test")
+        for label in LABELS
+    ]
+
+
+def test_sound_rows_have_no_findings() -> None:
+    assert brief(checks.row_findings(balanced())) == []
+    assert brief(checks.balance_findings(balanced())) == []
+
+
+def test_an_unknown_label_or_split_is_an_error() -> None:
+    rows = [row("a", "fake"), row("b", "real", "validation"), row("c", "", ""), row("d", "real")]
+    (finding,) = checks.row_findings(rows)
+    assert brief([finding]) == [("unknown_labels", "error", 3)]
+    assert finding.examples == [("a",), ("b",), ("c",)]
+    assert [checks.is_known(photo) for photo in rows] == [False, False, False, True]
+
+
+def test_a_picture_with_two_labels_is_an_error_and_one_listed_twice_a_warning() -> None:
+    rows = [row("a", "real", group="g"), row("a", "ai_generated", group="g"), row("b", "real"), row("b", "real")]
+    assert brief(checks.row_findings(rows)) == [("disputed_pictures", "error", 1), ("listed_twice", "warning", 1)]
+
+
+def test_a_group_in_two_splits_is_an_error_shown_by_two_pictures() -> None:
+    rows = [
+        row("a", "real", "train", group="g"),
+        row("b", "real", "dev", group="g"),
+        row("c", "real", "train", group="g"),
+    ]
+    (finding,) = checks.row_findings(rows)
+    assert brief([finding]) == [("groups_across_splits", "error", 1)]
+    assert finding.examples == [("a", "b")]
+
+
+def test_twelve_examples_are_enough() -> None:
+    (finding,) = checks.row_findings([row(f"{index}", "fake") for index in range(30)])
+    assert (finding.count, len(finding.examples)) == (30, 12)
+
+
+def test_missing_and_broken_pictures_are_told_apart() -> None:
+    photos = [row(name, "real") for name in "abcd"]
+    facts = [Broken("missing"), Broken("corrupt_image"), Broken("corrupt_image"), Broken("bad_dimensions")]
+    missing, broken = checks.integrity_findings(photos, facts)
+    assert brief([missing, broken]) == [("missing_pictures", "error", 1), ("broken_pictures", "error", 3)]
+    assert broken.message == "pictures cannot be used (corrupt_image 2, bad_dimensions 1)"
+
+
+def test_a_split_without_a_class_is_an_error() -> None:
+    (finding,) = checks.balance_findings([photo for photo in balanced() if photo.path != "dev-real"])
+    assert brief([finding]) == [("absent_class", "error", 1)]
+    assert finding.message == "split dev lacks a class: 0 real and 1 ai_generated"
+
+
+def test_less_than_a_quarter_of_a_class_is_a_warning() -> None:
+    three = [row(f"x{index}", "real", "train", "train-real") for index in range(2)]
+    assert brief(checks.balance_findings([*balanced(), *three])) == []
+    four = [*three, row("y", "real", "train", "train-real")]
+    (finding,) = checks.balance_findings([*balanced(), *four])
+    assert (finding.check, finding.severity) == ("unbalanced_classes", "warning")
+    assert finding.message == "split train is unbalanced: 4 real and 1 ai_generated"
+
+
+def test_sources_that_are_judged_and_trained_on_are_named() -> None:
+    shared = [row("x", "real", "test", "train-real"), row("y", "ai_generated", "test", "dev-ai_generated")]
+    trained, tuned = checks.balance_findings([*balanced(), *shared])
+    assert brief([trained, tuned]) == [("shared_sources", "warning", 1), ("tuned_sources", "info", 1)]
+    assert trained.message.endswith("(real/train-real)")
+    assert tuned.message.endswith("(ai_generated/dev-ai_generated)")
+
+
+def test_small_pictures_and_mixed_formats_are_information() -> None:
+    photos = [row("a", "real"), row("b", "ai_generated"), row("c", "ai_generated")]
+    facts = [Facts(300, 200, "JPEG", "", 0), Facts(300, 300, "JPEG", "", 0), Facts(300, 300, "WEBP", "", 0)]
+    small, mixed = checks.picture_findings(photos, facts, 224)
+    assert brief([small, mixed]) == [("small_pictures", "info", 1), ("mixed_formats", "info", 2)]
+    assert mixed.message == "file formats differ (real: JPEG 1; ai_generated: JPEG 1, WEBP 1)"
+    assert brief(checks.picture_findings(photos[:1], facts[:1], 200)) == []
+
+
+def auc(value: float) -> Auc:
+    return Auc(value, abs(value - 0.5), (value, value), 9)
+
+
+def report(metadata: Leak, statistics: Leak, of_files: Leak | None = None) -> LeakReport:
+    return LeakReport(10, 10, of_files or Leak(auc(0.5), auc(0.5)), metadata, statistics)
+
+
+def test_figures_at_the_limit_pass() -> None:
+    seen = auc(0.99)
+    assert brief(leak_findings(report(Leak(auc(0.55), seen), Leak(auc(0.6), seen)), LIMITS)) == []
+
+
+def test_figures_on_unseen_sources_above_the_limit_are_errors() -> None:
+    metadata, statistics = leak_findings(report(Leak(auc(0.56), None), Leak(auc(0.61), None)), LIMITS)
+    assert brief([metadata, statistics]) == [("metadata_leak", "error", 1), ("statistics_leak", "error", 1)]
+    assert statistics.message == (
+        "after the training pipeline pixel statistics tell the label on unseen sources: AUC 0.610, at most 0.6 allowed"
+    )
+
+
+def test_leaks_of_the_files_are_information() -> None:
+    fine = Leak(auc(0.5), auc(0.5))
+    assert brief(leak_findings(report(fine, fine, Leak(auc(0.9), None)), LIMITS)) == [("metadata_of_files", "info", 1)]
+
+
+def test_a_leak_on_seen_sources_alone_is_a_warning_where_nothing_else_can_be_measured() -> None:
+    found = leak_findings(report(Leak(None, auc(0.5)), Leak(None, auc(0.9))), LIMITS)
+    assert brief(found) == [
+        ("metadata_leak_unmeasured", "warning", 1),
+        ("statistics_leak", "warning", 1),
+        ("statistics_leak_unmeasured", "warning", 1),
+    ]
+
+
+def test_too_few_pictures_to_measure_are_told() -> None:
+    nothing = Leak(None, None)
+    found = leak_findings(report(nothing, nothing, nothing), LIMITS)
+    assert all(finding.severity != "error" for finding in found)
+    assert {finding.check for finding in leak_findings(report(nothing, nothing), LIMITS)} == {
+        "metadata_leak_unmeasured",
+        "statistics_leak_unmeasured",
+    }

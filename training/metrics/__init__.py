@@ -1,0 +1,1 @@
+"""What is measured: verdicts held against labels, with their uncertainty, under each condition, and against goals."""

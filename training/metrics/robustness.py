@@ -1,0 +1,125 @@
+"""The robustness matrix: what compression, scaling and editing on a picture's way to us do to the verdict.
+
+Every condition is a deterministic change of the decoded picture, before serving's own transform.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+
+from handler.spec import ModelSpec
+from training.augment import saved
+from training.data import Photo
+from training.datamodule import Degrade, PhotoDataModule
+from training.metrics import figures
+from training.metrics.scored import Scored, score
+from training.paths import Paths
+from training.predict import predict
+
+CLEAN = "clean"
+Matrix = dict[str, figures.Figures]
+"""Figures by condition."""
+
+
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    """Save as JPEG and read again."""
+    return saved(image, "JPEG", quality=quality)
+
+
+def webp(image: Image.Image, quality: int) -> Image.Image:
+    """Save as lossy WebP and read again."""
+    return saved(image, "WEBP", quality=quality)
+
+
+def resize(image: Image.Image, factor: float) -> Image.Image:
+    """Scale both sides, bicubic."""
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def crop(image: Image.Image, share: float) -> Image.Image:
+    """Keep the centre, a share of each side."""
+    width, height = (max(1, round(side * share)) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def blur(image: Image.Image, sigma: float) -> Image.Image:
+    """Blur by a Gaussian of so many pixels."""
+    return image.filter(ImageFilter.GaussianBlur(sigma))
+
+
+def on_white(image: Image.Image, share: float) -> Image.Image:
+    """Put the picture, a share of its size, on a white canvas: the nearest to a cut-out that needs no mask."""
+    small = resize(image, share)
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(small, ((image.width - small.width) // 2, (image.height - small.height) // 2))
+    return canvas
+
+
+def screenshot(image: Image.Image) -> Image.Image:
+    """Shrink to three quarters, as a page does, and save as JPEG 80; the PNG of the screen between loses nothing."""
+    return jpeg(resize(image, 0.75), quality=80)
+
+
+CONDITIONS: Mapping[str, Degrade] = {
+    "jpeg90": functools.partial(jpeg, quality=90),
+    "jpeg70": functools.partial(jpeg, quality=70),
+    "jpeg50": functools.partial(jpeg, quality=50),
+    "webp75": functools.partial(webp, quality=75),
+    "resize050": functools.partial(resize, factor=0.5),
+    "resize150": functools.partial(resize, factor=1.5),
+    "crop080": functools.partial(crop, share=0.8),
+    "blur": functools.partial(blur, sigma=1.0),
+    "white_background": functools.partial(on_white, share=0.8),
+    "screenshot": screenshot,
+}
+DESCRIPTIONS: Mapping[str, str] = {
+    CLEAN: "as it is",
+    "jpeg90": "JPEG, quality 90",
+    "jpeg70": "JPEG, quality 70",
+    "jpeg50": "JPEG, quality 50",
+    "webp75": "WebP, quality 75",
+    "resize050": "half the size, bicubic",
+    "resize150": "one and a half times the size, bicubic",
+    "crop080": "the central 80 % of each side",
+    "blur": "Gaussian blur, sigma 1 px",
+    "white_background": "the whole photo at 80 % on a white canvas; an approximate cut-out, no mask is drawn",
+    "screenshot": "three quarters of the size, then JPEG 80",
+}
+
+
+def degraded_logits(data: PhotoDataModule, paths: Paths, photos: Sequence[Photo]) -> dict[str, torch.Tensor]:
+    """Return the logits of photos under each condition, shape (N,), the clean ones first."""
+    logits = {CLEAN: predict(data, paths, photos)}
+    for number, (name, degrade) in enumerate(CONDITIONS.items(), start=1):
+        print(f"robustness {number}/{len(CONDITIONS)}: {DESCRIPTIONS[name]}", flush=True)
+        logits[name] = predict(data, paths, photos, degrade)
+    return logits
+
+
+def matrix(photos: Sequence[Photo], logits: Mapping[str, torch.Tensor], spec: ModelSpec, samples: int) -> Matrix:
+    """Return quality, and distance from the clean verdicts, under each condition for photos of both classes."""
+    clean = score(photos, logits[CLEAN], spec)
+    return {name: _row(score(photos, values, spec), clean, samples) for name, values in logits.items()}
+
+
+def worst(rows: Matrix) -> dict[str, Any]:
+    """Return the condition with the lowest AUROC, and that AUROC."""
+    name, row = min(rows.items(), key=lambda item: item[1]["auroc"])
+    return {"condition": name, "auroc": row["auroc"], "auroc_ci95": row["auroc_ci95"]}
+
+
+def _row(scored: Scored, clean: Scored, samples: int) -> figures.Figures:
+    moved = np.abs(scored.probabilities - clean.probabilities)
+    return (
+        figures.ranking_quality(scored, samples)
+        | figures.rates(scored, samples)
+        | {"probability_change": float(moved.mean()), "flipped": float((scored.flagged != clean.flagged).mean())}
+    )

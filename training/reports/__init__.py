@@ -1,0 +1,1 @@
+"""What people read: reports on disk, plots, pages and the model card."""

@@ -1,0 +1,151 @@
+"""Plots of scores, PNG, in one style."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.atomic import write_bytes
+from training.metrics.figures import CALIBRATION_BINS, FALSE_ALARM_BUDGETS, curve, ranking
+from training.metrics.scored import Floats, Scored
+
+REAL, GENERATED, NEUTRAL = "#2b6cb0", "#c2410c", "#64748b"
+SERIES = ("#0f766e", "#7c3aed", "#b45309")
+STYLE: dict[str, Any] = {
+    "axes.edgecolor": "#94a3b8",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": "#334155",
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "figure.dpi": 130,
+    "font.size": 10,
+    "grid.color": "#e2e8f0",
+    "legend.frameon": False,
+    "xtick.color": "#475569",
+    "ytick.color": "#475569",
+}
+
+
+@contextmanager
+def canvas(file: Path, title: str, size: tuple[float, float] = (5.6, 5.2)) -> Iterator[Axes]:
+    """Give an empty plot to draw on, then write it; it needs no display."""
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        axes.set_title(title)
+        yield axes
+        content = io.BytesIO()
+        figure.savefig(content, format="png", metadata={"Software": None})
+    write_bytes(file, content.getvalue())
+
+
+def roc(series: Mapping[str, Scored], file: Path) -> None:
+    """Draw a ROC curve a series, with marks at 1 and 5 % false alarms."""
+    with canvas(file, "ROC: found against false alarms") as axes:
+        for colour, (name, scored) in zip(SERIES, series.items(), strict=False):
+            ones = _ones(scored)
+            fpr, tpr, _ = (values[0] for values in curve(scored, ones))
+            figures = {key: float(value[0]) for key, value in ranking(scored, ones).items()}
+            found = " and ".join(f"{figures[mark]:.0%}" for mark in FALSE_ALARM_BUDGETS)
+            axes.plot(fpr, tpr, color=colour, label=f"{name}: AUROC {figures['auroc']:.3f}, found {found}")
+            for mark, budget in FALSE_ALARM_BUDGETS.items():
+                axes.plot(budget, figures[mark], "o", color=colour, markersize=5)
+        axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="chance")
+        _unit_square(axes, "false alarms (share of real photos)", "found (share of AI-generated)")
+        _legend_below(axes, "dots, found: at 1 % and 5 % false alarms")
+
+
+def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
+    """Draw a precision-recall curve a series."""
+    with canvas(file, "Precision against recall") as axes:
+        for colour, (name, scored) in zip(SERIES, series.items(), strict=False):
+            ones = _ones(scored)
+            _, recall, precision = (values[0] for values in curve(scored, ones))
+            average = float(ranking(scored, ones)["average_precision"][0])
+            axes.plot(recall, precision, color=colour, label=f"{name}: average precision {average:.3f}")
+            axes.axhline(float(scored.generated.mean()), color=colour, linestyle=":", linewidth=1)
+        _unit_square(axes, "recall", "precision")
+        _legend_below(axes, "dotted: flagging everything")
+
+
+def confusion(name: str, scored: Scored, threshold: float, file: Path) -> None:
+    """Draw how many photos of each class of a split got which verdict at the shipped threshold."""
+    counts = np.array([[np.sum((scored.generated == a) & (scored.flagged == p)) for p in (0, 1)] for a in (0, 1)])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    with canvas(file, f"Verdicts on {name}, threshold {threshold:.4f}", (4.8, 4.2)) as axes:
+        axes.grid(visible=False)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.6 else "#0f172a"  # noqa: PLR2004 - where dark blue begins
+            text = f"{counts[row, column]}\n{share:.1%}"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+        axes.set_xticks([0, 1], ["real", "AI-generated"])
+        axes.set_yticks([0, 1], ["real", "AI-generated"], rotation=90, va="center")
+        axes.set_xlabel("verdict")
+        axes.set_ylabel("truth")
+
+
+def score_histogram(name: str, scored: Scored, threshold: float, file: Path) -> None:
+    """Draw the share of each class of a split in 20 bins of the probability."""
+    bins = np.linspace(0, 1, 21)
+    with canvas(file, f"Scores on {name}", (6.4, 3.8)) as axes:
+        for label, members, colour in (
+            ("real", ~scored.generated, REAL),
+            ("AI-generated", scored.generated, GENERATED),
+        ):
+            weights = np.full(int(members.sum()), 1 / max(int(members.sum()), 1))
+            axes.hist(
+                scored.probabilities[members], bins.tolist(), weights=weights, color=colour, alpha=0.6, label=label
+            )
+        axes.axvline(threshold, color="#0f172a", linestyle="--", linewidth=1, label=f"threshold {threshold:.4f}")
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("probability of being AI-generated")
+        axes.set_ylabel("share of the class")
+        axes.legend()
+
+
+def reliability(series: Mapping[str, Scored], file: Path) -> None:
+    """Draw, for ten bins of the probability, how many photos are in truth AI-generated; dots grow with the bin."""
+    with canvas(file, "Reliability: said against true") as axes:
+        axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="honest")
+        for colour, (name, scored) in zip(SERIES, series.items(), strict=False):
+            bins = np.minimum((scored.probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+            used = np.unique(bins)
+            said = [scored.probabilities[bins == index].mean() for index in used]
+            true = [scored.generated[bins == index].mean() for index in used]
+            sizes = [20 + 300 * float((bins == index).mean()) for index in used]
+            axes.plot(said, true, color=colour, linewidth=1)
+            axes.scatter(said, true, s=sizes, color=colour, alpha=0.7, label=name)
+        _unit_square(axes, "probability of being AI-generated, as said", "share that is AI-generated")
+        for handle in axes.legend(loc="upper left").legend_handles:
+            if handle is not None and hasattr(handle, "set_sizes"):
+                handle.set_sizes([40])
+
+
+def _unit_square(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_aspect("equal")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def _legend_below(axes: Axes, title: str) -> None:
+    """Keep the legend off the curves, which may run anywhere."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), title=title)
+
+
+def _ones(scored: Scored) -> Floats:
+    return np.ones((1, len(scored.photos)))

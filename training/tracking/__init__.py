@@ -1,0 +1,1 @@
+"""What MLflow keeps of a stage: its run, and what the run was made of."""
