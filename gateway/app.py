@@ -15,6 +15,7 @@ from gateway import logs
 from gateway.errors import ApiError, render, render_method_not_allowed
 from gateway.middleware import RequestLayer
 from gateway.routes import build_routes
+from gateway.security import JSON_HEADERS, Cors, DefaultHeaders
 from gateway.services import Services, open_services
 from gateway.settings import Settings
 
@@ -31,7 +32,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
 
     app = Starlette(
         routes=build_routes(chosen),
-        middleware=[Middleware(RequestLayer)],
+        middleware=[*_browser_layers(chosen), Middleware(RequestLayer, trace_project=chosen.trace_project_id)],
         exception_handlers={
             ApiError: render,
             HTTPException: render,
@@ -42,3 +43,9 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     )
     app.router.redirect_slashes = False  # a redirect is no JSON, and its address would come from the Host header
     return app
+
+
+def _browser_layers(settings: Settings) -> list[Middleware]:
+    # Around everything, so that the answer to a bug has these headers too.
+    cors = [Middleware(Cors, origins=settings.origins())] if settings.origins() else []
+    return [Middleware(DefaultHeaders, headers=JSON_HEADERS), *cors]

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Iterable
 from typing import Final
 
 from gateway.errors import UnauthorizedError
+from gateway.keys import ApiKey, KeyFile, hash_key
 
 CHALLENGE: Final = {"WWW-Authenticate": 'ApiKey realm="predictions"'}
 ID_LENGTH: Final = 8
-"""Hex digits of a key's hash that name it in logs."""
+"""Hex digits of a key's hash that name it when it has no id of its own."""
 
 
 class KeyRing:
-    """The accepted API keys; authentication is on when there are any, or when it is required."""
+    """The accepted API keys; authentication is on when there are any, when there is a file for them, or by order."""
 
-    def __init__(self, keys: Iterable[str], *, required: bool) -> None:
-        self._digests = [_digest(key.encode()) for key in keys]
-        self._enabled = required or bool(self._digests)
+    def __init__(self, keys: Iterable[str], *, required: bool, file: KeyFile | None = None) -> None:
+        self._plain = tuple(_named_by_hash(key) for key in keys)
+        self._file = file
+        self._enabled = required or bool(self._plain) or file is not None
 
-    def identify(self, presented: str | None) -> str | None:
-        """The short id of a presented key, or None while authentication is off.
+    def identify(self, presented: str | None) -> ApiKey | None:
+        """The key that was presented, or None while authentication is off.
 
         Raises:
             UnauthorizedError: No key, or a wrong one.
@@ -30,13 +31,18 @@ class KeyRing:
         if not self._enabled:
             return None
         # Header bytes reach us as Latin-1 text; a key in UTF-8 must come back as the same bytes.
-        digest = _digest((presented or "").encode("latin-1"))
+        digest = hash_key((presented or "").encode("latin-1"))
         # Every key is compared, so the time does not tell which one came close.
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        if not any(matches):
+        matches = [key for key in self._accepted() if hmac.compare_digest(digest, key.digest)]
+        if not presented or not matches:
             raise UnauthorizedError("Missing or invalid API key", CHALLENGE)
-        return digest.hex()[:ID_LENGTH]
+        return matches[0]
+
+    def _accepted(self) -> tuple[ApiKey, ...]:
+        # The file comes first: a key that is in both places has the id and the rates that it gives.
+        return (self._file.keys() if self._file else ()) + self._plain
 
 
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
+def _named_by_hash(key: str) -> ApiKey:
+    digest = hash_key(key.encode())
+    return ApiKey(digest.hex()[:ID_LENGTH], digest)

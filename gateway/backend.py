@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Literal, TypeVar
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import ApiError, CorruptImageError, InvalidDimensionsError, InvalidFormatError, UnavailableError
+from gateway.fair_queue import FairQueue, QueueFullError
 from gateway.schemas import Confidence, Prediction
 from gateway.settings import Settings
 from gateway.token_file import TokenFile, TokenFileError
@@ -36,11 +38,34 @@ class Verdict(BaseModel):
     confidence: Confidence
     model_version: str = Field(min_length=1)
 
+    def agrees_with(self, other: Verdict) -> bool:
+        """Whether both are the same prediction."""
+        return self.prediction == other.prediction
+
+    def differs_by(self, other: Verdict) -> float:
+        """How far the probabilities are apart, with their 4 decimals."""
+        return round(abs(self.probability - other.probability), 4)
+
 
 class Explanation(Verdict):
     """A verdict with its heat map, a JPEG in base64."""
 
     heatmap_base64: str = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as TorchServe knows it, how many images may be judged and wait, and the log's event for its trouble."""
+
+    name: str
+    slots: int
+    places: int
+    trouble: str
+
+
+def live(settings: Settings) -> Served:
+    """The version that TorchServe takes as the default, which all clients are answered by."""
+    return Served(settings.model_name, settings.backend_concurrency, settings.backend_queue, "model_server_trouble")
 
 
 class _Refusal(BaseModel):
@@ -60,22 +85,33 @@ Answer = TypeVar("Answer", bound=Verdict)
 class Backend:
     """Asks TorchServe for verdicts and remembers when, and by which version, it was last answered."""
 
-    def __init__(self, client: httpx.AsyncClient, token: TokenFile, settings: Settings) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        token: TokenFile,
+        settings: Settings,
+        count_failure: Callable[[str], None] = lambda _: None,
+        served: Served | None = None,
+    ) -> None:
         self._client = client
         self._token = token
         self._settings = settings
-        self._slots = asyncio.Semaphore(settings.backend_concurrency)
+        self._count_failure = count_failure
+        self._served = served or live(settings)
+        self.queue = FairQueue(self._served.slots, self._served.places)
         self._answered_at = -math.inf
         self.model_version: str | None = None
 
-    async def predict(self, image: bytes, request_id: str, timeout_s: float | None = None) -> Verdict:
-        """Judge an image.
+    async def predict(
+        self, image: bytes, request_id: str, timeout_s: float | None = None, flow: Hashable = None
+    ) -> Verdict:
+        """Judge an image; calls of one `flow` take turns with all others, and without one the call is its own.
 
         Raises:
             UnavailableError: The model server is down, full, or over the deadline (the default is a setting).
             ApiError: It cannot judge this image; one of those of `check_image`.
         """
-        return await self._ask("predictions", image, request_id, Verdict, timeout_s)
+        return await self._ask("predictions", image, request_id, Verdict, timeout_s, flow)
 
     async def explain(self, image: bytes, request_id: str) -> Explanation:
         """Judge an image and show what drove the verdict; raises as `predict` does."""
@@ -85,18 +121,25 @@ class Backend:
         """Whether a real inference was answered so recently."""
         return monotonic() - self._answered_at < seconds
 
-    async def _ask(
-        self, route: Route, image: bytes, request_id: str, schema: type[Answer], timeout_s: float | None = None
+    async def _ask(  # noqa: PLR0913, PLR0917 - all that a call needs, passed on
+        self,
+        route: Route,
+        image: bytes,
+        request_id: str,
+        schema: type[Answer],
+        timeout_s: float | None = None,
+        flow: Hashable = None,
     ) -> Answer:
+        deadline = asyncio.timeout(timeout_s or self._settings.predict_timeout_s)
         try:
-            async with asyncio.timeout(timeout_s or self._settings.predict_timeout_s), self._slots:
+            async with deadline, self.queue.slot(object() if flow is None else flow):
                 response = await self._post(route, image, request_id)
-        except (TimeoutError, httpx.HTTPError, TokenFileError) as error:
+        except (TimeoutError, httpx.HTTPError, TokenFileError, QueueFullError) as error:
             raise self._unavailable(cause=type(error).__name__) from error
         return self._read(response, schema)
 
     async def _post(self, route: Route, image: bytes, request_id: str) -> httpx.Response:
-        path = f"/{route}/{self._settings.model_name}"
+        path = f"/{route}/{self._served.name}"
         headers = {"Content-Type": "application/octet-stream", "X-Request-Id": request_id}
         # Not a retrying caller: stamina would log its arguments, the image and the token among them.
         async for attempt in stamina.retry_context(
@@ -124,7 +167,8 @@ class Backend:
         return self._unavailable(cause="status", status=status)
 
     def _unavailable(self, cause: str, status: int | None = None) -> UnavailableError:
-        _log.warning("model_server_trouble", cause=cause, status=status)
+        _log.warning(self._served.trouble, cause=cause, status=status)
+        self._count_failure(cause)
         return unavailable(self._settings)
 
 

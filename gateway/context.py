@@ -10,6 +10,8 @@ from typing import Final, cast
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from gateway.keys import ApiKey
+
 _ACCEPTABLE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
 
 
@@ -21,14 +23,22 @@ def request_id(presented: str | None) -> str:
 
 @dataclass
 class RequestContext:
-    """One request's id and the fields that handlers add to its log line."""
+    """One request's id, API key and error code, and what others add to its log line and its answer's headers."""
 
     request_id: str
+    key: ApiKey | None = None
+    error: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str | int | float | None] = field(default_factory=dict)
 
     def note(self, **fields: str | float | None) -> None:
         """Add fields to the log line; never a key, a file name or content."""
         self.fields.update(fields)
+
+    def failed(self, code: str) -> None:
+        """Remember the code of the error that was answered, and log it."""
+        self.error = code
+        self.note(error=code)
 
     def attach(self, scope: Scope) -> None:
         """Make this the context of the request with this scope."""

@@ -10,6 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from gateway.context import context_of
+from gateway.schemas import ErrorBody, ProblemBody
+
 PROBLEM_JSON: Final = "application/problem+json"
 PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
 CLIENT_CLOSED_REQUEST: Final = 499
@@ -33,6 +36,12 @@ class InvalidFormError(ApiError):
     """Not the multipart form that the route expects."""
 
     status, code, title = 400, "invalid_form", "Invalid form data"
+
+
+class InvalidParameterError(ApiError):
+    """A query parameter with a value that the route does not know."""
+
+    status, code, title = 400, "invalid_parameter", "Invalid parameter"
 
 
 class MissingFileError(ApiError):
@@ -77,6 +86,12 @@ class UnauthorizedError(ApiError):
     status, code, title = 401, "unauthorized", "Unauthorized"
 
 
+class NoShadowVersionError(ApiError):
+    """A comparison where there is no second version to compare with; waiting does not help."""
+
+    status, code, title = 404, "no_shadow_version", "No shadow version"
+
+
 class FileTooLargeError(ApiError):
     """One file over its limit."""
 
@@ -87,6 +102,12 @@ class BodyTooLargeError(ApiError):
     """A request over the limit of its route."""
 
     status, code, title = 413, "request_too_large", "Request too large"
+
+
+class RateLimitedError(ApiError):
+    """More requests than the client's rate allows."""
+
+    status, code, title = 429, "rate_limited", "Rate limit exceeded"
 
 
 class UnavailableError(ApiError):
@@ -132,11 +153,11 @@ def as_api_error(error: Exception) -> ApiError:
 async def render(request: Request, error: Exception) -> Response:
     """Any exception as JSON, or as RFC 9457 when the client asks for it."""
     api_error = as_api_error(error)
+    context_of(request).failed(api_error.code)
     headers = {"Vary": "Accept", **api_error.headers}
     if _wants_problem(request):
-        return JSONResponse(_problem(api_error), api_error.status, headers, media_type=PROBLEM_JSON)
-    body = {"error": api_error.title, "detail": api_error.detail}
-    return JSONResponse(body, api_error.status, headers)
+        return JSONResponse(problem_body(api_error).model_dump(), api_error.status, headers, media_type=PROBLEM_JSON)
+    return JSONResponse(error_body(api_error).model_dump(), api_error.status, headers)
 
 
 async def render_method_not_allowed(request: Request, error: Exception) -> Response:
@@ -154,10 +175,11 @@ def _wants_problem(request: Request) -> bool:
     return any(entry.partition(";")[0].strip() == PROBLEM_JSON for entry in ranges)
 
 
-def _problem(error: ApiError) -> dict[str, str | int]:
-    return {
-        "type": PROBLEM_TYPE + error.code,
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-    }
+def error_body(error: ApiError) -> ErrorBody:
+    """An error as most clients see it."""
+    return ErrorBody(error=error.title, detail=error.detail)
+
+
+def problem_body(error: ApiError) -> ProblemBody:
+    """An error as RFC 9457 has it."""
+    return ProblemBody(type=PROBLEM_TYPE + error.code, title=error.title, status=error.status, detail=error.detail)

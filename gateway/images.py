@@ -13,14 +13,21 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from gateway.errors import CorruptImageError, EmptyFileError, InvalidDimensionsError, InvalidFormatError
+from gateway.image_traps import check_blocks
 
 MEGA: Final = 1_000_000
 UNKNOWN: Final = "unknown"
 
+
+class _JpegHeader(JpegImageFile):
+    def _read_dpi_from_exif(self) -> None:
+        """Leave EXIF alone: nobody asks for the density, and hostile EXIF costs time, memory and warnings."""
+
+
 # Pillow's readers directly: `Image.open` would add its own bomb check, whose limit and warning are global to the
 # process, and would try MPO, which is a JPEG with a second picture behind it.
 _READERS: Final[Mapping[str, type[ImageFile]]] = {
-    "image/jpeg": JpegImageFile,
+    "image/jpeg": _JpegHeader,
     "image/png": PngImageFile,
     "image/webp": WebPImageFile,
 }
@@ -55,13 +62,18 @@ def content_type(data: bytes) -> str:
     return next((kind for offset, magic, kind in _MAGIC if data.startswith(magic, offset)), UNKNOWN)
 
 
+def reader_of(data: bytes) -> type[ImageFile]:
+    """Pillow's reader for a supported format; KeyError for any other content."""
+    return _READERS[content_type(data)]
+
+
 def check_image(data: bytes, limits: ImageLimits) -> None:
     """Refuse what the model server could not judge, from the header.
 
     Raises:
         EmptyFileError: No content.
         InvalidFormatError: Neither JPEG, PNG nor WebP.
-        CorruptImageError: The header cannot be read.
+        CorruptImageError: The header cannot be read, or is made to choke whoever reads it.
         InvalidDimensionsError: Sides or area out of bounds.
     """
     if not data:
@@ -69,6 +81,7 @@ def check_image(data: bytes, limits: ImageLimits) -> None:
     kind = content_type(data)
     if kind not in _READERS:
         raise InvalidFormatError(f"Supported formats: JPEG, PNG, WebP. Got: {kind}")
+    check_blocks(data, kind)
     _check_size(*_read_size(data, _READERS[kind]), limits)
 
 

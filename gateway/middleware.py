@@ -1,4 +1,4 @@
-"""Pure-ASGI layers: one around everything, three around each prediction route."""
+"""Pure-ASGI layers: one around everything, four around each prediction route."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from gateway.activity import elapsed_ms
+from gateway.clients import counted_as
 from gateway.context import RequestContext, context_of, request_id
 from gateway.errors import ApiError, render
-from gateway.services import services_of
+from gateway.metrics import Exchange
+from gateway.ratelimit import Bucket
+from gateway.services import Services, services_of
+from gateway.trace import HEADER, parse
 
 ID_HEADER: Final = "X-Request-ID"
 KEY_HEADER: Final = "X-API-Key"
@@ -27,8 +31,8 @@ _log: FilteringBoundLogger = structlog.get_logger()
 class RequestLayer:
     """Gives every request an id, a log line and, whatever happens inside, an answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, trace_project: str | None = None) -> None:
+        self._app, self._trace_project = app, trace_project
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -37,7 +41,9 @@ class RequestLayer:
             return
         context = RequestContext(request_id(Headers(scope=scope).get(ID_HEADER)))
         context.attach(scope)
-        with structlog.contextvars.bound_contextvars(request_id=context.request_id):
+        trace = parse(Headers(scope=scope).get(HEADER))
+        fields = trace.log_fields(self._trace_project) if trace else {}
+        with structlog.contextvars.bound_contextvars(request_id=context.request_id, **fields):
             await _Exchange(self._app, scope, context, send).run(receive)
 
 
@@ -47,11 +53,12 @@ class _Exchange:
     def __init__(self, app: ASGIApp, scope: Scope, context: RequestContext, send: Send) -> None:
         self._app, self._scope, self._context, self._send = app, scope, context, send
         self._status: int | None = None
+        self._received, self._sent = 0, 0
 
     async def run(self, receive: Receive) -> None:
         started = perf_counter()
         try:
-            await self._app(self._scope, receive, self._send_with_id)
+            await self._app(self._scope, self._counting(receive), self._send_with_id)
         except Exception as error:
             _log.exception("unhandled_exception")
             if self._status is not None:
@@ -59,13 +66,32 @@ class _Exchange:
             response = await render(Request(self._scope), error)
             await response(self._scope, receive, self._send_with_id)
         finally:
+            self._count(perf_counter() - started)
             self._log_line(elapsed_ms(started))
+
+    def _counting(self, receive: Receive) -> Receive:
+        async def counted() -> Message:
+            message = await receive()
+            self._received += len(message.get("body", b""))
+            return message
+
+        return counted
 
     async def _send_with_id(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            MutableHeaders(scope=message)[ID_HEADER] = self._context.request_id
+            headers = MutableHeaders(scope=message)
+            headers[ID_HEADER] = self._context.request_id
+            headers.update(self._context.headers)
+        self._sent += len(message.get("body", b""))
         await self._send(message)
+
+    def _count(self, seconds: float) -> None:
+        services: Services | None = self._scope["state"].get("services")  # not there before the application has opened
+        if services is not None:
+            error = self._context.error
+            exchange = Exchange(self._scope, self._status, seconds, self._received, self._sent, error)
+            services.metrics.exchanged(exchange)
 
     def _log_line(self, duration_ms: float) -> None:
         _log.info(
@@ -111,8 +137,30 @@ class RequireKey:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         connection = HTTPConnection(scope)
-        key_id = services_of(connection).keys.identify(connection.headers.get(KEY_HEADER))
-        context_of(connection).note(key_id=key_id)
+        key = services_of(connection).keys.identify(connection.headers.get(KEY_HEADER))
+        context = context_of(connection)
+        context.key = key
+        context.note(key_id=key.id if key else None)
+        await self._app(scope, receive, send)
+
+
+class LimitRate:
+    """Counts a request against its client's rate and refuses it past that; whatever the answer, it tells the rate."""
+
+    def __init__(self, app: ASGIApp, bucket: Bucket) -> None:
+        self._app, self._bucket = app, bucket
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        connection = HTTPConnection(scope)
+        services, context = services_of(connection), context_of(connection)
+        client = counted_as(connection, context.key, services.settings.trusted_proxies)
+        rate = services.limiter.rate(self._bucket, context.key)
+        context.headers.update(rate.policy_headers())
+        counted = await services.limiter.hit(rate, client)
+        context.headers.update(rate.left_headers(counted))
+        if not counted.allowed:
+            raise rate.refusal(counted)
         await self._app(scope, receive, send)
 
 

@@ -2,38 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Prediction = Literal["real", "ai_generated"]
 Confidence = Literal["low", "medium", "high"]
 
+Probability = Annotated[float, Field(ge=0, le=1, description="P(AI-generated), calibrated, with 4 decimals.")]
+InferenceTime = Annotated[float, Field(ge=0, description="Wall time of the model server's answer, queueing included.")]
+ModelVersion = Annotated[str, Field(description="The version of the model that answered this request.")]
+Heatmap = Annotated[str, Field(description="Base64 of a JPEG: the photo with the heat map over it.")]
+Strength = Literal["strong", "medium", "weak"]
+EvidenceType = Literal[
+    "c2pa_manifest",
+    "c2pa_source_type",
+    "c2pa_generator",
+    "iptc_source_type",
+    "generator_parameters",
+    "generator_software",
+]
+Count = Annotated[int, Field(ge=0)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+
 
 class _Body(BaseModel):
     # `model_version` is a documented name, so pydantic must not keep `model_` for itself.
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        json_schema_serialization_defaults_required=True,  # answers carry every field
+    )
 
 
 class PredictionBody(_Body):
     """The answer of `POST /predict`."""
 
     prediction: Prediction
-    probability: float
+    probability: Probability
     confidence: Confidence
-    inference_time_ms: float
-    model_version: str
+    inference_time_ms: InferenceTime
+    model_version: ModelVersion
+
+
+class ComparisonBody(_Body):
+    """The answer of `POST /predict/compare`."""
+
+    primary: PredictionBody = Field(description="The live version's verdict.")
+    shadow: PredictionBody = Field(description="The shadow version's verdict.")
+    agreement: bool = Field(description="Whether both are the same prediction.")
+    difference: Ratio = Field(description="How far the two probabilities are apart, with 4 decimals.")
+    message: str | None = Field(default=None, description="Always null: without a shadow version the answer is 404.")
 
 
 class ExplanationBody(_Body):
     """The answer of `POST /predict/explain`."""
 
     prediction: Prediction
-    probability: float
+    probability: Probability
     confidence: Confidence
-    heatmap_base64: str
-    inference_time_ms: float
-    model_version: str
+    heatmap_base64: Heatmap
+    inference_time_ms: InferenceTime
+    model_version: ModelVersion
+
+
+class Evidence(_Body):
+    """One thing that the image's file says about its origin; it is no part of the probability."""
+
+    type: EvidenceType
+    value: str = Field(min_length=1, max_length=80, description="What was found, in words of ours.")
+    strength: Strength = Field(description="How hard it is to forge: `strong` only when signed by a trusted signer.")
+
+
+class PredictionWithEvidence(PredictionBody):
+    """The answer of `POST /predict?include=evidence`."""
+
+    evidence: list[Evidence]
+
+
+class ExplanationWithEvidence(ExplanationBody):
+    """The answer of `POST /predict/explain?include=evidence`."""
+
+    evidence: list[Evidence]
 
 
 class BatchItem(_Body):
@@ -41,7 +92,7 @@ class BatchItem(_Body):
 
     filename: str
     prediction: Prediction | None = None
-    probability: float | None = None
+    probability: Probability | None = None
     confidence: Confidence | None = None
     error: str | None = None
 
@@ -50,11 +101,11 @@ class BatchBody(_Body):
     """The answer of `POST /predict/batch`; results are in the order of the files."""
 
     results: list[BatchItem]
-    total: int
-    successful: int
-    failed: int
-    total_inference_time_ms: float
-    model_version: str | None
+    total: Count
+    successful: Count
+    failed: Count
+    total_inference_time_ms: float = Field(ge=0, description="Wall time of the whole batch, not the sum.")
+    model_version: ModelVersion | None
 
 
 class HealthBody(_Body):
@@ -63,7 +114,121 @@ class HealthBody(_Body):
     status: Literal["healthy", "unhealthy"]
     model_loaded: bool
     model_version: str
-    uptime_seconds: float
-    active_requests: int
+    uptime_seconds: float = Field(ge=0)
+    active_requests: Count
     drift_detected: bool
-    predictions_total: int
+    predictions_total: Count
+
+
+class AliveBody(_Body):
+    """The answer of `GET /healthz`."""
+
+    alive: Literal[True] = True
+
+
+class ReadyBody(_Body):
+    """The answer of `GET /readyz`."""
+
+    ready: bool
+
+
+class StartedBody(_Body):
+    """The answer of `GET /startup`."""
+
+    started: bool
+
+
+class IndexBody(_Body):
+    """The answer of `GET /`."""
+
+    name: str
+    version: str
+    links: dict[str, str]
+
+
+DriftStatus = Literal["monitoring", "collecting", "other_version", "no_reference"]
+
+
+class DriftSummary(_Body):
+    """One statistic of the pictures that were measured."""
+
+    samples: Count
+    mean: float
+    std: float = Field(ge=0)
+
+
+class DriftStatistics(_Body):
+    """Scores and pictures of one model version: those of the window, or of the reference."""
+
+    model_version: ModelVersion
+    samples: Count
+    mean: Probability
+    std: float = Field(ge=0, description="Standard deviation of the probability.")
+    low_confidence_ratio: Ratio
+    confidence_ratios: dict[Confidence, Ratio] | None = Field(description="Null in the reference.")
+    class_ratios: dict[Prediction, Ratio]
+    inputs: dict[str, DriftSummary]
+
+
+class DriftCheck(_Body):
+    """One comparison with the reference; without a score while too few values are there."""
+
+    name: str
+    score: float | None
+    threshold: float | None
+    samples: Count
+    alert: bool
+
+
+class DriftBody(_Body):
+    """The answer of `GET /drift`."""
+
+    status: DriftStatus
+    reason: str | None = Field(description="Why nothing is compared; null while monitoring.")
+    window_size: Count
+    window_capacity: Count
+    min_samples: Count
+    false_alarm_rate: Ratio = Field(description="Most false alarms a window, all checks together.")
+    reference: DriftStatistics | None
+    current: DriftStatistics | None
+    checks: list[DriftCheck]
+    alerts: list[str]
+    drift_detected: bool
+    drift_score: float = Field(ge=0, description="The worst check's score over its threshold; drift above 1.")
+
+
+class Retention(_Body):
+    """One kind of data and how long it is kept."""
+
+    data: str
+    kept: str
+
+
+class PrivacyBody(_Body):
+    """The answer of `GET /privacy`."""
+
+    service: str
+    version: str
+    contact: str | None = Field(description="Whom to ask; null when the operator names nobody.")
+    summary: str
+    processed: list[str]
+    logged: list[str]
+    not_logged: list[str]
+    retention: list[Retention]
+    recipients: list[str]
+
+
+class ErrorBody(_Body):
+    """Every error, from every layer."""
+
+    error: str
+    detail: str
+
+
+class ProblemBody(_Body):
+    """The same error as RFC 9457 has it, for a client that accepts `application/problem+json`."""
+
+    type: str = Field(description="A URN that ends in the error's stable code.")
+    title: str
+    status: int
+    detail: str

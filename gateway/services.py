@@ -16,8 +16,17 @@ from starlette.requests import HTTPConnection
 from gateway.activity import Activity
 from gateway.auth import KeyRing
 from gateway.backend import Backend
+from gateway.drift import DriftMonitor
+from gateway.drift_reference import read_reference
+from gateway.drift_store import open_store
+from gateway.evidence.examiner import Examiner
+from gateway.keys import KeyFile
+from gateway.metrics import Metrics
+from gateway.observer import Observer, open_observer
+from gateway.ratelimit import RateLimiter, open_limiter
 from gateway.readiness import Readiness
 from gateway.settings import Settings
+from gateway.shadow import Shadow, open_shadow
 from gateway.token_file import TokenFile
 
 NAME: Final = "ai-product-photo-detector"
@@ -31,23 +40,48 @@ class Services:
     backend: Backend
     readiness: Readiness
     keys: KeyRing
+    limiter: RateLimiter
     activity: Activity
+    drift: DriftMonitor
+    metrics: Metrics
+    observer: Observer
+    examiner: Examiner
+    shadow: Shadow | None
     version: str
 
 
 @asynccontextmanager
 async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> AsyncIterator[Services]:
     """Open the connection pool and build the services on it; `transport` stands in for the network in tests."""
-    async with _client(settings, transport) as client:
-        backend = Backend(client, TokenFile(settings.torchserve_key_file), settings)
-        yield Services(
-            settings=settings,
-            backend=backend,
-            readiness=Readiness(backend, settings),
-            keys=KeyRing(settings.keys(), required=settings.require_auth),
-            activity=Activity(),
-            version=read_version(),
-        )
+    keys = _key_ring(settings)
+    metrics = Metrics(read_version())
+    async with (
+        _client(settings, transport, settings.backend_concurrency) as client,
+        open_limiter(settings) as limiter,
+        _open_drift(settings) as drift,
+        open_observer(drift, metrics, settings) as observer,
+    ):
+        token = TokenFile(settings.torchserve_key_file)
+        backend = Backend(client, token, settings, metrics.backend_failed)
+        # The shadow version has connections of its own, so that it never takes a live call's.
+        async with (
+            _client(settings, transport, settings.shadow_concurrency) as shadow_client,
+            open_shadow(shadow_client, token, backend.queue, metrics, settings) as shadow,
+        ):
+            yield Services(
+                settings=settings,
+                backend=backend,
+                readiness=Readiness(backend, settings),
+                keys=keys,
+                limiter=limiter,
+                activity=Activity(),
+                drift=drift,
+                metrics=metrics,
+                observer=observer,
+                examiner=Examiner(settings.c2pa_trust_anchors_file),
+                shadow=shadow,
+                version=read_version(),
+            )
 
 
 def services_of(connection: HTTPConnection) -> Services:
@@ -63,11 +97,25 @@ def read_version() -> str:
     return metadata.version(NAME)
 
 
-def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+@asynccontextmanager
+async def _open_drift(settings: Settings) -> AsyncIterator[DriftMonitor]:
+    drift = DriftMonitor(read_reference(settings.drift_reference_file), settings)
+    async with open_store(settings) as store, drift.kept(store):
+        yield drift
+
+
+def _key_ring(settings: Settings) -> KeyRing:
+    file = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
+    if file:
+        file.load()
+    return KeyRing(settings.keys(), required=settings.require_auth, file=file)
+
+
+def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None, connections: int) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=str(settings.torchserve_url),
         transport=transport,
         timeout=httpx.Timeout(None, connect=settings.connect_timeout_s),  # the backend's deadline covers the rest
-        limits=httpx.Limits(max_connections=settings.backend_concurrency),
+        limits=httpx.Limits(max_connections=connections),
         trust_env=False,
     )

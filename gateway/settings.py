@@ -3,26 +3,74 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, HttpUrl, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr
+from pydantic import (
+    Field,
+    HttpUrl,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    RedisDsn,
+    Secret,
+    SecretStr,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.images import ImageLimits
 
 MIB = 1024 * 1024
+_ORIGIN = r"\s*(\*|https?://[^\s,/]+)\s*"
+_ORIGINS = rf"^({_ORIGIN}(,{_ORIGIN})*)?$"
 
 
 class Settings(BaseSettings):
-    """Read from `API_KEYS` and `REQUIRE_AUTH`, and for all other fields from `GATEWAY_` and the field's name."""
+    """Read from the documented names (the aliases), and for all other fields from `GATEWAY_` and the field's name."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", populate_by_name=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_",
+        populate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # Redis's address may hold a password
+    )
 
     api_keys: SecretStr = Field(
         default=SecretStr(""), validation_alias="API_KEYS", description="Comma-separated API keys."
     )
+    api_keys_file: Path | None = Field(
+        default=None,
+        validation_alias="API_KEYS_FILE",
+        description="JSON file of API keys with ids and rates, read again when it changes.",
+    )
     require_auth: bool = Field(
         default=False, validation_alias="REQUIRE_AUTH", description="Demand a key even when no keys are configured."
     )
+
+    rate_limit_enabled: bool = Field(
+        default=True, validation_alias="RATE_LIMIT_ENABLED", description="Limit the rates of requests."
+    )
+    predict_rate: PositiveInt = Field(default=30, description="Predictions a minute for one client.")
+    batch_rate: PositiveInt = Field(default=5, description="Batches a minute for one client.")
+    explain_rate: PositiveInt = Field(default=10, description="Explanations a minute for one client.")
+    trusted_proxies: NonNegativeInt = Field(
+        default=0, description="Proxies in front of the gateway whose entries in `X-Forwarded-For` are believed."
+    )
+    redis_url: Secret[RedisDsn] | None = Field(
+        default=None, description="Redis in which all replicas count together; without it each counts for itself."
+    )
+    redis_timeout_s: PositiveFloat = Field(default=0.25, description="Seconds that Redis may take for one request.")
+    redis_failure: Literal["open", "closed"] = Field(
+        default="open", description="While Redis is away: `open`, each replica counts for itself; `closed`, 503."
+    )
+
+    cors_origins: str | None = Field(
+        default=None,
+        pattern=_ORIGINS,
+        description="Comma-separated origins whose pages may call the API from a browser, or `*` for all.",
+    )
+    privacy_contact: str | None = Field(default=None, description="Whom `GET /privacy` names for questions.")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
@@ -43,6 +91,9 @@ class Settings(BaseSettings):
     connect_timeout_s: PositiveFloat = Field(default=2.0, description="Seconds to wait for a connection to TorchServe.")
     connect_attempts: PositiveInt = Field(default=3, description="Attempts to connect to TorchServe.")
     backend_concurrency: PositiveInt = Field(default=16, description="Calls to TorchServe at the same time.")
+    backend_queue: NonNegativeInt = Field(
+        default=64, description="Images that may wait for a call to TorchServe; past it the answer is 503."
+    )
     retry_after_s: PositiveInt = Field(default=5, description="Seconds named in the `Retry-After` of a 503.")
     readiness_timeout_s: PositiveFloat = Field(default=5.0, description="Deadline of a readiness inference in seconds.")
     readiness_cache_s: NonNegativeFloat = Field(
@@ -59,11 +110,76 @@ class Settings(BaseSettings):
     max_side_pixels: PositiveInt = Field(default=10_000, description="Longest side of an image.")
     max_pixels: PositiveInt = Field(default=50_000_000, description="Most pixels in an image.")
 
+    shadow_version: str | None = Field(
+        default=None,
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",  # it is part of an address
+        validation_alias="SHADOW_VERSION",
+        description="Second version of the model in TorchServe, to be compared with the live one.",
+    )
+    shadow_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="Share of the judged images that the shadow version judges as well."
+    )
+    shadow_concurrency: PositiveInt = Field(default=2, description="Calls to the shadow version at the same time.")
+    shadow_backlog: PositiveInt = Field(
+        default=8, description="Images kept for the shadow version after their answers; past it they are dropped."
+    )
+
+    c2pa_trust_anchors_file: Path | None = Field(
+        default=None, description="PEM file of the authorities whose C2PA signers are trusted; without it none is."
+    )
+
+    drift_reference_file: Path = Field(
+        default=Path("model_store/reference.json"), description="Reference statistics that came with the model."
+    )
+    drift_window: PositiveInt = Field(default=1000, description="Predictions that the drift window holds.")
+    drift_min_samples: PositiveInt = Field(default=200, description="Predictions before drift can be detected.")
+    drift_false_alarm_rate: float = Field(
+        default=0.01, gt=0, lt=1, description="Most false alarms a window, all drift checks together."
+    )
+    drift_min_psi: PositiveFloat = Field(default=0.1, description="PSI that is no drift, however sure it is.")
+    drift_min_ks: PositiveFloat = Field(default=0.1, description="KS distance that is no drift, however sure it is.")
+    drift_min_change: PositiveFloat = Field(
+        default=0.05, description="Change of a mean, deviation or ratio that is no drift, however sure it is."
+    )
+    drift_backlog: PositiveInt = Field(
+        default=16, description="Pictures that may wait to be measured; past it a prediction counts without its inputs."
+    )
+    drift_max_decoded_pixels: NonNegativeInt = Field(
+        default=16_000_000, description="Most pixels in a picture whose brightness and sharpness are measured."
+    )
+    drift_file: Path = Field(
+        default=Path("var/drift_window.json"),
+        description="Keeps the drift window over a restart, unless Redis does; `.` keeps it in memory alone.",
+    )
+    drift_save_interval_s: PositiveFloat = Field(default=5.0, description="Seconds between saves of the drift window.")
+
+    trace_project_id: str | None = Field(
+        default=None,
+        pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$",
+        description="Google Cloud project whose traces the log lines point to.",
+    )
+
     def keys(self) -> list[str]:
         """The configured API keys, without blanks."""
-        parts = (part.strip() for part in self.api_keys.get_secret_value().split(","))
-        return [part for part in parts if part]
+        return _listed(self.api_keys.get_secret_value())
+
+    def rates(self) -> dict[str, int]:
+        """Requests a minute for one client, by bucket."""
+        return {"predict": self.predict_rate, "batch": self.batch_rate, "explain": self.explain_rate}
+
+    def needs_key(self) -> bool:
+        """Whether a prediction takes an API key."""
+        return self.require_auth or bool(self.keys()) or self.api_keys_file is not None
+
+    def origins(self) -> list[str]:
+        """The origins that CORS lets in."""
+        return _listed(self.cors_origins or "")
 
     def image_limits(self) -> ImageLimits:
         """The bounds that an image's header is checked against."""
         return ImageLimits(self.min_side_pixels, self.max_side_pixels, self.max_pixels)
+
+
+def _listed(text: str) -> list[str]:
+    parts = (part.strip() for part in text.split(","))
+    return [part for part in parts if part]

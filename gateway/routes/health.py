@@ -24,7 +24,7 @@ async def health(request: Request) -> JSONResponse:
         model_version=services.backend.model_version or NEVER_SEEN,
         uptime_seconds=services.activity.uptime_s,
         active_requests=services.activity.active_requests,
-        drift_detected=False,  # until there is a drift monitor to ask
+        drift_detected=services.drift.report().drift_detected,
         predictions_total=services.activity.predictions_total,
     )
     return _probe_answer(services, ok=ready, body=body.model_dump())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     store = tmp_path_factory.mktemp("store")
     shutil.copy(ROOT / "model_store" / ARCHIVE, store)
     layout = Layout(var=tmp_path_factory.mktemp("var"), store=store)
-    with running(layout, Ports.free(), page=False) as started:
+    with ExitStack() as opened:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATE_LIMIT_ENABLED", "false")  # the tests together ask more than one client may
+            started = opened.enter_context(running(layout, Ports.free(), page=False))
         started.wait(f"{started.gateway_url}/readyz", "a first inference", lambda _: None)
         yield started
 

@@ -25,8 +25,10 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("GATEWAY_") or name in {"API_KEYS", "REQUIRE_AUTH"}]:
+    documented = {"API_KEYS", "API_KEYS_FILE", "REQUIRE_AUTH", "RATE_LIMIT_ENABLED", "SHADOW_VERSION"}
+    for name in [name for name in os.environ if name.startswith("GATEWAY_") or name in documented]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("GATEWAY_DRIFT_FILE", ".")  # no window of one test in the next
 
 
 @pytest.fixture(autouse=True)

@@ -62,6 +62,8 @@ def test_a_key_is_logged_by_its_short_id_alone(open_client: OpenClient, log_line
 def test_a_ring_keeps_no_key_in_the_clear() -> None:
     ring = KeyRing(["alpha"], required=False)
     assert "alpha" not in repr(vars(ring))
-    assert ring.identify("alpha") == "8ed3f6ad"
+    key = ring.identify("alpha")
+    assert key is not None
+    assert key.id == "8ed3f6ad"
     with pytest.raises(UnauthorizedError):
         ring.identify(None)

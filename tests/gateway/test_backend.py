@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway import logs
 from gateway.backend import Backend, Explanation, Verdict
 from gateway.errors import ApiError, UnavailableError
 from gateway.services import open_services
@@ -148,6 +149,37 @@ async def test_the_deadline_covers_waiting_for_a_slot(torchserve: TorchServe) ->
         assert len(torchserve.requests) == 1
         torchserve.handler = torchserve.judge
         assert await backend.predict(b"image", "id")  # the slots are free again
+
+
+async def test_a_full_line_is_unavailable_at_once(torchserve: TorchServe, log_lines: LogLines) -> None:
+    sluggish(torchserve)
+    logs.configure()
+    async with opened(torchserve, backend_concurrency=1, backend_queue=1, retry_after_s=7) as backend:
+        calls = [asyncio.create_task(backend.predict(b"image", "id")) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(UnavailableError) as refused:
+            await backend.predict(b"image", "id")
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert (backend.queue.running, backend.queue.waiting) == (0, 0)
+    assert refused.value.headers == {"Retry-After": "7"}
+    assert len(torchserve.requests) == 1
+    assert [line["cause"] for line in log_lines()] == ["QueueFullError"]
+
+
+async def test_a_single_request_is_not_held_up_by_a_batch(torchserve: TorchServe) -> None:
+    async def at_once(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.001)
+        return await torchserve.judge(request)
+
+    torchserve.handler = at_once
+    async with opened(torchserve, backend_concurrency=2) as backend:
+        batch = [asyncio.create_task(backend.predict(b"batch", "id", flow="batch")) for _ in range(10)]
+        await asyncio.sleep(0)
+        await backend.predict(b"single", "id")
+        await asyncio.gather(*batch)
+    assert [request.content for request in torchserve.requests].index(b"single") <= 4  # two were running already
 
 
 def test_a_deadline_is_503_for_the_client(open_client: OpenClient, torchserve: TorchServe) -> None:

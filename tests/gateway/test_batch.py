@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import httpx
 import pytest
@@ -69,6 +73,43 @@ def test_no_more_calls_at_a_time_than_the_setting(open_client: OpenClient, torch
     torchserve.handler = judge
     open_client(backend_concurrency=3).post("/predict/batch", files=[("files", upload(JPEG))] * 10)
     assert peak == 3
+
+
+def test_files_that_find_no_place_in_the_line_fail_alone(open_client: OpenClient, torchserve: TorchServe) -> None:
+    async def slow(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.15)
+        return httpx.Response(200, json=VERDICT)
+
+    torchserve.handler = slow
+    client = open_client(backend_concurrency=1, backend_queue=2)
+    body = client.post("/predict/batch", files=[("files", upload(JPEG))] * 5).json()
+    refusal = "Service unavailable: The model is not available right now. Please retry."
+    assert sorted(str(item["error"]) for item in body["results"]) == ["None"] * 3 + [refusal] * 2
+
+
+def test_a_batch_in_flight_does_not_hold_up_a_single_request(open_client: OpenClient, torchserve: TorchServe) -> None:
+    single, released = picture("PNG"), Event()
+
+    async def held(_: httpx.Request) -> httpx.Response:
+        await asyncio.to_thread(released.wait)
+        return httpx.Response(200, json=VERDICT)
+
+    torchserve.handler = held
+    client = open_client(backend_concurrency=2)
+    queue = client.app_state["services"].backend.queue
+    with ThreadPoolExecutor() as pool:
+        batch = pool.submit(client.post, "/predict/batch", files=[("files", upload(JPEG))] * 10)
+        wait_for(lambda: queue.waiting == 8)
+        alone = pool.submit(client.post, "/predict", files={"file": upload(single)})
+        wait_for(lambda: queue.waiting == 9)
+        released.set()
+    assert (batch.result().json()["successful"], alone.result().status_code) == (10, 200)
+    assert [request.content for request in torchserve.requests].index(single) == 3  # two were running, one went first
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.001)
 
 
 def test_bad_files_fail_alone(open_client: OpenClient, torchserve: TorchServe) -> None:

@@ -57,6 +57,12 @@ def test_a_key_under_the_prefixed_name_is_not_lost(monkeypatch: pytest.MonkeyPat
         ("GATEWAY_MAX_FILE_BYTES", "0"),
         ("GATEWAY_TORCHSERVE_URL", "here"),
         ("REQUIRE_AUTH", "?"),
+        ("RATE_LIMIT_ENABLED", "?"),
+        ("GATEWAY_PREDICT_RATE", "0"),
+        ("SHADOW_VERSION", "../1.0"),
+        ("GATEWAY_SHADOW_FRACTION", "1.1"),
+        ("GATEWAY_REDIS_URL", "http://here"),
+        ("GATEWAY_REDIS_FAILURE", "ajar"),
     ],
 )
 def test_nonsense_is_refused_at_start_up(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -67,3 +73,15 @@ def test_nonsense_is_refused_at_start_up(monkeypatch: pytest.MonkeyPatch, name: 
 
 def test_keys_do_not_show() -> None:
     assert "alpha" not in repr(Settings(api_keys=SecretStr("alpha")))
+
+
+def test_redis_password_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_REDIS_URL", "redis://:hunter2@redis:6379/1")
+    settings = Settings()
+    assert "hunter2" not in repr(settings)
+    assert settings.redis_url is not None
+    assert str(settings.redis_url.get_secret_value()) == "redis://:hunter2@redis:6379/1"
+    monkeypatch.setenv("GATEWAY_REDIS_URL", "http://:hunter2@redis")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert "hunter2" not in str(caught.value)

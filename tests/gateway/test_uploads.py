@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from tests.gateway.conftest import OpenClient
 from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
 
 JPEG = picture("JPEG")
+GIF = picture("GIF")
 ONE = "Send exactly one image in the multipart field `file`."
 SOME = "Send 1 to 10 images in the multipart field `files`."
 
@@ -156,6 +160,42 @@ def test_temporary_files_are_closed_with_the_request(client: TestClient, monkeyp
     client.post("/predict", content=broken_off, headers={"Content-Type": "multipart/form-data; boundary=cut"})
     client.post("/predict", files=[("file", upload(JPEG))] * 2)
     assert [file.closed for file in opened] == [True] * 6
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/explain", "/predict/batch"])
+def test_no_temporary_file_outlives_its_request(
+    client: TestClient, torchserve: TorchServe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen: list[int] = []
+
+    async def judge(request: httpx.Request) -> httpx.Response:
+        seen.append(len(open_files_in(tmp_path)))
+        return await torchserve.judge(request)
+
+    torchserve.handler = judge
+    data = JPEG + bytes(1_500_000)
+    field = "files" if path.endswith("batch") else "file"
+    assert client.post(path, files={field: upload(data)}).status_code == 200
+    refused = 200 if field == "files" else 400
+    assert client.post(path, files={field: upload(GIF + bytes(1_500_000))}).status_code == refused
+    assert client.post(path, files=[(field, upload(data))] * (11 if field == "files" else 2)).status_code == 400
+    headers = {"Content-Type": "multipart/form-data; boundary=cut"}
+    assert client.post(path, content=multipart(field, data)[:-9], headers=headers).status_code == 400
+    torchserve.down()
+    assert client.post(path, files={field: upload(data)}).status_code == 503
+    assert seen == [1 if field == "files" else 0]  # a batch is read file by file; nothing has a name
+    assert open_files_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def open_files_in(folder: Path) -> list[str]:
+    """Files below a folder that this process has open, deleted ones included."""
+    links = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            links.append(str(link.readlink()))
+    return [target for target in links if target.startswith(f"{folder}/")]
 
 
 PIECES = [

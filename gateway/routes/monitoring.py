@@ -1,0 +1,32 @@
+"""What operators read: metrics for Prometheus, and drift."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.metrics import CONTENT_TYPE, Snapshot
+from gateway.services import services_of
+
+
+async def drift(request: Request) -> JSONResponse:
+    """The window of the newest predictions beside the model's reference, and what is wrong with it."""
+    services = services_of(request)
+    await services.observer.settle()
+    return JSONResponse(services.drift.report().model_dump())
+
+
+async def metrics(request: Request) -> Response:
+    """All metrics in Prometheus's text format."""
+    services = services_of(request)
+    report = services.drift.report()
+    snapshot = Snapshot(
+        model_loaded=await services.readiness.check(),
+        model_version=services.backend.model_version,
+        active_requests=services.activity.active_requests,
+        queued_images=services.backend.queue.waiting,
+        drift_detected=report.drift_detected,
+        drift_score=report.drift_score,
+        drift_window=report.window_size,
+    )
+    return Response(services.metrics.render(snapshot), media_type=CONTENT_TYPE)

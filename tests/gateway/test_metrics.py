@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from gateway.app import create_app
+from gateway.settings import Settings
+from tests.gateway.conftest import OpenClient
+from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
+
+PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
+JPEG = {"file": upload(picture("JPEG"))}
+GIF = {"file": upload(picture("GIF"))}
+
+REFERENCE_TABLE = {
+    "aidetect_predictions_total": "counter",
+    "aidetect_prediction_latency_seconds": "histogram",
+    "aidetect_prediction_probability": "histogram",
+    "aidetect_batch_predictions_total": "counter",
+    "aidetect_batch_size": "histogram",
+    "aidetect_batch_latency_seconds": "histogram",
+    "aidetect_image_validation_errors_total": "counter",
+    "aidetect_model_loaded": "gauge",
+    "aidetect_request_size_bytes": "histogram",
+    "aidetect_response_size_bytes": "histogram",
+    "http_request_duration_seconds": "histogram",
+    "http_requests_total": "counter",
+}
+
+
+def scrape(client: TestClient) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Each sample's value by its name and its labels' values, in the order of the labels' names."""
+    return {
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+    }
+
+
+def declared(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+
+
+@pytest.fixture
+def busy(open_client: OpenClient, torchserve: TorchServe) -> TestClient:
+    """A gateway that has seen requests of every kind."""
+    client = open_client(explain_rate=1, shadow_version="2.0", shadow_fraction=1)
+    client.post("/predict", files=JPEG)
+    client.post("/predict", files=GIF)
+    client.post("/predict/batch", files=[("files", JPEG["file"]), ("files", GIF["file"])])
+    client.post("/predict/explain", files=JPEG)
+    client.post("/predict/explain", files=JPEG)  # over its rate
+    client.get("/drift")
+    client.get("/nothing")
+    torchserve.always(500)
+    client.post("/predict", files=JPEG)
+    torchserve.handler = torchserve.judge
+    return client
+
+
+def test_the_references_table_is_there_with_its_types(client: TestClient) -> None:
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert declared(answer.text).items() >= REFERENCE_TABLE.items()
+
+
+def test_nothing_is_declared_that_is_never_written(busy: TestClient) -> None:
+    text = busy.get("/metrics").text
+    written = {sample[0] for sample, value in scrape(busy).items() if value > 0}
+    idle = {"aidetect_active_requests", "aidetect_queued_images", "aidetect_drift_detected", "aidetect_drift_score"}
+    for name, kind in declared(text).items():
+        if name not in idle:
+            assert (f"{name}_count" if kind == "histogram" else name) in written
+    assert idle <= {sample[0] for sample in scrape(busy)}
+
+
+def test_the_page_lists_every_metric_and_no_other(busy: TestClient) -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \|", PAGE.read_text(), re.MULTILINE)
+    assert dict(rows) == declared(busy.get("/metrics").text)
+    assert len(rows) == len(dict(rows))
+
+
+def test_predictions_by_status_class_and_confidence(busy: TestClient) -> None:
+    found = scrape(busy)
+    predictions = {labels: value for (name, labels), value in found.items() if name == "aidetect_predictions_total"}
+    assert predictions == {("high", "ai_generated", "success"): 3, ("none", "none", "error"): 1}
+    assert found["aidetect_prediction_latency_seconds_count", ()] == 3
+    assert found["aidetect_prediction_probability_bucket", ("0.8",)] == 0
+    assert found["aidetect_prediction_probability_bucket", ("0.9",)] == 3
+
+
+def test_an_image_that_the_model_server_refuses_is_no_error_of_the_service(
+    client: TestClient, torchserve: TorchServe
+) -> None:
+    torchserve.always(422, {"code": "corrupt_image"})
+    client.post("/predict", files=JPEG)
+    found = scrape(client)
+    assert found["aidetect_predictions_total", ("none", "none", "invalid")] == 1
+    assert found["aidetect_image_validation_errors_total", ("corrupt_image",)] == 1
+
+
+def test_batches(busy: TestClient) -> None:
+    found = scrape(busy)
+    assert found["aidetect_batch_predictions_total", ("success",)] == 1
+    assert found["aidetect_batch_size_sum", ()] == 2
+    assert found["aidetect_batch_latency_seconds_count", ()] == 1
+
+
+def test_a_batch_without_any_verdict_is_an_error(client: TestClient, torchserve: TorchServe) -> None:
+    torchserve.down()
+    client.post("/predict/batch", files=[("files", JPEG["file"])])
+    assert scrape(client)["aidetect_batch_predictions_total", ("error",)] == 1
+
+
+def test_refused_images_by_type(open_client: OpenClient) -> None:
+    client = open_client(max_file_bytes=2000, max_form_overhead_bytes=1000)
+    contents = [b"", picture("GIF"), picture("PNG")[:20], picture("JPEG", (9, 9)), bytes(2500), bytes(5000)]
+    for data in contents:
+        client.post("/predict", files={"file": upload(data)})
+    client.post("/predict/batch", files=[("files", upload(data)) for data in contents[:-1]])
+    found = scrape(client)
+    assert {labels[0]: value for (name, labels), value in found.items() if "validation" in name} == {
+        "empty_file": 2,
+        "invalid_image_format": 2,
+        "corrupt_image": 2,
+        "invalid_image_dimensions": 2,
+        "file_too_large": 3,
+    }
+
+
+def test_requests_are_counted_by_route_template(client: TestClient) -> None:
+    for path in ("/healthz", "/v1/healthz", "/a", "/b/c", "/v1/a", "/v1", "/v1/", "/docs/docs.js", "/docs/none"):
+        client.get(path)
+    client.request("BREW", "/healthz")
+    client.put("/predict")
+    found = scrape(client)
+    assert {labels: value for (name, labels), value in found.items() if name == "http_requests_total"} == {
+        ("/healthz", "GET", "200"): 2,
+        ("/healthz", "other", "405"): 1,
+        ("/", "GET", "200"): 2,
+        ("/docs/{path:path}", "GET", "200"): 1,
+        ("/docs/{path:path}", "GET", "404"): 1,
+        ("/predict", "PUT", "405"): 1,
+        ("unmatched", "GET", "404"): 3,
+    }
+    assert found["http_request_duration_seconds_count", ("/healthz", "GET")] == 2
+
+
+def test_a_proxys_prefix_is_no_part_of_the_template(torchserve: TorchServe) -> None:
+    app = create_app(Settings(), torchserve.transport())
+    with TestClient(app, root_path="/photos") as client:
+        client.get("/photos/healthz")
+        client.get("/photos/v1/healthz")
+        assert scrape(client)["http_requests_total", ("/healthz", "GET", "200")] == 2
+
+
+def test_sizes_of_bodies(client: TestClient) -> None:
+    answer = client.post("/predict", files=JPEG)
+    found = scrape(client)
+    length = float(answer.request.headers["content-length"])
+    assert found["aidetect_request_size_bytes_sum", ("/predict",)] == length
+    assert found["aidetect_response_size_bytes_sum", ("/predict",)] == len(answer.content)
+
+
+@pytest.mark.anyio
+async def test_a_client_that_leaves_is_counted(torchserve: TorchServe) -> None:
+    bare = BareClient(create_app(Settings(), torchserve.transport()), "/predict", [])
+    bare.hang_up.set()
+    await bare.run()
+    found = bare.services.metrics.registry.get_sample_value(
+        "http_requests_total", {"method": "POST", "endpoint": "/predict", "status": "499"}
+    )
+    assert found == 1
+
+
+def test_rate_limit_rejections(busy: TestClient) -> None:
+    assert scrape(busy)["aidetect_rate_limited_total", ("/predict/explain",)] == 1
+
+
+def backend_errors(client: TestClient) -> dict[str, float]:
+    found = scrape(client)
+    return {labels[0]: value for (name, labels), value in found.items() if "backend_errors" in name and value}
+
+
+@pytest.mark.parametrize("status", [200, 401, 503])
+def test_backend_errors_by_status(client: TestClient, torchserve: TorchServe, status: int) -> None:
+    torchserve.always(status, {"no": "verdict"})
+    client.post("/predict", files=JPEG)
+    torchserve.handler = torchserve.judge
+    assert backend_errors(client) == {"invalid_answer" if status == 200 else "status": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(httpx.ConnectError, "connection"), (httpx.ReadError, "connection"), (TimeoutError, "timeout")],
+)
+def test_backend_errors_by_cause(
+    client: TestClient, torchserve: TorchServe, error: type[Exception], cause: str
+) -> None:
+    async def fail(_: httpx.Request) -> httpx.Response:
+        raise error("trouble")
+
+    torchserve.handler = fail
+    client.post("/predict", files=JPEG)
+    torchserve.handler = torchserve.judge
+    assert backend_errors(client) == {cause: 1}
+
+
+def test_a_full_queue(open_client: OpenClient, torchserve: TorchServe) -> None:
+    async def slow(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.3)
+        return httpx.Response(200, json=VERDICT)
+
+    torchserve.handler = slow
+    full = open_client(backend_concurrency=1, backend_queue=0)
+    full.post("/predict/batch", files=[("files", JPEG["file"])] * 3)
+    assert backend_errors(full) == {"queue_full": 2}
+
+
+def test_a_missing_token(open_client: OpenClient, tmp_path: Path) -> None:
+    locked = open_client(torchserve_key_file=tmp_path / "none.json", readiness_cache_s=60.0)
+    locked.post("/predict", files=JPEG)
+    assert backend_errors(locked) == {"token": 2}  # the readiness inference failed too
+
+
+def test_gauges_follow_the_model_server(client: TestClient, torchserve: TorchServe) -> None:
+    torchserve.down()
+    found = scrape(client)
+    assert (found["aidetect_model_loaded", ()], found["aidetect_model_info", ("none",)]) == (0, 1)
+    torchserve.handler = torchserve.judge
+    found = scrape(client)
+    assert (found["aidetect_model_loaded", ()], found["aidetect_model_info", ("1.0.0",)]) == (1, 1)
+    torchserve.always(200, VERDICT | {"model_version": "2.0.0"})
+    found = scrape(client)
+    assert [labels for name, labels in found if name == "aidetect_model_info"] == [("2.0.0",)]
+
+
+@pytest.mark.anyio
+async def test_requests_in_flight(torchserve: TorchServe) -> None:
+    seen: list[int] = []
+    bare = BareClient(create_app(Settings(), torchserve.transport()), "/predict", [multipart("file", picture("JPEG"))])
+
+    async def judge(_: httpx.Request) -> httpx.Response:
+        seen.append(bare.services.activity.active_requests)
+        return httpx.Response(200, json=VERDICT)
+
+    torchserve.handler = judge
+    await bare.run()
+    assert seen == [1]
+
+
+def test_no_name_key_or_content_gets_into_metrics(client: TestClient) -> None:
+    files = {"file": upload(picture("JPEG"), "secret.jpg")}
+    client.post("/predict?secret=1", files=files, headers={"X-API-Key": "secret"})
+    client.get("/secret")
+    assert "secret" not in client.get("/metrics").text
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_finds_nothing_wrong(busy: TestClient) -> None:
+    text = busy.get("/metrics").text
+    checked = subprocess.run(
+        [shutil.which("promtool") or "", "check", "metrics"], input=text, text=True, capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
