@@ -43,7 +43,7 @@ def _overall_row(row: Report) -> tuple[str, ...]:
         figure(row, "f1"),
         share(row, "false_positive_rate"),
         figure(row, "expected_calibration_error"),
-        f"{row['expected_calibration_error_by_chance']:.3f}",
+        f"{chance:.3f}" if (chance := row.get("expected_calibration_error_by_chance")) is not None else "-",
     )
 
 
