@@ -54,7 +54,8 @@ class Services:
 async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> AsyncIterator[Services]:
     """Open the connection pool and build the services on it; `transport` stands in for the network in tests."""
     keys = _key_ring(settings)
-    metrics = Metrics(read_version())
+    version = read_version()
+    metrics = Metrics(version)
     async with (
         _client(settings, transport, settings.backend_concurrency) as client,
         open_limiter(settings) as limiter,
@@ -80,7 +81,7 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
                 observer=observer,
                 examiner=Examiner(settings.c2pa_trust_anchors_file),
                 shadow=shadow,
-                version=read_version(),
+                version=version,
             )
 
 
