@@ -11,13 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
-from gateway import logs
 from gateway.errors import ApiError, render, render_method_not_allowed
-from gateway.middleware import RequestLayer
 from gateway.routes import build_routes
-from gateway.security import JSON_HEADERS, Cors, DefaultHeaders
 from gateway.services import Services, open_services
 from gateway.settings import Settings
+from gateway.web import logs
+from gateway.web.middleware import RequestLayer
+from gateway.web.security import JSON_HEADERS, Cors, DefaultHeaders
 
 
 def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTransport | None = None) -> Starlette:

@@ -10,7 +10,7 @@ from typing import Final, cast
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from gateway.keys import ApiKey
+from gateway.api_key import ApiKey
 
 _ACCEPTABLE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
 

@@ -21,7 +21,6 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.routing import Route
 from starlette.types import Scope
 
-from gateway.backend import Verdict
 from gateway.errors import (
     ApiError,
     CorruptImageError,
@@ -32,6 +31,7 @@ from gateway.errors import (
     RateLimitedError,
     UnavailableError,
 )
+from gateway.model_server.backend import Verdict
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

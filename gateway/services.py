@@ -13,21 +13,21 @@ from typing import Final, cast
 import httpx
 from starlette.requests import HTTPConnection
 
+from gateway.access.auth import KeyRing
+from gateway.access.keys import KeyFile
+from gateway.access.ratelimit import RateLimiter, open_limiter
 from gateway.activity import Activity
-from gateway.auth import KeyRing
-from gateway.backend import Backend
-from gateway.drift import DriftMonitor
-from gateway.drift_reference import read_reference
-from gateway.drift_store import open_store
+from gateway.drift.monitor import DriftMonitor
+from gateway.drift.observer import Observer, open_observer
+from gateway.drift.reference import read_reference
+from gateway.drift.store import open_store
 from gateway.evidence.examiner import Examiner
-from gateway.keys import KeyFile
 from gateway.metrics import Metrics
-from gateway.observer import Observer, open_observer
-from gateway.ratelimit import RateLimiter, open_limiter
-from gateway.readiness import Readiness
+from gateway.model_server.backend import Backend
+from gateway.model_server.readiness import Readiness
+from gateway.model_server.shadow import Shadow, open_shadow
+from gateway.model_server.token_file import TokenFile
 from gateway.settings import Settings
-from gateway.shadow import Shadow, open_shadow
-from gateway.token_file import TokenFile
 
 NAME: Final = "ai-product-photo-detector"
 

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.images import ImageLimits
+from gateway.images.reader import ImageLimits
 
 MIB = 1024 * 1024
 _ORIGIN = r"\s*(\*|https?://[^\s,/]+)\s*"

@@ -12,7 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from gateway.errors import BodyTooLargeError, FileTooLargeError, InvalidFormError, MissingFileError, TooManyFilesError
-from gateway.images import check_image
+from gateway.images.reader import check_image
 from gateway.settings import Settings
 
 MAX_OTHER_FIELDS: Final = 20

@@ -10,7 +10,7 @@ from c2pa import C2paError, Context, Reader
 from pydantic import BaseModel, Field, ValidationError
 
 from gateway.evidence.vocabulary import generator, source_type
-from gateway.image_blocks import Block
+from gateway.images.blocks import Block
 from gateway.schemas import Evidence, Strength
 
 MAX_REPORT: Final = 2 * 1024 * 1024

@@ -14,8 +14,8 @@ from gateway.evidence.c2pa import ManifestReader
 from gateway.evidence.exif_tags import exif_evidence
 from gateway.evidence.png_traces import png_evidence
 from gateway.evidence.xmp import xmp_evidence
-from gateway.image_blocks import blocks
-from gateway.images import content_type
+from gateway.images.blocks import blocks
+from gateway.images.reader import content_type
 from gateway.schemas import Evidence
 
 MOST: Final = 20

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.evidence.vocabulary import generator, parameters
-from gateway.exif import exif_blocks, texts
-from gateway.image_blocks import Block
+from gateway.images.blocks import Block
+from gateway.images.exif import exif_blocks, texts
 from gateway.schemas import Evidence
 
 _SOFTWARE: Final = frozenset({0x000B, 0x0131})

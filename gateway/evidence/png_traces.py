@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gateway.evidence.vocabulary import generator, parameters
-from gateway.image_blocks import Block
-from gateway.png_text import PngText, png_texts
+from gateway.images.blocks import Block
+from gateway.images.png_text import PngText, png_texts
 from gateway.schemas import Evidence
 
 _TELLING: Final[Mapping[str, str]] = {

@@ -10,8 +10,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from gateway.evidence.vocabulary import generator, source_type
-from gateway.image_blocks import Block
-from gateway.png_text import MAX_TEXT, png_texts
+from gateway.images.blocks import Block
+from gateway.images.png_text import MAX_TEXT, png_texts
 from gateway.schemas import Evidence
 
 _JPEG_APP1: Final = b"\xe1"

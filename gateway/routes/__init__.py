@@ -8,9 +8,8 @@ from functools import partial
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route, Router
 
+from gateway.access.ratelimit import Bucket
 from gateway.errors import ApiError
-from gateway.middleware import BodyCap, CountActive, LimitRate, RequireKey
-from gateway.ratelimit import Bucket
 from gateway.routes.comparison import compare
 from gateway.routes.docs import docs_routes
 from gateway.routes.health import health, healthz, readyz, startup
@@ -20,6 +19,7 @@ from gateway.routes.predictions import explain, predict, predict_batch
 from gateway.routes.privacy import privacy
 from gateway.settings import Settings
 from gateway.uploads import batch_too_large, file_too_large
+from gateway.web.middleware import BodyCap, CountActive, LimitRate, RequireKey
 
 
 def build_routes(settings: Settings) -> list[BaseRoute]:

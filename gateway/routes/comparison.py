@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from gateway.activity import elapsed_ms
-from gateway.backend import Verdict
-from gateway.cancellation import until_disconnect
 from gateway.context import context_of
-from gateway.includes import check_includes
+from gateway.model_server.backend import Verdict
+from gateway.model_server.shadow import Shadow, no_shadow_version
 from gateway.schemas import ComparisonBody, PredictionBody
 from gateway.services import services_of
-from gateway.shadow import Shadow, no_shadow_version
 from gateway.uploads import read_image, uploaded
+from gateway.web.cancellation import until_disconnect
+from gateway.web.includes import check_includes
 
 
 async def compare(request: Request) -> JSONResponse:

@@ -13,10 +13,10 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from gateway.openapi import SERVERS, build_document
-from gateway.security import SWAGGER_HEADERS, DefaultHeaders
+from gateway.documentation.openapi import SERVERS, build_document
 from gateway.services import read_version
 from gateway.settings import Settings
+from gateway.web.security import SWAGGER_HEADERS, DefaultHeaders
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 SWAGGER_UI: Final = "mkdocs_swagger_ui_tag"

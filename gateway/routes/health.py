@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from gateway.backend import unavailable
+from gateway.model_server.backend import unavailable
 from gateway.schemas import HealthBody
 from gateway.services import Services, services_of
 

@@ -12,15 +12,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from gateway.activity import elapsed_ms
-from gateway.backend import Verdict
-from gateway.batch import judge_batch
-from gateway.cancellation import until_disconnect
 from gateway.context import context_of
-from gateway.includes import EVIDENCE, check_includes
+from gateway.model_server.backend import Verdict
+from gateway.model_server.batch import judge_batch
+from gateway.model_server.shadow import Sample
 from gateway.schemas import BatchBody, ExplanationBody, PredictionBody
 from gateway.services import services_of
-from gateway.shadow import Sample
 from gateway.uploads import check_total, read_image, uploaded
+from gateway.web.cancellation import until_disconnect
+from gateway.web.includes import EVIDENCE, check_includes
 
 Judge = Callable[[bytes, str], Coroutine[Any, Any, Verdict]]
 

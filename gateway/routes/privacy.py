@@ -7,10 +7,10 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from gateway.negotiation import preferred
-from gateway.privacy import as_html, statement
-from gateway.security import PAGE_HEADERS
+from gateway.documentation.privacy import as_html, statement
 from gateway.services import services_of
+from gateway.web.negotiation import preferred
+from gateway.web.security import PAGE_HEADERS
 
 OFFERS: Final = ("application/json", "text/html")
 

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from PIL import Image
 
-from gateway.input_statistics import InputName, measure
+from gateway.drift.input_statistics import InputName, measure
 from handler.images import decode
 from training.metrics import input_statistics
 

@@ -15,8 +15,8 @@ import pytest
 
 from tests.gateway.conftest import OpenClient
 from tests.gateway.fakes import multipart, picture
-from tests.gateway.test_image_traps import in_jpeg, in_png, overlapping_exif, png_chunk, segment
-from tests.gateway.test_images import png_header, webp_header
+from tests.gateway.images.test_reader import png_header, webp_header
+from tests.gateway.images.test_traps import in_jpeg, in_png, overlapping_exif, png_chunk, segment
 
 UPLOADS = int(os.environ.get("FUZZ_UPLOADS", "400"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))

@@ -1,0 +1,1 @@
+"""What the gateway says of itself: OpenAPI, its examples and the privacy statement."""

@@ -1,0 +1,186 @@
+"""The OpenAPI 3.1 document, put together from the routes, their entries, the schemas and the errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
+
+from gateway.documentation.operations import JSON, Answer, Operation, Upload, build_operations
+from gateway.errors import PROBLEM_JSON, ApiError, as_api_error, error_body, problem_body
+from gateway.schemas import ErrorBody, ProblemBody
+from gateway.settings import Settings
+from gateway.web.includes import PARAMETER
+
+SERVERS: Final = ({"url": "/", "description": "Unversioned."}, {"url": "/v1", "description": "The same, versioned."})
+TAGS: Final = {
+    "predictions": "Real photograph or AI-generated?",
+    "probes": "For load balancers and orchestrators; open to everyone.",
+    "monitoring": "For those who run the service; open to everyone.",
+    "service": "About the service; open to everyone.",
+}
+DESCRIPTION: Final = """Tells whether a product photo is a real photograph or AI-generated.
+
+Every route is there at `/` and at `/v1`. Every error, whatever its status, is `{"error": ..., "detail": ...}`, or RFC
+9457 for a client that accepts `application/problem+json`; an unknown path is 404, a method that a path does not take
+is 405 with `Allow`. Every answer carries `X-Request-ID`. `confidence` is `high` where the probability is more than 0.3
+from 0.5, `low` where it is less than 0.2 from it, else `medium`."""
+HEADERS: Final[Mapping[str, tuple[str, str]]] = {
+    "X-Request-ID": ("The request's id: the client's, if it is 1 to 128 printable characters, else a new one.", "8f14"),
+    "Retry-After": ("Seconds to wait before another attempt.", "5"),
+    "RateLimit": ("What is left of the quota, and the seconds until there is more.", '"predict";r=29;t=60'),
+    "RateLimit-Policy": ("The quota and its window in seconds.", '"predict";q=30;w=60'),
+    "WWW-Authenticate": ("How to authenticate.", 'ApiKey realm="predictions"'),
+    "Allow": ("The methods that the path takes.", "GET, HEAD, OPTIONS"),
+}
+RATE_HEADERS: Final = ("RateLimit", "RateLimit-Policy")
+
+
+def build_document(routes: Iterable[BaseRoute], settings: Settings, version: str) -> dict[str, Any]:
+    """The document of those routes that are meant to be in it."""
+    entries = build_operations(settings)
+    described = [route for route in routes if isinstance(route, Route) and route.include_in_schema]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "AI Product Photo Detector",
+            "version": version,
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": list(SERVERS),
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": {route.path: _path_item(route, entries[route.path], settings) for route in described},
+        "components": {
+            "schemas": _schemas(entries.values()),
+            "responses": {"NotFound": _error(404), "MethodNotAllowed": _error(405)},
+            "headers": {name: _header(*entry) for name, entry in HEADERS.items()},
+            "parameters": {"RequestId": _request_id()},
+            "securitySchemes": {"ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
+        },
+    }
+
+
+def _path_item(route: Route, entry: Operation, settings: Settings) -> dict[str, Any]:
+    (method,) = (route.methods or set()) & {"GET", "POST"}
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "tags": [entry.tag],
+        "summary": entry.summary,
+        "description": entry.description,
+        "parameters": [{"$ref": "#/components/parameters/RequestId"}, *_includes(entry)],
+        "responses": _responses(entry),
+    }
+    if entry.upload:
+        operation["requestBody"] = _form(entry.upload)
+        operation["security"] = [{"ApiKey": []}] if settings.needs_key() else [{}, {"ApiKey": []}]
+    return {method.lower(): operation}
+
+
+def _includes(entry: Operation) -> list[dict[str, Any]]:
+    values = [value for answer in entry.answers.values() for value in answer.on_request]
+    schema = {"type": "array", "items": {"enum": values}, "minItems": 1}
+    text = "What the answer shall carry beside the documented fields."
+    each = {"in": "query", "style": "form", "explode": False, "schema": schema, "description": text}
+    return [{"name": PARAMETER, **each}] if values else []
+
+
+def _form(upload: Upload) -> dict[str, Any]:
+    image = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+    several = {"type": "array", "items": image, "minItems": 1, "maxItems": upload.most}
+    schema = {
+        "type": "object",
+        "required": [upload.field],
+        "properties": {upload.field: image if upload.most == 1 else several},
+    }
+    encoding = {upload.field: {"contentType": "image/jpeg, image/png, image/webp"}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
+
+
+def _responses(entry: Operation) -> dict[str, Any]:
+    rated = RATE_HEADERS if entry.upload else ()
+    responses = {str(status): _answer(status, answer, rated) for status, answer in entry.answers.items()}
+    errors = [*entry.errors, ApiError()]
+    for status in sorted({error.status for error in errors}):
+        responses[str(status)] = _errors(status, [error for error in errors if error.status == status], rated)
+    return responses
+
+
+def _answer(status: int, answer: Answer, rated: Sequence[str]) -> dict[str, Any]:
+    content = {kind: {"schema": _schema(body), "example": _plain(body)} for kind, body in answer.bodies.items()}
+    if answer.on_request:
+        forms = {"documented": answer.bodies[JSON], **answer.on_request}
+        schema = {"oneOf": [_schema(body) for body in forms.values()]}
+        content[JSON] = {"schema": schema, "examples": {name: {"value": _plain(body)} for name, body in forms.items()}}
+    return {"description": answer.meaning, "headers": _headers(status, rated), "content": content}
+
+
+def _error(status: int) -> dict[str, Any]:
+    return _errors(status, [as_api_error(HTTPException(status))], ())
+
+
+def _errors(status: int, errors: Sequence[ApiError], rated: Sequence[str]) -> dict[str, Any]:
+    plain = {error.code: {"summary": error.title, "value": error_body(error).model_dump()} for error in errors}
+    problems = {error.code: {"summary": error.title, "value": problem_body(error).model_dump()} for error in errors}
+    return {
+        "description": f"{HTTPStatus(status).phrase}.",
+        "headers": _headers(status, rated),
+        "content": {
+            JSON: {"schema": _ref(ErrorBody), "examples": plain},
+            PROBLEM_JSON: {"schema": _ref(ProblemBody), "examples": problems},
+        },
+    }
+
+
+def _headers(status: int, rated: Sequence[str]) -> dict[str, Any]:
+    own = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
+    names = ["X-Request-ID", *own.get(status, ()), *(rated if status != HTTPStatus.UNAUTHORIZED else ())]
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _header(text: str, example: str) -> dict[str, Any]:
+    return {"description": text, "schema": {"type": "string"}, "example": example}
+
+
+def _request_id() -> dict[str, Any]:
+    text = (
+        "An id for the request: 1 to 128 printable ASCII characters. Without one, or with another, it gets a new one."
+    )
+    return {"name": "X-Request-ID", "in": "header", "description": text, "schema": {"type": "string"}}
+
+
+class _Untitled(GenerateJsonSchema):
+    """Without the title that pydantic would repeat from every field's name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's own signature
+        return False
+
+
+def _schemas(entries: Iterable[Operation]) -> dict[str, Any]:
+    answers = [answer for entry in entries for answer in entry.answers.values()]
+    bodies = [body for answer in answers for body in (*answer.bodies.values(), *answer.on_request.values())]
+    models: set[type[BaseModel]] = {type(body) for body in bodies if isinstance(body, BaseModel)}
+    models |= {ErrorBody, ProblemBody}
+    _, schemas = models_json_schema(
+        [(model, "serialization") for model in sorted(models, key=lambda model: model.__name__)],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_Untitled,
+    )
+    return dict(schemas["$defs"])
+
+
+def _schema(body: BaseModel | str) -> dict[str, str]:
+    return {"type": "string"} if isinstance(body, str) else _ref(type(body))
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _plain(body: BaseModel | str) -> Any:  # noqa: ANN401 - JSON is anything
+    return body if isinstance(body, str) else body.model_dump()

@@ -1,0 +1,1 @@
+"""Whether what is judged still looks like what the model was calibrated on."""

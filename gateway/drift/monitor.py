@@ -1,0 +1,159 @@
+"""Drift: whether the newest predictions, and the pictures behind them, still look like the model's reference."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import islice
+from typing import Final, get_args
+
+from gateway.drift.checks import Floors, columns_of, plan
+from gateway.drift.input_statistics import InputName
+from gateway.drift.reference import Distribution, Reference
+from gateway.drift.statistics import Floats
+from gateway.drift.store import DriftStore, Sample
+from gateway.schemas import Confidence, DriftBody, DriftCheck, DriftStatistics, DriftStatus, DriftSummary, Prediction
+from gateway.settings import Settings
+
+LIVE_TAIL: Final = 20
+"""Newest predictions of which the reference's version must have given half to count as live."""
+DECIMALS: Final = 6
+
+
+class DriftMonitor:
+    """The window of the newest predictions and its comparison with the reference; lives in the event loop."""
+
+    def __init__(self, reference: Reference | None, settings: Settings) -> None:
+        self._reference = reference
+        self._settings = settings
+        floors = Floors(settings.drift_min_psi, settings.drift_min_ks, settings.drift_min_change)
+        self._checks = plan(reference, floors) if reference else ()
+        self._window: deque[Sample] = deque(maxlen=settings.drift_window)
+        self._unsaved = 0
+        self._report: DriftBody | None = None
+
+    def record(self, sample: Sample) -> None:
+        """Add a prediction; the oldest one falls out of a full window."""
+        self._window.append(sample)
+        self._unsaved += 1
+        self._report = None
+
+    def report(self) -> DriftBody:
+        """What `GET /drift` says; worked out again only after a new prediction."""
+        if self._report is None:
+            self._report = self._compare()
+        return self._report
+
+    @asynccontextmanager
+    async def kept(self, store: DriftStore) -> AsyncIterator[None]:
+        """Start with the stored window; while the block runs, save what is new at intervals, and at its end."""
+        self._window.extend(await store.load())
+        self._report = None
+        stop = asyncio.Event()
+        saving = asyncio.create_task(self._save_until(stop, store))
+        try:
+            yield
+        finally:
+            stop.set()  # a cancelled task could leave a thread behind that still writes
+            await saving
+
+    async def _save_until(self, stop: asyncio.Event, store: DriftStore) -> None:
+        stopped = False
+        while not stopped:
+            with suppress(TimeoutError):
+                stopped = await asyncio.wait_for(stop.wait(), self._settings.drift_save_interval_s)
+            fresh, self._unsaved = self._unsaved, 0
+            if fresh:
+                await store.save(tuple(self._window), fresh)
+
+    def _compare(self) -> DriftBody:
+        version = self._version()
+        samples = [sample for sample in self._window if sample.model_version == version]
+        columns = columns_of(samples)
+        status, reason = self._status(version, len(samples))
+        checks = self._run_checks(columns) if status == "monitoring" else []
+        alerts = [check for check in checks if check.alert]
+        return DriftBody(
+            status=status,
+            reason=reason,
+            window_size=len(self._window),
+            window_capacity=self._settings.drift_window,
+            min_samples=self._settings.drift_min_samples,
+            false_alarm_rate=self._settings.drift_false_alarm_rate,
+            reference=_of_reference(self._reference) if self._reference else None,
+            current=_of_samples(samples, columns) if samples else None,
+            checks=checks,
+            alerts=[f"{check.name} is {check.score:g}, over its threshold of {check.threshold:g}" for check in alerts],
+            drift_detected=bool(alerts),
+            drift_score=max((_relative(check) for check in checks), default=0.0),
+        )
+
+    def _version(self) -> str | None:
+        """The version that is compared: the reference's while it is live, else the newest."""
+        newest = [sample.model_version for sample in islice(reversed(self._window), LIVE_TAIL)]
+        if self._reference and 2 * Counter(newest)[self._reference.model_version] >= max(1, len(newest)):
+            return self._reference.model_version
+        return newest[0] if newest else None
+
+    def _status(self, version: str | None, size: int) -> tuple[DriftStatus, str | None]:
+        if self._reference is None:
+            return "no_reference", "There are no reference statistics to compare with."
+        if version not in {None, self._reference.model_version}:
+            theirs = self._reference.model_version
+            return "other_version", f"The reference is of model version {theirs}; version {version} answers now."
+        missing = self._settings.drift_min_samples - size
+        if missing > 0:
+            return "collecting", f"{missing} more predictions are needed."
+        return "monitoring", None
+
+    def _run_checks(self, columns: Mapping[str, Floats]) -> list[DriftCheck]:
+        alpha = self._settings.drift_false_alarm_rate / len(self._checks)  # Bonferroni
+        return [check.run(columns, alpha, self._settings.drift_min_samples) for check in self._checks]
+
+
+def _relative(check: DriftCheck) -> float:
+    return round(check.score / check.threshold, DECIMALS) if check.score is not None and check.threshold else 0.0
+
+
+def _of_reference(reference: Reference) -> DriftStatistics:
+    scores = reference.scores
+    return DriftStatistics(
+        model_version=reference.model_version,
+        samples=reference.n,
+        mean=scores.mean,
+        std=scores.std,
+        low_confidence_ratio=scores.low_confidence_ratio.value,
+        confidence_ratios=None,
+        class_ratios=_class_ratios(scores.ai_generated_ratio.value),
+        inputs={name: _summary(found, reference.n) for name, found in reference.inputs.items()},
+    )
+
+
+def _of_samples(samples: Sequence[Sample], columns: Mapping[str, Floats]) -> DriftStatistics:
+    count = len(samples)
+    confidences = Counter(sample.confidence for sample in samples)
+    return DriftStatistics(
+        model_version=samples[-1].model_version,
+        samples=count,
+        mean=round(float(columns["probability"].mean()), DECIMALS),
+        std=round(float(columns["probability"].std()), DECIMALS),
+        low_confidence_ratio=round(confidences["low"] / count, DECIMALS),
+        confidence_ratios={level: round(confidences[level] / count, DECIMALS) for level in get_args(Confidence)},
+        class_ratios=_class_ratios(float(columns["ai_generated"].mean())),
+        inputs={name: _measured(columns[name]) for name in get_args(InputName) if name in columns},
+    )
+
+
+def _class_ratios(ai_generated: float) -> dict[Prediction, float]:
+    return {"real": round(1 - ai_generated, DECIMALS), "ai_generated": round(ai_generated, DECIMALS)}
+
+
+def _summary(distribution: Distribution, samples: int) -> DriftSummary:
+    return DriftSummary(samples=samples, mean=distribution.mean, std=distribution.std)
+
+
+def _measured(values: Floats) -> DriftSummary:
+    mean, std = (round(float(value), DECIMALS) for value in (values.mean(), values.std()))
+    return DriftSummary(samples=values.size, mean=mean, std=std)

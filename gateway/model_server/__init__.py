@@ -1,0 +1,1 @@
+"""TorchServe behind the gateway: calls, queue, readiness, a second version beside the first."""

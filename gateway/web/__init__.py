@@ -1,0 +1,1 @@
+"""What every request and answer go through, whatever the route."""

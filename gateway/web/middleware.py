@@ -1,0 +1,176 @@
+"""Pure-ASGI layers: one around everything, four around each prediction route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
+
+from gateway.access.clients import counted_as
+from gateway.access.ratelimit import Bucket
+from gateway.activity import elapsed_ms
+from gateway.context import RequestContext, context_of, request_id
+from gateway.errors import ApiError, render
+from gateway.metrics import Exchange
+from gateway.services import Services, services_of
+from gateway.web.trace import HEADER, parse
+
+ID_HEADER: Final = "X-Request-ID"
+KEY_HEADER: Final = "X-API-Key"
+MAX_LOGGED_PATH: Final = 200
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+class RequestLayer:
+    """Gives every request an id, a log line and, whatever happens inside, an answer."""
+
+    def __init__(self, app: ASGIApp, trace_project: str | None = None) -> None:
+        self._app, self._trace_project = app, trace_project
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = RequestContext(request_id(Headers(scope=scope).get(ID_HEADER)))
+        context.attach(scope)
+        trace = parse(Headers(scope=scope).get(HEADER))
+        fields = trace.log_fields(self._trace_project) if trace else {}
+        with structlog.contextvars.bound_contextvars(request_id=context.request_id, **fields):
+            await _Exchange(self._app, scope, context, send).run(receive)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, context: RequestContext, send: Send) -> None:
+        self._app, self._scope, self._context, self._send = app, scope, context, send
+        self._status: int | None = None
+        self._received, self._sent = 0, 0
+
+    async def run(self, receive: Receive) -> None:
+        started = perf_counter()
+        try:
+            await self._app(self._scope, self._counting(receive), self._send_with_id)
+        except Exception as error:
+            _log.exception("unhandled_exception")
+            if self._status is not None:
+                raise  # half an answer is out; the server must break the connection
+            response = await render(Request(self._scope), error)
+            await response(self._scope, receive, self._send_with_id)
+        finally:
+            self._count(perf_counter() - started)
+            self._log_line(elapsed_ms(started))
+
+    def _counting(self, receive: Receive) -> Receive:
+        async def counted() -> Message:
+            message = await receive()
+            self._received += len(message.get("body", b""))
+            return message
+
+        return counted
+
+    async def _send_with_id(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[ID_HEADER] = self._context.request_id
+            headers.update(self._context.headers)
+        self._sent += len(message.get("body", b""))
+        await self._send(message)
+
+    def _count(self, seconds: float) -> None:
+        services: Services | None = self._scope["state"].get("services")  # not there before the application has opened
+        if services is not None:
+            error = self._context.error
+            exchange = Exchange(self._scope, self._status, seconds, self._received, self._sent, error)
+            services.metrics.exchanged(exchange)
+
+    def _log_line(self, duration_ms: float) -> None:
+        _log.info(
+            "request",
+            method=self._scope["method"],
+            path=self._scope["path"][:MAX_LOGGED_PATH],
+            status=self._status,
+            duration_ms=duration_ms,
+            **self._context.fields,
+        )
+
+
+class BodyCap:
+    """Refuses a body over the limit: by its declared length before reading, else at the byte that is too many."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, refusal: Callable[[], ApiError]) -> None:
+        self._app, self._max_bytes, self._refusal = app, max_bytes, refusal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._max_bytes:
+            raise self._refusal()
+        read = 0
+
+        async def capped() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._max_bytes:
+                raise self._refusal()
+            return message
+
+        await self._app(scope, capped, send)
+
+
+class RequireKey:
+    """Lets a request in by its API key and notes the key's short id for the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        connection = HTTPConnection(scope)
+        key = services_of(connection).keys.identify(connection.headers.get(KEY_HEADER))
+        context = context_of(connection)
+        context.key = key
+        context.note(key_id=key.id if key else None)
+        await self._app(scope, receive, send)
+
+
+class LimitRate:
+    """Counts a request against its client's rate and refuses it past that; whatever the answer, it tells the rate."""
+
+    def __init__(self, app: ASGIApp, bucket: Bucket) -> None:
+        self._app, self._bucket = app, bucket
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        connection = HTTPConnection(scope)
+        services, context = services_of(connection), context_of(connection)
+        client = counted_as(connection, context.key, services.settings.trusted_proxies)
+        rate = services.limiter.rate(self._bucket, context.key)
+        context.headers.update(rate.policy_headers())
+        counted = await services.limiter.hit(rate, client)
+        context.headers.update(rate.left_headers(counted))
+        if not counted.allowed:
+            raise rate.refusal(counted)
+        await self._app(scope, receive, send)
+
+
+class CountActive:
+    """Counts a request as active while it is served."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        with services_of(HTTPConnection(scope)).activity.request():
+            await self._app(scope, receive, send)

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from gateway.documentation.operations import build_operations
+from gateway.errors import ApiError
+from gateway.settings import Settings
+from tests.gateway.conftest import OpenClient
+from tests.gateway.fakes import TorchServe, picture, upload
+from tests.gateway.test_errors import subclasses
+
+Document = dict[str, Any]
+JSON, PROBLEM = "application/json", "application/problem+json"
+JPEG = upload(picture("JPEG"))
+SMALL = {"max_file_bytes": 2000, "max_batch_bytes": 3000, "max_form_overhead_bytes": 100_000}
+LARGE = upload(picture("JPEG") + bytes(2000))
+
+
+@pytest.fixture
+def document(client: TestClient) -> Document:
+    document: Document = client.get("/openapi.json").json()
+    return document
+
+
+def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield method, path, operation
+
+
+def contents(document: Document) -> Iterator[tuple[str, Document]]:
+    """Every body of every answer, with a name for the failure's text."""
+    for method, path, operation in operations(document):
+        for status, response in operation["responses"].items():
+            for kind, content in response["content"].items():
+                yield f"{method} {path} {status} {kind}", content
+    for name, response in document["components"]["responses"].items():
+        for kind, content in response["content"].items():
+            yield f"{name} {kind}", content
+
+
+def examples(content: Document) -> list[Any]:
+    return [content["example"]] if "example" in content else [each["value"] for each in content["examples"].values()]
+
+
+def error_examples(document: Document, path: str, kind: str) -> dict[str, Any]:
+    responses = document["paths"][path]["post"]["responses"]
+    return {
+        code: example["value"]
+        for status, response in responses.items()
+        if status != "200"
+        for code, example in response["content"][kind]["examples"].items()
+    }
+
+
+def test_the_document_is_valid_openapi_3_1(document: Document) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_every_route_is_described_and_nothing_else(client: TestClient, document: Document) -> None:
+    app = client.app
+    assert isinstance(app, Starlette)
+    routes = [route for route in app.routes if isinstance(route, Route) and route.path != "/v1"]
+    served = {route.path: {name.lower() for name in (route.methods or set()) - {"HEAD"}} for route in routes}
+    for undescribed in ("/openapi.json", "/docs"):
+        assert served.pop(undescribed) == {"get"}
+    assert {path: set(item) for path, item in document["paths"].items()} == served
+    assert set(build_operations(Settings())) == set(served)
+
+
+def test_both_mounts_are_servers_and_serve_the_same_document(client: TestClient, document: Document) -> None:
+    assert [server["url"] for server in document["servers"]] == ["/", "/v1"]
+    assert client.get("/v1/openapi.json").json() == document
+
+
+def test_below_a_prefix_the_servers_have_it(client: TestClient) -> None:
+    below = TestClient(client.app, root_path="/detector")
+    with below:
+        servers = below.get("/openapi.json").json()["servers"]
+    assert [server["url"] for server in servers] == ["/detector/", "/detector/v1"]
+
+
+def test_every_operation_is_told_apart(document: Document) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(names) == len(set(names))
+    tags = {tag["name"] for tag in document["tags"]}
+    assert {tag for _, _, operation in operations(document) for tag in operation["tags"]} <= tags
+
+
+def test_every_body_has_an_example_that_fits_its_schema(document: Document) -> None:
+    checked = []
+    for name, content in contents(document):
+        validator = OAS31Validator(content["schema"] | {"components": document["components"]})
+        for example in examples(content):
+            assert [error.message for error in validator.iter_errors(example)] == [], name
+            checked.append(name)
+    assert {name for name, _ in contents(document)} == set(checked)
+
+
+PREDICTION_STATUSES = {"200", "400", "401", "413", "429", "500", "503"}
+
+
+@pytest.mark.parametrize(
+    ("path", "statuses"),
+    [
+        ("/predict", PREDICTION_STATUSES),
+        ("/predict/batch", PREDICTION_STATUSES),
+        ("/predict/explain", PREDICTION_STATUSES),
+        ("/predict/compare", {*PREDICTION_STATUSES, "404"}),
+        ("/metrics", {"200", "500"}),
+        ("/drift", {"200", "500"}),
+        ("/health", {"200", "500", "503"}),
+        ("/healthz", {"200", "500"}),
+        ("/privacy", {"200", "500"}),
+    ],
+)
+def test_every_status_is_named(document: Document, path: str, statuses: set[str]) -> None:
+    (operation,) = document["paths"][path].values()
+    assert set(operation["responses"]) == statuses
+
+
+def test_every_error_of_the_gateway_is_in_it(document: Document) -> None:
+    codes = {code for path in ("/predict/compare", "/predict/batch") for code in error_examples(document, path, JSON)}
+    public = {kind.code for kind in subclasses(ApiError) if not kind.__name__.startswith("_")}
+    assert codes == public
+    assert set(document["components"]["responses"]) == {"NotFound", "MethodNotAllowed"}
+
+
+def test_errors_come_in_both_forms(document: Document) -> None:
+    for path in ("/predict", "/predict/batch", "/predict/explain"):
+        plain, problems = error_examples(document, path, JSON), error_examples(document, path, PROBLEM)
+        assert {code: (body["error"], body["detail"]) for code, body in plain.items()} == {
+            code: (body["title"], body["detail"]) for code, body in problems.items()
+        }
+        assert {body["type"] for body in problems.values()} == {
+            f"urn:ai-product-photo-detector:error:{code}" for code in plain
+        }
+
+
+def test_headers_are_where_they_belong(document: Document) -> None:
+    for _, _, operation in operations(document):
+        assert operation["parameters"][0] == {"$ref": "#/components/parameters/RequestId"}
+        assert all("X-Request-ID" in response["headers"] for response in operation["responses"].values())
+    responses = document["paths"]["/predict"]["post"]["responses"]
+    assert set(responses["401"]["headers"]) == {"X-Request-ID", "WWW-Authenticate"}
+    assert set(responses["429"]["headers"]) == {"X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"}
+    assert set(responses["503"]["headers"]) == {"X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"}
+    assert set(document["paths"]["/readyz"]["get"]["responses"]["503"]["headers"]) == {"X-Request-ID", "Retry-After"}
+    assert "Allow" in document["components"]["responses"]["MethodNotAllowed"]["headers"]
+
+
+def test_what_is_given_on_request_is_described(document: Document) -> None:
+    for path in ("/predict", "/predict/explain"):
+        operation = document["paths"][path]["post"]
+        (include,) = operation["parameters"][1:]
+        assert (include["name"], include["in"], include["schema"]["items"]) == (
+            "include",
+            "query",
+            {"enum": ["evidence"]},
+        )
+        content = operation["responses"]["200"]["content"][JSON]
+        assert len(content["schema"]["oneOf"]) == 2
+        assert set(content["examples"]) == {"documented", "evidence"}
+    assert document["paths"]["/predict/batch"]["post"]["parameters"][1:] == []
+
+
+def test_a_key_is_needed_where_the_settings_say_so(open_client: OpenClient) -> None:
+    def security(**changes: Any) -> list[Any]:  # noqa: ANN401 - any setting
+        document = open_client(**changes).get("/openapi.json").json()
+        assert document["components"]["securitySchemes"] == {
+            "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+        }
+        protected = [path for _, path, operation in operations(document) if "security" in operation]
+        assert protected == ["/predict", "/predict/batch", "/predict/explain", "/predict/compare"]
+        return [operation["security"] for _, _, operation in operations(document) if "security" in operation]
+
+    assert security() == [[{}, {"ApiKey": []}]] * 4
+    assert security(api_keys="alpha") == [[{"ApiKey": []}]] * 4
+    assert security(require_auth=True) == [[{"ApiKey": []}]] * 4
+
+
+def test_limits_are_those_of_the_settings(open_client: OpenClient) -> None:
+    document = open_client(max_batch_files=3, max_file_bytes=2 * 1024 * 1024).get("/openapi.json").json()
+    batch = document["paths"]["/predict/batch"]["post"]
+    files = batch["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["files"]
+    assert (files["minItems"], files["maxItems"]) == (1, 3)
+    assert batch["description"].startswith("1 to 3 files. Maximum batch size: 50 MB. Each file: JPEG, PNG or WebP.")
+    assert error_examples(document, "/predict", JSON)["file_too_large"]["detail"] == "Maximum file size: 2 MB"
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "sent"),
+    [
+        ("invalid_parameter", "/predict", {"params": {"include": "more"}}),
+        ("invalid_parameter", "/predict/batch", {"params": {"include": "evidence"}}),
+        ("invalid_form", "/predict", {}),
+        ("missing_file", "/predict", {"files": {"picture": JPEG}}),
+        ("too_many_files", "/predict", {"files": [("file", JPEG)] * 2}),
+        ("empty_file", "/predict", {"files": {"file": upload(b"")}}),
+        ("invalid_image_format", "/predict", {"files": {"file": upload(picture("GIF"))}}),
+        ("corrupt_image", "/predict", {"files": {"file": upload(picture("JPEG")[:100])}}),
+        ("invalid_image_dimensions", "/predict", {"files": {"file": upload(picture("JPEG", (8, 600)))}}),
+        ("file_too_large", "/predict/explain", {"files": {"file": LARGE}}),
+        ("service_unavailable", "/predict/explain", {"files": {"file": JPEG}}),
+        ("no_shadow_version", "/predict/compare", {"files": {"file": JPEG}}),
+        ("invalid_parameter", "/predict/compare", {"params": {"include": "evidence"}}),
+        ("invalid_form", "/predict/batch", {}),
+        ("missing_file", "/predict/batch", {"files": {"file": JPEG}}),
+        ("too_many_files", "/predict/batch", {"files": [("files", JPEG)] * 11}),
+        ("request_too_large", "/predict/batch", {"files": [("files", LARGE)] * 2}),
+        ("service_unavailable", "/predict/batch", {"files": {"files": JPEG}}),
+    ],
+)
+@pytest.mark.parametrize("kind", [JSON, PROBLEM])
+def test_the_examples_are_what_is_really_answered(  # noqa: PLR0913, PLR0917 - two fixtures and a table
+    open_client: OpenClient, torchserve: TorchServe, code: str, path: str, sent: dict[str, Any], kind: str
+) -> None:
+    torchserve.always(503)
+    client = open_client(**SMALL)
+    answer = client.post(path, headers={"Accept": kind}, **sent)
+    assert answer.headers["content-type"] == kind
+    assert answer.json() == error_examples(client.get("/openapi.json").json(), path, kind)[code]
+
+
+def test_so_are_those_of_a_refused_key_a_bug_and_a_rate(open_client: OpenClient, torchserve: TorchServe) -> None:
+    client = open_client(api_keys="alpha", predict_rate=1)
+    expected = error_examples(client.get("/openapi.json").json(), "/predict", JSON)
+    assert client.post("/predict", files={"file": JPEG}).json() == expected["unauthorized"]
+
+    async def bug(_: object) -> None:
+        raise RuntimeError
+
+    torchserve.handler = bug  # type: ignore[assignment]
+    key = {"X-API-Key": "alpha"}
+    assert client.post("/predict", files={"file": JPEG}, headers=key).json() == expected["internal_error"]
+    limited = client.post("/predict", files={"file": JPEG}, headers=key)
+    detail = expected["rate_limited"]["detail"].replace("42 s", f"{limited.headers['retry-after']} s")
+    assert limited.json() == expected["rate_limited"] | {"detail": detail}
+
+
+def test_the_document_names_no_secret(open_client: OpenClient) -> None:
+    document = open_client(api_keys="alpha-secret", torchserve_url="http://10.0.0.9:1234").get("/openapi.json").text
+    assert "alpha-secret" not in document
+    assert "10.0.0.9" not in document
+    assert json.loads(document)["info"]["license"] == {"name": "MIT", "identifier": "MIT"}

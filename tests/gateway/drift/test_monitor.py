@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from gateway.drift.checks import Floors, plan
+from gateway.drift.monitor import DriftMonitor
+from gateway.drift.reference import Distribution, Reference, read_reference
+from gateway.settings import Settings
+from tests.gateway.conftest import LogLines, OpenClient
+from tests.gateway.drift_data import (
+    Columns,
+    columns_of_population,
+    population,
+    reference_fields,
+    reference_of,
+    sample,
+    samples_of,
+)
+from tests.gateway.fakes import TorchServe, picture, upload
+
+SHIPPED = Path(__file__).parents[3] / "model_store" / "reference.json"
+BOUND = 0.01
+FILES = {"file": upload(picture("JPEG"))}
+
+
+def monitor_of(columns: Columns, reference: Reference | None, **changes: Any) -> DriftMonitor:  # noqa: ANN401
+    monitor = DriftMonitor(reference, Settings(**changes))
+    for found in samples_of(columns):
+        monitor.record(found)
+    return monitor
+
+
+def drawn_from(reference: Reference, random: np.random.Generator, size: int) -> Columns:
+    """Values between the reference's quantiles, as often as those say."""
+    distributions: dict[str, Distribution] = {"probability": reference.scores}
+    distributions |= {str(name): found for name, found in reference.inputs.items()}
+    return {
+        name: np.interp(random.random(size), list(found.quantiles), list(found.quantiles.values()))
+        for name, found in distributions.items()
+    }
+
+
+@pytest.mark.parametrize("size", [1000, 200], ids=["full", "smallest"])
+def test_false_alarms_stay_within_the_bound(size: int) -> None:
+    """Both the reference, of the shipped one's size, and the window are drawn anew each time; no floors help."""
+    random = np.random.default_rng(2026)
+    alarms, runs = 0, 100
+    for _ in range(runs):
+        checks = plan(reference_of(population(random, 311)), Floors(1e-9, 1e-9, 1e-9))
+        columns = columns_of_population(population(random, size))
+        alarms += any(check.run(columns, BOUND / len(checks), 1).alert for check in checks)
+    assert alarms <= BOUND * runs
+
+
+def test_windows_like_the_shipped_reference_raise_no_alarm() -> None:
+    reference = read_reference(SHIPPED)
+    assert reference is not None
+    random = np.random.default_rng(7)
+    settings = Settings()
+    checks = plan(reference, Floors(settings.drift_min_psi, settings.drift_min_ks, settings.drift_min_change))
+    names = ("probability", *reference.inputs)
+    for _ in range(30):
+        columns = drawn_from(reference, random, settings.drift_window)
+        mine = [check for check in checks if check.column in names]
+        assert [found for check in mine if (found := check.run(columns, BOUND / len(checks), 1)).alert] == []
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "alert"),
+    [
+        ("probability", lambda values: (values * 0.5).round(4), "probability_mean"),
+        ("probability", lambda values: (0.5 + (values - 0.5) * 0.4).round(4), "low_confidence_ratio"),
+        ("probability", lambda values: np.minimum(values + 0.25, 1.0).round(4), "ai_generated_ratio"),
+        ("width", lambda values: values * 0.5, "width_ks"),
+        ("bytes_per_pixel", lambda values: values * 0.5, "bytes_per_pixel_psi"),
+        ("brightness", lambda values: values - 40, "brightness_ks"),
+        ("sharpness", lambda values: values * 0.4, "sharpness_psi"),
+    ],
+)
+@pytest.mark.parametrize("size", [1000, 200], ids=["full", "smallest"])
+def test_a_shift_is_detected(column: str, change: Any, alert: str, size: int) -> None:  # noqa: ANN401
+    random = np.random.default_rng(3)
+    reference = reference_of(population(random, 311))
+    columns = population(random, size)
+    report = monitor_of(columns | {column: change(columns[column])}, reference).report()
+    assert report.drift_detected
+    assert report.drift_score > 1
+    assert alert in [check.name for check in report.checks if check.alert]
+    assert any(text.startswith(f"{alert} is ") for text in report.alerts)
+
+
+def test_every_statistic_has_its_checks() -> None:
+    random = np.random.default_rng(1)
+    report = monitor_of(population(random, 300), reference_of(population(random, 311))).report()
+    assert [check.name for check in report.checks] == [
+        "probability_mean",
+        "probability_std",
+        "probability_ks",
+        "probability_psi",
+        "ai_generated_ratio",
+        "low_confidence_ratio",
+        "width_ks",
+        "height_ks",
+        "megapixels_ks",
+        "bytes_per_pixel_ks",
+        "bytes_per_pixel_psi",
+        "brightness_ks",
+        "brightness_psi",
+        "sharpness_ks",
+        "sharpness_psi",
+    ]
+    assert report.drift_score == max(
+        round(check.score / check.threshold, 6)
+        for check in report.checks
+        if check.score is not None and check.threshold
+    )
+    assert (report.status, report.reason, report.alerts, report.drift_detected) == ("monitoring", None, [], False)
+
+
+def test_nothing_is_compared_before_the_minimum_sample() -> None:
+    random = np.random.default_rng(1)
+    reference = reference_of(population(random, 311))
+    monitor = monitor_of(population(random, 199), reference)
+    report = monitor.report()
+    assert (report.status, report.reason) == ("collecting", "1 more predictions are needed.")
+    assert (report.checks, report.alerts, report.drift_detected, report.drift_score) == ([], [], False, 0.0)
+    monitor.record(sample(0.5))
+    assert monitor.report().status == "monitoring"
+
+
+def test_pictures_that_were_not_measured_do_not_count_for_inputs() -> None:
+    random = np.random.default_rng(1)
+    monitor = monitor_of(population(random, 150), reference_of(population(random, 311)))
+    for _ in range(100):
+        monitor.record(sample(0.5))
+    found = {check.name: (check.samples, check.score is None) for check in monitor.report().checks}
+    assert found["probability_ks"] == (250, False)
+    assert found["brightness_ks"] == (150, True)
+
+
+def test_the_window_slides() -> None:
+    monitor = DriftMonitor(None, Settings(drift_window=3))
+    for probability in (0.1, 0.2, 0.3, 0.9):
+        monitor.record(sample(probability))
+    report = monitor.report()
+    assert report.current is not None
+    assert (report.window_size, report.window_capacity) == (3, 3)
+    assert report.current.mean == 0.466667
+    assert report.current.std == 0.309121
+    assert report.current.low_confidence_ratio == 0.0
+    assert report.current.confidence_ratios == {"low": 0.0, "medium": 0.666667, "high": 0.333333}
+    assert report.current.class_ratios == {"real": 0.666667, "ai_generated": 0.333333}
+
+
+def test_another_version_is_not_compared() -> None:
+    random = np.random.default_rng(1)
+    report = monitor_of(population(random, 300), reference_of(population(random, 311), version="2.0.0")).report()
+    assert report.status == "other_version"
+    assert report.reason == "The reference is of model version 2.0.0; version 1.0.0 answers now."
+    assert (report.checks, report.drift_detected) == ([], False)
+
+
+def test_a_few_answers_of_another_version_change_nothing() -> None:
+    random = np.random.default_rng(1)
+    monitor = monitor_of(population(random, 300), reference_of(population(random, 311)))
+    for _ in range(10):
+        monitor.record(sample(0.99, version="2.0.0"))
+    report = monitor.report()
+    assert report.current is not None
+    assert (report.status, report.window_size, report.current.samples) == ("monitoring", 310, 300)
+    monitor.record(sample(0.99, version="2.0.0"))  # now it gave more than half of the newest
+    assert monitor.report().status == "other_version"
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"model_version": "1.0.0"}'])
+def test_without_a_reference_the_body_says_so(
+    tmp_path: Path, content: str | None, open_client: OpenClient, log_lines: LogLines
+) -> None:
+    path = tmp_path / "reference.json"
+    if content is not None:
+        path.write_text(content)
+    client = open_client(drift_reference_file=path)
+    assert [line["event"] for line in log_lines()] == ["no_drift_reference"]
+    body = client.get("/drift").json()
+    assert (body["status"], body["reference"]) == ("no_reference", None)
+
+
+def test_the_shipped_reference_is_understood() -> None:
+    reference = read_reference(SHIPPED)
+    assert reference is not None
+    assert reference.model_dump(mode="json")["n"] == json.loads(SHIPPED.read_text())["n"]
+
+
+@pytest.fixture
+def drifting(open_client: OpenClient, tmp_path: Path) -> TestClient:
+    """A gateway whose reference is far from what the fake model server answers."""
+    path = tmp_path / "reference.json"
+    path.write_text(json.dumps(reference_fields(population(np.random.default_rng(1), 311))))
+    return open_client(drift_reference_file=path, drift_min_samples=12, rate_limit_enabled=False)
+
+
+@pytest.mark.parametrize("path", ["/drift", "/v1/drift"])
+def test_single_batch_and_explanation_alike(drifting: TestClient, path: str) -> None:
+    drifting.post("/predict", files=FILES)
+    drifting.post("/predict/explain", files=FILES)
+    drifting.post("/predict/batch", files=[("files", FILES["file"])] * 2 + [("files", upload(picture("GIF")))])
+    drifting.get("/readyz")
+    body = drifting.get(path).json()
+    assert (body["status"], body["window_size"], body["window_capacity"]) == ("collecting", 4, 1000)
+    assert body["current"]["inputs"]["width"] == {"samples": 4, "mean": 64.0, "std": 0.0}
+    assert body["current"]["inputs"]["sharpness"]["samples"] == 4
+
+
+def test_drift_shows_in_health(drifting: TestClient) -> None:
+    for _ in range(12):
+        drifting.post("/predict", files=FILES)
+    body = drifting.get("/drift").json()
+    assert body["drift_detected"] is True
+    assert drifting.get("/health").json()["drift_detected"] is True
+
+
+def test_a_broken_picture_that_got_a_verdict_counts_without_inputs(client: TestClient) -> None:
+    data = picture("PNG", (300, 200))[:-30]
+    client.post("/predict", files={"file": upload(data)})
+    body = client.get("/drift").json()
+    assert (body["window_size"], body["current"]["inputs"]) == (1, {})
+
+
+def test_past_the_backlog_pictures_are_not_measured(open_client: OpenClient) -> None:
+    client = open_client(drift_backlog=1)
+    client.post("/predict/batch", files=[("files", FILES["file"])] * 10)
+    body = client.get("/drift").json()
+    assert body["window_size"] == 10
+    assert 1 <= body["current"]["inputs"]["width"]["samples"] <= 10
+
+
+def test_no_verdict_no_entry(client: TestClient, torchserve: TorchServe) -> None:
+    torchserve.down()
+    client.post("/predict", files=FILES)
+    assert client.get("/drift").json()["window_size"] == 0

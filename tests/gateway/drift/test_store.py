@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import RootModel
+from redis import Redis as PlainRedis
+from starlette.testclient import TestClient
+
+from gateway.app import create_app
+from gateway.drift.monitor import DriftMonitor
+from gateway.drift.store import FileStore, open_store
+from gateway.settings import Settings
+from tests.gateway.conftest import LogLines, OpenClient
+from tests.gateway.drift_data import sample
+from tests.gateway.fakes import TorchServe, picture, upload
+
+SAMPLES = [sample(probability / 10, brightness=100.0 + probability) for probability in range(5)]
+FILES = {"file": upload(picture("JPEG"), "secret-name.jpg")}
+
+
+@pytest.mark.anyio
+async def test_a_file_gives_back_what_it_got(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "window.json"
+    await FileStore(path).save(SAMPLES, 5)
+    await FileStore(path).save(SAMPLES[1:], 1)
+    assert await FileStore(path).load() == SAMPLES[1:]
+    assert [file.name for file in path.parent.iterdir()] == ["window.json"]
+
+
+def started(**changes: Any) -> TestClient:  # noqa: ANN401 - any setting
+    return TestClient(create_app(Settings(**changes), TorchServe().transport()))
+
+
+def test_the_window_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "window.json"
+    with started(drift_file=path) as client:
+        client.post("/predict", files=FILES)
+        before = client.get("/drift").json()
+    assert "secret-name" not in path.read_text()
+    with started(drift_file=path) as client:
+        assert client.get("/drift").json() == before
+    assert before["window_size"] == 1
+
+
+def test_a_smaller_window_keeps_the_newest(tmp_path: Path) -> None:
+    path = tmp_path / "window.json"
+    path.write_text(RootModel(SAMPLES).model_dump_json())
+    with started(drift_file=path, drift_window=3) as client:
+        body = client.get("/drift").json()
+    assert (body["window_size"], body["current"]["mean"]) == (3, 0.3)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[", b"\xff", b'[{"probability": 2}]', b'[{"model_version": "1.0.0", "probability": NaN}]']
+)
+@pytest.mark.anyio
+async def test_a_corrupt_file_is_set_aside(
+    tmp_path: Path, content: bytes, open_client: OpenClient, log_lines: LogLines
+) -> None:
+    open_client()  # configures the logs
+    path = tmp_path / "window.json"
+    path.write_bytes(content)
+    assert await FileStore(path).load() == []
+    assert [line["event"] for line in log_lines()] == ["drift_window_set_aside"]
+    assert (tmp_path / "window.json.corrupt").read_bytes() == content
+    assert not path.exists()
+
+
+@pytest.mark.anyio
+async def test_a_place_that_cannot_be_written_costs_a_warning(
+    tmp_path: Path, open_client: OpenClient, log_lines: LogLines
+) -> None:
+    open_client()
+    (tmp_path / "file").write_text("")
+    await FileStore(tmp_path / "file" / "window.json").save(SAMPLES, 5)
+    (line,) = log_lines()
+    assert (line["event"], line["level"], line["cause"]) == ("drift_window_not_kept", "warning", "FileExistsError")
+
+
+@pytest.mark.anyio
+async def test_saves_are_spaced_and_only_when_something_is_new() -> None:
+    saved: list[int] = []
+
+    class Store:
+        async def load(self) -> list[object]:
+            return []
+
+        async def save(self, window: object, fresh: int) -> None:  # noqa: ARG002
+            saved.append(fresh)
+
+    monitor = DriftMonitor(None, Settings(drift_save_interval_s=60.0))
+    async with monitor.kept(Store()):  # type: ignore[arg-type]
+        monitor.record(SAMPLES[0])
+        monitor.record(SAMPLES[1])
+    async with monitor.kept(Store()):  # type: ignore[arg-type]
+        pass
+    assert saved == [2]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str]:
+    """A real server on a port of its own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        while "ready to accept connections" not in server.stdout.readline().lower():
+            assert server.poll() is None
+        yield f"redis://127.0.0.1:{port}"
+        server.terminate()
+
+
+@pytest.mark.anyio
+async def test_redis_is_shared_and_bounded(redis: str) -> None:
+    settings = Settings.model_validate({"redis_timeout_s": 5.0, "redis_url": redis, "drift_window": 4})
+    async with open_store(settings) as first, open_store(settings) as second:
+        await first.save(SAMPLES[:2], 2)
+        await second.save(SAMPLES[1:], 3)  # only the three that are new to it
+        assert await first.load() == SAMPLES[1:]
+    with PlainRedis.from_url(redis) as client:
+        assert client.llen("aidetect:drift:product-photo-detector") == 4
+
+
+@pytest.mark.anyio
+async def test_what_redis_holds_is_not_believed(redis: str, open_client: OpenClient, log_lines: LogLines) -> None:
+    open_client()
+    settings = Settings.model_validate({"redis_timeout_s": 5.0, "redis_url": redis})
+    with PlainRedis.from_url(redis) as client:
+        client.rpush("aidetect:drift:product-photo-detector", b"junk", b'{"probability": 7}')
+    async with open_store(settings) as store:
+        await store.save(SAMPLES[:1], 1)
+        assert await store.load() == SAMPLES[:1]
+    assert [line["event"] for line in log_lines()] == ["drift_sample_dropped"] * 2
+
+
+@pytest.mark.anyio
+async def test_without_its_redis_the_gateway_works_and_warns(open_client: OpenClient, log_lines: LogLines) -> None:
+    open_client()
+    settings = Settings.model_validate({"redis_url": "redis://127.0.0.1:1"})
+    async with open_store(settings) as store:
+        assert await store.load() == []
+        await store.save(SAMPLES, 5)
+    assert [line["event"] for line in log_lines()] == ["drift_window_not_kept"] * 2

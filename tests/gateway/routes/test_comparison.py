@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from gateway.app import create_app
+from gateway.settings import Settings
+from tests.gateway.conftest import LogLines, OpenClient
+from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
+from tests.gateway.model_server.test_shadow import ALL, LIVE, OTHER, SHADOW, answering, asked, other
+from tests.gateway.test_metrics import scrape
+
+JPEG = picture("JPEG")
+FILES = {"file": upload(JPEG)}
+
+
+@pytest.fixture
+def comparing(open_client: OpenClient, torchserve: TorchServe) -> TestClient:
+    torchserve.handler = answering(other)
+    return open_client(shadow_version="2.0", shadow_fraction=0)
+
+
+@pytest.mark.parametrize("path", ["/predict/compare", "/v1/predict/compare"])
+def test_compare_answers_the_documented_bytes(
+    comparing: TestClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("gateway.routes.comparison.elapsed_ms", lambda _: 45.2)
+    answer = comparing.post(path, files=FILES)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.text == (
+        '{"primary":{"prediction":"ai_generated","probability":0.87,"confidence":"high",'
+        '"inference_time_ms":45.2,"model_version":"1.0.0"},'
+        '"shadow":{"prediction":"real","probability":0.4321,"confidence":"low",'
+        '"inference_time_ms":45.2,"model_version":"2.0.0"},'
+        '"agreement":false,"difference":0.4379,"message":null}'
+    )
+
+
+def test_both_versions_get_the_bytes_unchanged(comparing: TestClient, torchserve: TorchServe) -> None:
+    comparing.post("/predict/compare", files=FILES, headers={"X-Request-ID": "order 66"})
+    assert {request.url.path for request in torchserve.requests} == {LIVE, SHADOW}
+    assert [(request.content, request.headers["x-request-id"]) for request in torchserve.requests] == [
+        (JPEG, "order 66")
+    ] * 2
+
+
+def test_the_same_verdict_agrees_without_difference(comparing: TestClient, torchserve: TorchServe) -> None:
+    torchserve.handler = torchserve.judge
+    body = comparing.post("/predict/compare", files=FILES).json()
+    assert (body["agreement"], body["difference"]) == (True, 0.0)
+
+
+def test_both_are_asked_at_the_same_time(comparing: TestClient, torchserve: TorchServe) -> None:
+    met = asyncio.Event()
+
+    async def meet(_: httpx.Request) -> httpx.Response:
+        if len(torchserve.requests) == 2:
+            met.set()
+        await asyncio.wait_for(met.wait(), 5)
+        return httpx.Response(200, json=VERDICT)
+
+    torchserve.handler = meet
+    assert comparing.post("/predict/compare", files=FILES).status_code == 200
+
+
+def test_without_a_shadow_version_there_is_nothing_to_compare(client: TestClient, torchserve: TorchServe) -> None:
+    answer = client.post("/predict/compare", files=FILES)
+    assert answer.status_code == 404
+    assert answer.json() == {
+        "error": "No shadow version",
+        "detail": "This service runs one version of the model, so there is nothing to compare it with.",
+    }
+    assert torchserve.requests == []
+
+
+def test_it_takes_a_key_before_anything_else(open_client: OpenClient) -> None:
+    client = open_client(api_keys="alpha")
+    assert client.post("/predict/compare", files=FILES).status_code == 401
+    assert client.post("/predict/compare", files=FILES, headers={"X-API-Key": "alpha"}).status_code == 404
+
+
+def test_it_counts_against_the_rate_of_predictions(open_client: OpenClient) -> None:
+    client = open_client(predict_rate=2, **ALL)
+    assert client.post("/predict", files=FILES).headers["ratelimit"].startswith('"predict";r=1;')
+    assert client.post("/v1/predict/compare", files=FILES).headers["ratelimit"].startswith('"predict";r=0;')
+    assert client.post("/predict/compare", files=FILES).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "error"),
+    [
+        (b"", 400, "Empty file"),
+        (picture("GIF"), 400, "Invalid image format"),
+        (JPEG[:100], 400, "Invalid image"),
+        (JPEG + bytes(5_300_000), 413, "File too large"),
+    ],
+)
+def test_uploads_are_checked_as_for_predict(comparing: TestClient, data: bytes, status: int, error: str) -> None:
+    answer = comparing.post("/predict/compare", files={"file": upload(data)})
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+
+
+@pytest.mark.parametrize("down", [LIVE, SHADOW])
+def test_when_either_version_is_down_it_is_503(comparing: TestClient, torchserve: TorchServe, down: str) -> None:
+    async def half(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(503) if request.url.path == down else httpx.Response(200, json=OTHER)
+
+    torchserve.handler = half
+    answer = comparing.post("/predict/compare", files=FILES)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["error"] == "Service unavailable"
+    torchserve.handler = torchserve.judge
+    found = scrape(comparing)
+    assert found["aidetect_backend_errors_total", ("status",)] == (1 if down == LIVE else 0)
+
+
+def test_the_live_verdict_counts_and_the_shadows_does_not(comparing: TestClient) -> None:
+    comparing.post("/predict/compare", files=FILES)
+    found = scrape(comparing)
+    assert found["aidetect_predictions_total", ("high", "ai_generated", "success")] == 1
+    assert {value for (name, _), value in found.items() if "shadow_samples" in name} == {0}
+    assert comparing.get("/drift").json()["current"]["mean"] == 0.87
+    assert comparing.get("/health").json()["predictions_total"] == 1
+
+
+def test_the_log_line_has_the_live_verdict_and_the_comparison(comparing: TestClient, log_lines: LogLines) -> None:
+    comparing.post("/predict/compare", files=FILES)
+    (line,) = log_lines()
+    wanted = ("prediction", "probability", "confidence", "model_version", "agreement", "difference")
+    assert [line[name] for name in wanted] == ["ai_generated", 0.87, "high", "1.0.0", False, 0.4379]
+
+
+@pytest.mark.anyio
+async def test_a_client_that_leaves_cancels_both_calls(torchserve: TorchServe) -> None:
+    cancelled: list[str] = []
+    bare: BareClient
+
+    async def endless(request: httpx.Request) -> httpx.Response:
+        if len(torchserve.requests) == 2:
+            bare.hang_up.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(request.url.path)
+            raise
+        raise AssertionError
+
+    torchserve.handler = endless
+    app = create_app(Settings(**ALL), torchserve.transport())
+    bare = BareClient(app, "/predict/compare", [multipart("file", JPEG)])
+    await asyncio.wait_for(bare.run(), 5)
+    assert sorted(cancelled) == [LIVE, SHADOW]
+    assert bare.status == 499
+    assert asked(torchserve)
