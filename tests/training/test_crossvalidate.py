@@ -93,3 +93,9 @@ def test_a_fold_that_leaves_nothing_to_train_on_stops_before_anything_is_removed
     with pytest.raises(InvalidDataError, match="a fold would leave no real photo to train on"):
         crossvalidate.run(tiny("crossvalidate.folds=1"), paths)
     assert (paths.folds / "1").is_dir()
+
+
+def test_folds_do_not_start_from_a_detector_that_may_have_seen_their_sources(tiny: Tiny, tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
+    with pytest.raises(crossvalidate.UnfairStartError, match=r"^detector-1\.mar may have seen the sources"):
+        crossvalidate.run(tiny("crossvalidate.folds=2", "model.weights=detector-1.mar"), paths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Self
 
 import jinja2
@@ -86,12 +87,16 @@ def render(spec: ModelSpec, params: Mapping[str, Any], reports: Reports, plots: 
         left_out_sources=card_tables.left_out_sources(reports.crossvalidation),
         headline_photos=_headline_photos(metrics["splits"]),
         plots=plots,
-        start=STARTS[params["model"]["weights"]],
+        start=_start(params["model"]["weights"]),
         spec_yaml=yaml.safe_dump(spec.to_mapping(), sort_keys=False),
         params_yaml=yaml.safe_dump({name: params[name] for name in SECTIONS}, sort_keys=False),
         leaks=card_tables.leaks(leak_report(reports.validation)),
         data=card_tables.data(reports.tables["data"]),
     )
+
+
+def _start(weights: str) -> str:
+    return STARTS.get(weights, f"from the weights of an earlier detector, `{PurePath(weights).name}`")
 
 
 def plot_links(paths: Paths) -> list[tuple[str, str]]:
