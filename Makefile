@@ -15,7 +15,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 NEED_GB := 12
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: install ## Start everything, judge a photo, serve until Ctrl-C (PHOTO=path, ARGS="--free-ports")
 	@$(RUN) -m stack.demo $(if $(PHOTO),--photo '$(PHOTO)') $(ARGS)
@@ -39,6 +39,12 @@ endif
 
 test: install ## Run every test, real TorchServe and archive included
 	$(RUN) -m pytest
+
+fuzz: install ## Send 10,000 hostile uploads and say what came of them (UPLOADS=400, SEED=1)
+	FUZZ_UPLOADS=$(or $(UPLOADS),10000) FUZZ_SEED=$(or $(SEED),1) $(RUN) -m pytest --quiet tests/gateway/test_upload_fuzz.py
+
+bench-gateway: install ## Measure what the gateway costs beside a bare echo (ARGS="--photo 1MB --json")
+	$(RUN) -m benchmarks.gateway $(ARGS)
 
 lint: install ## Check style, format, types and the import rule
 	$(VENV)/bin/ruff check
@@ -82,4 +88,4 @@ lock: install ## Write the hashed locks anew from pyproject.toml
 clean: ## Remove what runs and installs left, not the model
 	rm -rf $(VENV) .cache var
 
-.PHONY: help demo install test lint format data validate train package repro plots mlflow lock clean
+.PHONY: help demo install test fuzz bench-gateway lint format data validate train package repro plots mlflow lock clean

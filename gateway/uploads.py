@@ -12,7 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from gateway.errors import BodyTooLargeError, FileTooLargeError, InvalidFormError, MissingFileError, TooManyFilesError
-from gateway.images.reader import check_image
+from gateway.images.reader import check_image, is_quick
 from gateway.settings import Settings
 
 MAX_OTHER_FIELDS: Final = 20
@@ -44,8 +44,10 @@ async def read_image(upload: UploadFile, settings: Settings) -> bytes:
     if (upload.size or 0) > settings.max_file_bytes:
         raise file_too_large(settings)
     data = await upload.read()
-    # A header can be megabytes of tiny segments, so reading it stays out of the event loop.
-    await run_in_threadpool(check_image, data, settings.image_limits())
+    if is_quick(data):
+        check_image(data, settings.image_limits())
+    else:  # a header can be megabytes of tiny segments, so reading it stays out of the event loop
+        await run_in_threadpool(check_image, data, settings.image_limits())
     return data
 
 

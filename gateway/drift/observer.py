@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from gateway.drift.input_statistics import measure
+from gateway.drift.budget import CpuBudget
+from gateway.drift.input_statistics import InputName, measure
 from gateway.drift.monitor import DriftMonitor
 from gateway.drift.store import Sample
 from gateway.metrics import Metrics
@@ -29,6 +30,7 @@ class Observer:
         self._metrics = metrics
         self._settings = settings
         self._one_core = CapacityLimiter(1)
+        self._budget = CpuBudget(settings.drift_cpu_share)
         self._pending: set[asyncio.Task[None]] = set()
 
     async def watch(self, image: bytes, call: Awaitable[Answer]) -> Answer:
@@ -49,7 +51,7 @@ class Observer:
 
     def _accept(self, image: bytes, verdict: Verdict) -> None:
         sample = Sample(verdict.model_version, verdict.prediction, verdict.probability, verdict.confidence, {})
-        if len(self._pending) >= self._settings.drift_backlog:
+        if len(self._pending) >= self._settings.drift_backlog or not self._budget.allows():
             self._drift.record(sample)  # under load the inputs are sampled, the verdicts never
             return
         task = asyncio.create_task(self._measure(image, sample))
@@ -58,8 +60,14 @@ class Observer:
 
     async def _measure(self, image: bytes, sample: Sample) -> None:
         most = self._settings.drift_max_decoded_pixels
-        inputs = await to_thread.run_sync(measure, image, most, limiter=self._one_core)
+        inputs, cpu_s = await to_thread.run_sync(_timed, image, most, limiter=self._one_core)
+        self._budget.spend(cpu_s)
         self._drift.record(replace(sample, inputs=inputs))
+
+
+def _timed(image: bytes, most: int) -> tuple[dict[InputName, float], float]:
+    started = thread_time()
+    return measure(image, most), thread_time() - started
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 import httpx
 import stamina
@@ -24,6 +24,7 @@ from gateway.settings import Settings
 _log: FilteringBoundLogger = structlog.get_logger()
 
 Route = Literal["predictions", "explanations"]
+ROUTES: Final[tuple[Route, ...]] = get_args(Route)
 TOKEN_REFUSED: Final = (400, 401)
 CONNECT_ERRORS: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 
@@ -87,17 +88,19 @@ class Backend:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        network: httpx.AsyncBaseTransport,
         token: TokenFile,
         settings: Settings,
         count_failure: Callable[[str], None] = lambda _: None,
         served: Served | None = None,
     ) -> None:
-        self._client = client
+        self._network = network
         self._token = token
         self._settings = settings
         self._count_failure = count_failure
         self._served = served or live(settings)
+        base = str(settings.torchserve_url).rstrip("/")
+        self._urls = {route: httpx.URL(f"{base}/{route}/{self._served.name}") for route in ROUTES}
         self.queue = FairQueue(self._served.slots, self._served.places)
         self._answered_at = -math.inf
         self.model_version: str | None = None
@@ -139,14 +142,17 @@ class Backend:
         return self._read(response, schema)
 
     async def _post(self, route: Route, image: bytes, request_id: str) -> httpx.Response:
-        path = f"/{route}/{self._served.name}"
         headers = {"Content-Type": "application/octet-stream", "X-Request-Id": request_id}
         # Not a retrying caller: stamina would log its arguments, the image and the token among them.
         async for attempt in stamina.retry_context(
             CONNECT_ERRORS, attempts=self._settings.connect_attempts, timeout=None, wait_initial=0.05, wait_jitter=0.05
         ):
             with attempt:
-                return await self._client.post(path, content=image, headers=headers | self._token.headers())
+                request = httpx.Request(
+                    "POST", self._urls[route], content=image, headers=headers | self._token.headers()
+                )
+                # A client around the transport would look for cookies, redirects and more, at thrice the cost.
+                return await self._network.handle_async_request(request)
         raise AssertionError  # stamina raises the last error itself
 
     def _read(self, response: httpx.Response, schema: type[Answer]) -> Answer:

@@ -104,13 +104,13 @@ class Sample:
 
 @asynccontextmanager
 async def open_shadow(
-    client: httpx.AsyncClient, token: TokenFile, live: FairQueue, metrics: Metrics, settings: Settings
+    network: httpx.AsyncBaseTransport, token: TokenFile, live: FairQueue, metrics: Metrics, settings: Settings
 ) -> AsyncIterator[Shadow | None]:
     """The shadow version where one is configured; what it has not judged by the end of the block it never will."""
     if not settings.shadow_version:
         yield None
         return
-    backend = Backend(client, token, settings, served=_served(settings, settings.shadow_version))
+    backend = Backend(network, token, settings, served=_served(settings, settings.shadow_version))
     shadow = Shadow(backend, live, metrics, settings)
     try:
         yield shadow

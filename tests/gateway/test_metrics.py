@@ -37,10 +37,14 @@ REFERENCE_TABLE = {
 
 
 def scrape(client: TestClient) -> dict[tuple[str, tuple[str, ...]], float]:
+    return parsed(client.get("/metrics").text)
+
+
+def parsed(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
     """Each sample's value by its name and its labels' values, in the order of the labels' names."""
     return {
         (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 

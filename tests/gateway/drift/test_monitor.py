@@ -240,6 +240,13 @@ def test_past_the_backlog_pictures_are_not_measured(open_client: OpenClient) -> 
     assert 1 <= body["current"]["inputs"]["width"]["samples"] <= 10
 
 
+def test_past_their_share_of_a_core_pictures_are_not_measured(open_client: OpenClient) -> None:
+    client = open_client(drift_cpu_share=0)
+    client.post("/predict", files=FILES)
+    body = client.get("/drift").json()
+    assert (body["window_size"], body["current"]["inputs"]) == (1, {})
+
+
 def test_no_verdict_no_entry(client: TestClient, torchserve: TorchServe) -> None:
     torchserve.down()
     client.post("/predict", files=FILES)
