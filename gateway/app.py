@@ -18,6 +18,7 @@ from gateway.settings import Settings
 from gateway.web import logs
 from gateway.web.middleware import RequestLayer
 from gateway.web.security import JSON_HEADERS, Cors, DefaultHeaders
+from gateway.web.tracing import TraceLayer
 
 
 def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTransport | None = None) -> Starlette:
@@ -32,7 +33,11 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
 
     app = Starlette(
         routes=build_routes(chosen),
-        middleware=[*_browser_layers(chosen), Middleware(RequestLayer, trace_project=chosen.trace_project_id)],
+        middleware=[
+            *_trace_layer(chosen),
+            *_browser_layers(chosen),
+            Middleware(RequestLayer, trace_project=chosen.trace_project_id),
+        ],
         exception_handlers={
             ApiError: render,
             HTTPException: render,
@@ -43,6 +48,10 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     )
     app.router.redirect_slashes = False  # a redirect is no JSON, and its address would come from the Host header
     return app
+
+
+def _trace_layer(settings: Settings) -> list[Middleware]:
+    return [Middleware(TraceLayer)] if settings.otlp_endpoint else []
 
 
 def _browser_layers(settings: Settings) -> list[Middleware]:

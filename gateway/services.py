@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httpx
 from starlette.requests import HTTPConnection
@@ -27,7 +27,13 @@ from gateway.model_server.backend import Backend
 from gateway.model_server.readiness import Readiness
 from gateway.model_server.shadow import Shadow, open_shadow
 from gateway.model_server.token_file import TokenFile
+from gateway.model_server.transport import AiohttpTransport
 from gateway.settings import Settings
+from gateway.tracing.opening import open_tracing
+from gateway.tracing.transport import TracedTransport
+
+if TYPE_CHECKING:
+    from gateway.tracing.spans import Spans
 
 NAME: Final = "ai-product-photo-detector"
 
@@ -47,6 +53,7 @@ class Services:
     observer: Observer
     examiner: Examiner
     shadow: Shadow | None
+    spans: Spans | None
     version: str
 
 
@@ -57,17 +64,18 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
     version = read_version()
     metrics = Metrics(version)
     async with (
-        _client(settings, transport, settings.backend_concurrency) as client,
+        open_tracing(settings, version) as spans,
+        _network(settings, transport, settings.backend_concurrency, spans) as network,
         open_limiter(settings) as limiter,
         _open_drift(settings) as drift,
         open_observer(drift, metrics, settings) as observer,
     ):
         token = TokenFile(settings.torchserve_key_file)
-        backend = Backend(client, token, settings, metrics.backend_failed)
+        backend = Backend(network, token, settings, metrics.backend_failed)
         # The shadow version has connections of its own, so that it never takes a live call's.
         async with (
-            _client(settings, transport, settings.shadow_concurrency) as shadow_client,
-            open_shadow(shadow_client, token, backend.queue, metrics, settings) as shadow,
+            _network(settings, transport, settings.shadow_concurrency, spans) as shadow_network,
+            open_shadow(shadow_network, token, backend.queue, metrics, settings) as shadow,
         ):
             yield Services(
                 settings=settings,
@@ -81,6 +89,7 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
                 observer=observer,
                 examiner=Examiner(settings.c2pa_trust_anchors_file),
                 shadow=shadow,
+                spans=spans,
                 version=version,
             )
 
@@ -112,11 +121,8 @@ def _key_ring(settings: Settings) -> KeyRing:
     return KeyRing(settings.keys(), required=settings.require_auth, file=file)
 
 
-def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None, connections: int) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=str(settings.torchserve_url),
-        transport=transport,
-        timeout=httpx.Timeout(None, connect=settings.connect_timeout_s),  # the backend's deadline covers the rest
-        limits=httpx.Limits(max_connections=connections),
-        trust_env=False,
-    )
+def _network(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None, connections: int, spans: Spans | None
+) -> httpx.AsyncBaseTransport:
+    network = transport or AiohttpTransport(connections, settings.connect_timeout_s)
+    return TracedTransport(network, spans) if spans else network

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+from urllib.parse import unquote
 
 from pydantic import (
     Field,
@@ -15,6 +17,7 @@ from pydantic import (
     RedisDsn,
     Secret,
     SecretStr,
+    field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -22,6 +25,7 @@ from gateway.images.reader import ImageLimits
 
 MIB = 1024 * 1024
 _ORIGIN = r"\s*(\*|https?://[^\s,/]+)\s*"
+_HEADER: Final = re.compile(r"(?P<name>[A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?P<value>.*)")
 _ORIGINS = rf"^({_ORIGIN}(,{_ORIGIN})*)?$"
 
 
@@ -144,6 +148,12 @@ class Settings(BaseSettings):
     drift_backlog: PositiveInt = Field(
         default=16, description="Pictures that may wait to be measured; past it a prediction counts without its inputs."
     )
+    drift_cpu_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of a core that measuring pictures may take; past it a prediction counts without its inputs.",
+    )
     drift_max_decoded_pixels: NonNegativeInt = Field(
         default=16_000_000, description="Most pixels in a picture whose brightness and sharpness are measured."
     )
@@ -158,6 +168,37 @@ class Settings(BaseSettings):
         pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$",
         description="Google Cloud project whose traces the log lines point to.",
     )
+
+    otlp_endpoint: HttpUrl | None = Field(
+        default=None,
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Base address of an OpenTelemetry collector for spans by OTLP over HTTP; without it none are made.",
+    )
+    otlp_headers: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias="OTEL_EXPORTER_OTLP_HEADERS",
+        description="Headers for the collector: comma-separated `name=value`, values percent-encoded.",
+    )
+    otel_service_name: str = Field(
+        default="ai-product-photo-detector",
+        validation_alias="OTEL_SERVICE_NAME",
+        description="The gateway's name in its spans.",
+    )
+
+    @field_validator("otlp_endpoint", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return value or None  # OpenTelemetry's rule
+
+    @field_validator("otlp_headers")
+    @classmethod
+    def _are_headers(cls, value: SecretStr) -> SecretStr:
+        _headers(value)
+        return value
+
+    def collector_headers(self) -> dict[str, str]:
+        """The headers that the collector wants."""
+        return _headers(self.otlp_headers)
 
     def keys(self) -> list[str]:
         """The configured API keys, without blanks."""
@@ -178,6 +219,17 @@ class Settings(BaseSettings):
     def image_limits(self) -> ImageLimits:
         """The bounds that an image's header is checked against."""
         return ImageLimits(self.min_side_pixels, self.max_side_pixels, self.max_pixels)
+
+
+def _headers(text: SecretStr) -> dict[str, str]:
+    headers = {}
+    for part in _listed(text.get_secret_value()):
+        found = _HEADER.fullmatch(part)
+        value = unquote(found["value"]) if found else ""
+        if found is None or not (value.isascii() and value.isprintable()):
+            raise ValueError("not comma-separated pairs of name=value")
+        headers[found["name"]] = value
+    return headers
 
 
 def _listed(text: str) -> list[str]:

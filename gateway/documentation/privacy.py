@@ -38,6 +38,10 @@ _RETENTION: Final = [
     Retention(data="Log lines", kept="Written to standard error alone; how long is for the operator's log system."),
 ]
 RECIPIENTS: Final = ["The model server, which belongs to this service and stores nothing."]
+COLLECTOR: Final = (
+    "The operator's trace collector: of every request the trace id, time, method, route, status, error code and "
+    "duration; nothing of images, file names, API keys or network addresses."
+)
 
 
 def statement(settings: Settings, version: str) -> PrivacyBody:
@@ -51,7 +55,7 @@ def statement(settings: Settings, version: str) -> PrivacyBody:
         logged=LOGGED,
         not_logged=NOT_LOGGED,
         retention=[*_RETENTION, *_shadow_sample(settings), _drift_window(settings)],
-        recipients=RECIPIENTS,
+        recipients=[*RECIPIENTS, *_collector(settings)],
     )
 
 
@@ -60,6 +64,10 @@ def _shadow_sample(settings: Settings) -> list[Retention]:
         return []
     kept = f"At most {settings.predict_timeout_s:g} s after the answer, in memory, for a second version of the model."
     return [Retention(data="A sample of the images", kept=kept)]
+
+
+def _collector(settings: Settings) -> list[str]:
+    return [COLLECTOR] if settings.otlp_endpoint else []
 
 
 def _drift_window(settings: Settings) -> Retention:

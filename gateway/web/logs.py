@@ -40,3 +40,5 @@ def _configure_standard_logging(shared: list[Processor], rendering: list[Process
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
+    # A malformed form is its request's line already; a client must not write several.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

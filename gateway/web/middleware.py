@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from time import perf_counter
 from typing import Final
@@ -16,10 +17,10 @@ from gateway.access.clients import counted_as
 from gateway.access.ratelimit import Bucket
 from gateway.activity import elapsed_ms
 from gateway.context import RequestContext, context_of, request_id
-from gateway.errors import ApiError, render
+from gateway.errors import ApiError, UnavailableError, render
 from gateway.metrics import Exchange
 from gateway.services import Services, services_of
-from gateway.web.trace import HEADER, parse
+from gateway.web.trace import trace_of
 
 ID_HEADER: Final = "X-Request-ID"
 KEY_HEADER: Final = "X-API-Key"
@@ -41,8 +42,9 @@ class RequestLayer:
             return
         context = RequestContext(request_id(Headers(scope=scope).get(ID_HEADER)))
         context.attach(scope)
-        trace = parse(Headers(scope=scope).get(HEADER))
+        trace = trace_of(scope)
         fields = trace.log_fields(self._trace_project) if trace else {}
+        structlog.contextvars.clear_contextvars()  # uvicorn starts a pipelined request within the one before
         with structlog.contextvars.bound_contextvars(request_id=context.request_id, **fields):
             await _Exchange(self._app, scope, context, send).run(receive)
 
@@ -59,15 +61,23 @@ class _Exchange:
         started = perf_counter()
         try:
             await self._app(self._scope, self._counting(receive), self._send_with_id)
+        except asyncio.CancelledError:
+            # The server stops, and the time for what is in flight is over.
+            if self._status is not None:
+                raise
+            await self._answer(_stopping(services_of(HTTPConnection(self._scope))), receive)
         except Exception as error:
             _log.exception("unhandled_exception")
             if self._status is not None:
                 raise  # half an answer is out; the server must break the connection
-            response = await render(Request(self._scope), error)
-            await response(self._scope, receive, self._send_with_id)
+            await self._answer(error, receive)
         finally:
             self._count(perf_counter() - started)
             self._log_line(elapsed_ms(started))
+
+    async def _answer(self, error: Exception, receive: Receive) -> None:
+        response = await render(Request(self._scope), error)
+        await response(self._scope, receive, self._send_with_id)
 
     def _counting(self, receive: Receive) -> Receive:
         async def counted() -> Message:
@@ -102,6 +112,11 @@ class _Exchange:
             duration_ms=duration_ms,
             **self._context.fields,
         )
+
+
+def _stopping(services: Services) -> UnavailableError:
+    retry_after = {"Retry-After": str(services.settings.retry_after_s)}
+    return UnavailableError("The service is stopping. Please retry.", retry_after)
 
 
 class BodyCap:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 HEADER: Final = "traceparent"
 SAMPLED: Final = 1
@@ -24,6 +27,10 @@ class TraceParent:
     span_id: str
     sampled: bool
 
+    def attach(self, scope: Scope) -> None:
+        """Make this the trace of the request with this scope."""
+        scope.setdefault("state", {})["trace"] = self
+
     def log_fields(self, project: str | None) -> dict[str, str | bool]:
         """The fields of a log line; with a project also those that Cloud Logging looks for."""
         fields: dict[str, str | bool] = {"trace_id": self.trace_id, "span_id": self.span_id}
@@ -34,6 +41,12 @@ class TraceParent:
             "logging.googleapis.com/spanId": self.span_id,
             "logging.googleapis.com/trace_sampled": self.sampled,
         }
+
+
+def trace_of(scope: Scope) -> TraceParent | None:
+    """The request's own span where it has one, else what its client sent."""
+    own = cast(TraceParent | None, scope.get("state", {}).get("trace"))
+    return own or parse(Headers(scope=scope).get(HEADER))
 
 
 def parse(header: str | None) -> TraceParent | None:

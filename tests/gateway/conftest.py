@@ -26,7 +26,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     documented = {"API_KEYS", "API_KEYS_FILE", "REQUIRE_AUTH", "RATE_LIMIT_ENABLED", "SHADOW_VERSION"}
-    for name in [name for name in os.environ if name.startswith("GATEWAY_") or name in documented]:
+    for name in [name for name in os.environ if name.startswith(("GATEWAY_", "OTEL_")) or name in documented]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GATEWAY_DRIFT_FILE", ".")  # no window of one test in the next
 

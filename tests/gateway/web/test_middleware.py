@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
+from gateway.app import create_app
 from gateway.context import request_id
+from gateway.settings import Settings
 from gateway.web.middleware import RequestLayer
 from tests.gateway.conftest import LogLines, OpenClient
-from tests.gateway.fakes import picture, upload
+from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
 
 
 @pytest.mark.parametrize("presented", ["a", "x" * 128, "with space & ~!", "8f14e45f"])
@@ -82,3 +86,25 @@ async def test_an_answer_that_breaks_off_is_not_mended(log_lines: LogLines, open
         await RequestLayer(breaking)(scope, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start"]
     assert [line["event"] for line in log_lines()] == ["unhandled_exception", "request"]
+
+
+@pytest.mark.anyio
+async def test_what_the_stopping_server_cancels_is_answered_with_503(
+    torchserve: TorchServe, log_lines: LogLines
+) -> None:
+    asked = asyncio.Event()
+
+    async def endless(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    torchserve.handler = endless
+    bare = BareClient(create_app(Settings(), torchserve.transport()), "/predict", [multipart("file", picture("JPEG"))])
+    request = asyncio.create_task(bare.run())
+    await asyncio.wait_for(asked.wait(), 5)
+    request.cancel()
+    await request
+    assert (bare.status, bare.answer_headers["retry-after"]) == (503, "5")
+    assert bare.json() == {"error": "Service unavailable", "detail": "The service is stopping. Please retry."}
+    assert [line["status"] for line in log_lines() if line["event"] == "request"] == [503]

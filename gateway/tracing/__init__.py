@@ -1,0 +1,1 @@
+"""Spans for an OpenTelemetry collector, by a setting; without it OpenTelemetry is not even imported."""

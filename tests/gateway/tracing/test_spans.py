@@ -1,0 +1,220 @@
+"""What reaches a collector, and that nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
+from pydantic import HttpUrl
+from starlette.testclient import TestClient
+
+from gateway.app import create_app
+from gateway.services import read_version
+from gateway.settings import Settings
+from tests.gateway.collector import Collector, attributes, open_collector
+from tests.gateway.conftest import LogLines
+from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+HEADER = f"00-{TRACE}-{PARENT}-01"
+PREDICTIONS = "POST /predictions/product-photo-detector"
+CALL = {
+    "http.request.method": "POST",
+    "server.address": "127.0.0.1",
+    "server.port": 8085,
+    "url.full": "http://127.0.0.1:8085/predictions/product-photo-detector",
+    "http.response.status_code": 200,
+}
+PHOTO = {"file": upload(picture("JPEG"), "holiday-in-secret.jpg")}
+
+Traced = Callable[..., TestClient]
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with open_collector() as collector:
+        yield collector
+
+
+@pytest.fixture
+def traced(collector: Collector, torchserve: TorchServe) -> Traced:
+    """A gateway whose spans all have arrived once its block has ended."""
+
+    def build(**changes: Any) -> TestClient:  # noqa: ANN401 - any setting
+        settings = Settings(**{"otlp_endpoint": collector.url, **changes})
+        return TestClient(create_app(settings, torchserve.transport()), raise_server_exceptions=False)
+
+    return build
+
+
+def test_a_prediction_is_a_span_with_its_call_as_a_child(traced: Traced, collector: Collector) -> None:
+    with traced() as client:
+        assert client.post("/v1/predict", files=PHOTO).status_code == 200
+    call, request = collector.spans  # in the order in which they ended
+    assert (request.name, request.kind, request.parent_span_id) == ("POST /predict", Span.SPAN_KIND_SERVER, b"")
+    assert attributes(request) == {
+        "http.request.method": "POST",
+        "http.route": "/predict",
+        "http.response.status_code": 200,
+    }
+    assert (call.name, call.kind) == (PREDICTIONS, Span.SPAN_KIND_CLIENT)
+    assert (call.trace_id, call.parent_span_id) == (request.trace_id, request.span_id)
+    assert attributes(call) == CALL
+    assert request.start_time_unix_nano <= call.start_time_unix_nano <= call.end_time_unix_nano
+    assert call.end_time_unix_nano <= request.end_time_unix_nano
+    assert {request.status.code, call.status.code} == {Status.STATUS_CODE_UNSET}
+
+
+def test_every_picture_of_a_batch_is_a_child(traced: Traced, collector: Collector) -> None:
+    files = [("files", upload(picture("JPEG", colour=colour))) for colour in ("red", "green", "blue")]
+    with traced() as client:
+        assert client.post("/predict/batch", files=files).status_code == 200
+    (request,) = collector.named("POST /predict/batch")
+    assert [span.parent_span_id for span in collector.named(PREDICTIONS)] == [request.span_id] * 3
+    assert len(collector.spans) == 4
+
+
+def test_the_trace_of_a_client_goes_on_to_the_model_server(
+    traced: Traced, collector: Collector, torchserve: TorchServe
+) -> None:
+    with traced() as client:
+        client.post("/predict", files=PHOTO, headers={"traceparent": HEADER, "tracestate": "vendor=1"})
+    call, request = collector.spans
+    assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, PARENT)
+    (asked,) = torchserve.requests
+    assert asked.headers["traceparent"] == f"00-{TRACE}-{call.span_id.hex()}-01"
+    assert asked.headers["tracestate"] == "vendor=1"
+
+
+def test_a_long_tracestate_ends_here(traced: Traced, torchserve: TorchServe) -> None:
+    with traced() as client:
+        client.post("/predict", files=PHOTO, headers={"traceparent": HEADER, "tracestate": f"vendor={'1' * 506}"})
+    (asked,) = torchserve.requests
+    assert asked.headers["traceparent"].startswith(f"00-{TRACE}-")
+    assert "tracestate" not in asked.headers
+
+
+@pytest.mark.parametrize("headers", [{"traceparent": HEADER}, {}, {"traceparent": f"{HEADER}-x"}])
+def test_the_log_line_and_the_span_have_the_same_ids(
+    traced: Traced, collector: Collector, log_lines: LogLines, headers: dict[str, str]
+) -> None:
+    with traced(trace_project_id="my-project-1") as client:
+        client.get("/healthz", headers=headers)
+    (span,) = collector.spans
+    (line,) = log_lines()
+    assert (line["trace_id"], line["span_id"]) == (span.trace_id.hex(), span.span_id.hex())
+    assert line["logging.googleapis.com/trace_sampled"] is True
+
+
+def test_what_a_client_does_not_sample_is_not_sent(
+    traced: Traced, collector: Collector, torchserve: TorchServe, log_lines: LogLines
+) -> None:
+    with traced() as client:
+        client.post("/predict", files=PHOTO, headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
+    assert collector.spans == []
+    (line,) = log_lines()
+    assert line["trace_id"] == TRACE
+    assert torchserve.requests[0].headers["traceparent"].split("-")[1::2] == [TRACE, "00"]
+
+
+def test_a_client_error_is_no_failed_span(traced: Traced, collector: Collector) -> None:
+    with traced() as client:
+        assert client.post("/predict", files={"file": upload(b"no picture")}).status_code == 400
+    (span,) = collector.spans
+    assert attributes(span)["http.response.status_code"] == 400
+    assert "error.type" not in attributes(span)
+    assert span.status.code == Status.STATUS_CODE_UNSET
+
+
+def test_a_failed_call_is_one_and_so_is_the_request(
+    traced: Traced, collector: Collector, torchserve: TorchServe
+) -> None:
+    torchserve.always(507)
+    with traced() as client:
+        assert client.post("/predict", files=PHOTO).status_code == 503
+    call, request = collector.spans
+    assert attributes(call) == CALL | {"http.response.status_code": 507, "error.type": "507"}
+    assert attributes(request) == {
+        "http.request.method": "POST",
+        "http.route": "/predict",
+        "http.response.status_code": 503,
+        "error.type": "service_unavailable",
+    }
+    assert {call.status.code, request.status.code} == {Status.STATUS_CODE_ERROR}
+    assert (call.status.message, request.status.message, [*call.events, *request.events]) == ("", "", [])
+
+
+def test_every_attempt_to_connect_is_a_call(traced: Traced, collector: Collector, torchserve: TorchServe) -> None:
+    torchserve.down()
+    with traced(connect_attempts=2) as client:
+        assert client.post("/predict", files=PHOTO).status_code == 503
+    assert [attributes(span)["error.type"] for span in collector.named(PREDICTIONS)] == ["ConnectError"] * 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [("GET", "/secret-path", "GET"), ("BREW", "/healthz", "HTTP /healthz"), ("BREW", "/secret-path", "HTTP")],
+)
+def test_clients_cannot_make_new_names(traced: Traced, collector: Collector, method: str, path: str, name: str) -> None:
+    with traced() as client:
+        client.request(method, path)
+    (span,) = collector.spans
+    assert span.name == name
+    assert attributes(span)["http.request.method"] == ("GET" if method == "GET" else "_OTHER")
+    assert b"secret" not in collector.raw
+    assert b"BREW" not in collector.raw
+
+
+@pytest.mark.anyio
+async def test_a_client_that_hangs_up_cancels_its_call(collector: Collector, torchserve: TorchServe) -> None:
+    asked = asyncio.Event()
+
+    async def never(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        return await asyncio.Future()
+
+    torchserve.handler = never
+    app = create_app(Settings(otlp_endpoint=HttpUrl(collector.url)), torchserve.transport())
+    client = BareClient(app, "/predict", [multipart("file", picture("JPEG"))])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(client.run())
+        await asked.wait()
+        client.hang_up.set()
+    call, request = collector.spans
+    assert attributes(call)["error.type"] == "CancelledError"
+    assert attributes(request)["http.response.status_code"] == 499
+    assert request.status.code == Status.STATUS_CODE_UNSET
+
+
+@pytest.mark.anyio
+async def test_a_pipelined_request_is_no_child_of_the_one_before(collector: Collector) -> None:
+    before = SpanContext(int(TRACE, 16), int(PARENT, 16), is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    client = BareClient(create_app(Settings(otlp_endpoint=HttpUrl(collector.url))), "/nowhere", [])
+    with use_span(NonRecordingSpan(before)):
+        await client.run()
+    (span,) = collector.spans
+    assert span.parent_span_id == b""
+    assert span.trace_id.hex() != TRACE
+
+
+def test_nothing_private_is_sent(traced: Traced, collector: Collector) -> None:
+    with traced(api_keys="alpha-key", torchserve_url="http://user:hunter2@127.0.0.1:8085") as client:
+        headers = {"X-API-Key": "alpha-key", "X-Forwarded-For": "203.0.113.9", "User-Agent": "agent-x"}
+        assert client.post("/predict?note=query-x", files=PHOTO, headers=headers).status_code == 200
+    private = [b"alpha-key", b"203.0.113.9", b"agent-x", b"query-x", b"holiday", b"testclient", b"hunter2"]
+    assert [word for word in private if word in collector.raw] == []
+    assert len(collector.spans) == 2
+
+
+def test_the_service_is_named_and_the_collector_gets_its_headers(traced: Traced, collector: Collector) -> None:
+    with traced(otel_service_name="photos", otlp_headers="Authorization=Basic%20dTpw,x-team = a=b") as client:
+        client.get("/healthz")
+    assert collector.resource["service.name"] == "photos"
+    assert collector.resource["service.version"] == read_version()
+    assert collector.headers["authorization"] == "Basic dTpw"
+    assert collector.headers["x-team"] == "a=b"
