@@ -6,30 +6,20 @@ import signal
 import sys
 from types import FrameType
 
-import uvicorn
-
-from gateway.app import create_app
+from gateway import server
 from gateway.settings import Settings
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT, finish what is in flight, and exit with 0."""
     settings = Settings()
-    signal.signal(signal.SIGTERM, _exit)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=settings.shutdown_timeout_s,
-    )
+    # uvicorn raises the signal again once it has shut down; the default actions would make that a failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit)
+    server.build(settings).run()
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> None:
-    # uvicorn raises the signal again once it has shut down; the default action would make that exit 143.
     sys.exit(0)
 
 

@@ -126,6 +126,7 @@ class _HttpError(ApiError):
 
 
 _HTTP_DETAILS: Final = {
+    400: "This is no HTTP request that can be read.",
     404: "There is nothing at this path.",
     405: "This path does not take this method.",
 }

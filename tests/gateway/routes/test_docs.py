@@ -100,8 +100,8 @@ def test_api_md_has_every_error() -> None:
     public = {
         (kind.status, kind.code, kind.title) for kind in subclasses(ApiError) if not kind.__name__.startswith("_")
     }
-    from_routing = [as_api_error(HTTPException(status)) for status in (404, 405)]
-    public |= {(error.status, error.code, error.title) for error in from_routing}
+    from_others = [as_api_error(HTTPException(status)) for status in (400, 404, 405)]
+    public |= {(error.status, error.code, error.title) for error in from_others}
     rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \| ([^|]+) \|", PAGE, re.MULTILINE)
     assert {(int(status), code, title) for status, code, title in rows} == public
 

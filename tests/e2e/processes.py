@@ -1,0 +1,59 @@
+"""Gateways as processes of their own, each with a log and settings of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from stack.layout import HOST, ROOT, free_port
+
+START_S = 60
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """`python -m gateway`, listening."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+
+@contextmanager
+def running_gateway(log: Path, **settings: str) -> Iterator[Gateway]:
+    """Start a gateway with these environment variables and none from outside; kill it if it is left running."""
+    port = free_port()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    chosen = {"GATEWAY_PORT": str(port), "GATEWAY_DRIFT_FILE": ".", **settings}
+    command = [sys.executable, "-m", "gateway"]
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, cwd=ROOT, env=inherited | chosen, stdout=out, stderr=out) as process,
+    ):
+        try:
+            url = f"http://{HOST}:{port}"
+            _wait_until_up(url)
+            yield Gateway(process, url, log)
+        finally:
+            process.kill()
+
+
+def _wait_until_up(url: str) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            httpx.get(f"{url}/healthz", trust_env=False).raise_for_status()
+        except httpx.ConnectError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,209 @@
+"""SIGTERM under load: what was accepted is answered, nobody else is let in, and the exit is a clean one in time."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from stack.layout import HOST, free_port
+from tests.e2e.processes import Gateway, running_gateway
+from tests.gateway.fakes import VERDICT, multipart, picture
+
+BODY = multipart("file", picture("JPEG", (400, 300)))
+HEADERS = {"Content-Type": "multipart/form-data; boundary=cut"}
+UPLOADS = 24
+"""More than the gateway's calls at the same time, so that some wait for their turn when the signal comes."""
+
+
+class SlowModel:
+    """Answers as TorchServe does, `seconds` after it was asked, and counts how often that was."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.asked = 0
+        self.app = Starlette(routes=[Route("/predictions/{model}", self._predict, methods=["POST"])])
+
+    async def _predict(self, request: Request) -> JSONResponse:
+        await request.body()
+        self.asked += 1
+        await asyncio.sleep(self._seconds)
+        return JSONResponse(VERDICT)
+
+
+@contextmanager
+def serving(model: SlowModel) -> Iterator[str]:
+    port = free_port()
+    config = uvicorn.Config(model.app, host=HOST, port=port, log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def drained(tmp_path: Path, url: str, **settings: str) -> Iterator[Gateway]:
+    with running_gateway(
+        tmp_path / "gateway.log", GATEWAY_TORCHSERVE_URL=url, RATE_LIMIT_ENABLED="false", **settings
+    ) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def model() -> SlowModel:
+    return SlowModel(1.0)
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, model: SlowModel) -> Iterator[Gateway]:
+    with serving(model) as url:
+        yield from drained(tmp_path, url)
+
+
+def until_asked(model: SlowModel, times: int) -> None:
+    deadline = time.monotonic() + 30
+    while model.asked < times:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def until_accepted(gateway: Gateway, connections: int) -> None:
+    port = httpx.URL(gateway.url).port
+    deadline = time.monotonic() + 30
+    while _connected(gateway, port) < connections:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _connected(gateway: Gateway, port: int | None) -> int:
+    return sum(
+        connection.laddr.port == port and connection.status == psutil.CONN_ESTABLISHED
+        for connection in psutil.Process(gateway.process.pid).net_connections("tcp")
+    )
+
+
+async def upload_in_halves(url: str, second_half: threading.Event) -> int:
+    async def halves() -> AsyncIterator[bytes]:
+        yield BODY[: len(BODY) // 2]
+        await asyncio.to_thread(second_half.wait)
+        yield BODY[len(BODY) // 2 :]
+
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        return (await client.post(f"{url}/predict", content=halves(), headers=HEADERS)).status_code
+
+
+def test_sigterm_in_the_middle_of_many_uploads_loses_none_and_lets_no_new_one_in(
+    gateway: Gateway, model: SlowModel
+) -> None:
+    second_half = threading.Event()
+    unlimited = httpx.Limits(max_connections=None)
+    with (
+        ThreadPoolExecutor(UPLOADS + 1) as pool,
+        httpx.Client(base_url=gateway.url, headers=HEADERS, timeout=60, limits=unlimited, trust_env=False) as client,
+    ):
+        slow = pool.submit(asyncio.run, upload_in_halves(gateway.url, second_half))
+        answers = [pool.submit(client.post, "/predict", content=BODY) for _ in range(UPLOADS)]
+        until_accepted(gateway, UPLOADS + 1)
+        until_asked(model, 1)
+        gateway.process.send_signal(signal.SIGTERM)
+        until_refused(gateway.url)
+        second_half.set()
+        assert [answer.result().status_code for answer in answers] == [200] * UPLOADS
+        assert slow.result() == 200
+    assert gateway.process.wait(10) == 0
+    assert model.asked == UPLOADS + 1
+
+
+def until_refused(url: str) -> None:
+    """Wait until nobody can connect any more."""
+    address = httpx.URL(url)
+    deadline = time.monotonic() + 10
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex((address.host, address.port or 0)) == errno.ECONNREFUSED:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_request_on_a_connection_that_was_let_in_before_sigterm_is_answered(gateway: Gateway) -> None:
+    address = httpx.URL(gateway.url)
+    with socket.create_connection((address.host, address.port or 0)) as connection:
+        httpx.get(f"{gateway.url}/healthz", trust_env=False)  # let in after it, so it is in as well
+        gateway.process.send_signal(signal.SIGTERM)
+        until_refused(gateway.url)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b'{"alive":true}')
+    assert gateway.process.wait(10) == 0
+
+
+def test_clients_that_keep_their_connection_are_told_to_leave_and_lose_nothing(gateway: Gateway) -> None:
+    all_are_in = threading.Barrier(5)
+
+    def ask_on_and_on() -> set[int]:
+        statuses: set[int] = set()
+        with httpx.Client(base_url=gateway.url, trust_env=False) as client:
+            client.get("/healthz")
+            all_are_in.wait(30)
+            while True:
+                answer = client.get("/healthz")
+                statuses.add(answer.status_code)
+                if answer.headers.get("connection") == "close":
+                    return statuses
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(ask_on_and_on) for _ in range(4)]
+        all_are_in.wait(30)
+        gateway.process.send_signal(signal.SIGTERM)
+        assert [client.result() for client in clients] == [{200}] * 4
+    assert gateway.process.wait(10) == 0
+
+
+def test_requests_that_outlast_the_limit_get_503_and_do_not_hang_the_exit(tmp_path: Path) -> None:
+    model = SlowModel(15)
+    with serving(model) as url, contextmanager(drained)(tmp_path, url, GATEWAY_SHUTDOWN_TIMEOUT_S="1") as gateway:
+        address = httpx.URL(gateway.url)
+        with (
+            ThreadPoolExecutor(1) as pool,
+            socket.create_connection((address.host, address.port or 0)) as stalled,
+        ):
+            stalled.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n")
+            stalled.sendall(b"Content-Type: multipart/form-data; boundary=cut\r\n\r\n--cut\r\n")
+            judged = pool.submit(
+                httpx.post, f"{gateway.url}/predict", content=BODY, headers=HEADERS, timeout=60, trust_env=False
+            )
+            until_asked(model, 1)
+            started = time.monotonic()
+            gateway.process.send_signal(signal.SIGTERM)
+            answer = judged.result()
+            half = b"".join(iter(lambda: stalled.recv(4096), b""))
+        assert gateway.process.wait(10) == 0
+        assert 1 <= time.monotonic() - started < 8
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json() == {"error": "Service unavailable", "detail": "The service is stopping. Please retry."}
+    assert half.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    logged = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    assert [line["status"] for line in logged if line["event"] == "request" and line["path"] == "/predict"] == [503] * 2
