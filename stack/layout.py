@@ -16,6 +16,12 @@ class StackError(RuntimeError):
     """The stack cannot run; the message is one line that says what to do."""
 
 
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
+    with socket.create_server((HOST, 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
 @dataclass(frozen=True)
 class Ports:
     """TCP ports on loopback; the first five are TorchServe's."""
@@ -67,6 +73,11 @@ class Layout:
     def key_file(self) -> Path:
         """The tokens that TorchServe makes at every start, readable by its user alone."""
         return self.torchserve / "key_file.json"
+
+    @property
+    def unpacked(self) -> Path:
+        """Where TorchServe unpacks archives; those of a killed one stay."""
+        return self.var / "tmp" / "models"
 
     @property
     def logs(self) -> Path:

@@ -84,7 +84,7 @@ def running(layout: Layout, ports: Ports, *, page: bool = True) -> Iterator[Loca
     command = torchserve.prepare(layout, ports)
     with Supervisor(layout.logs, environment) as supervisor:
         stack = LocalStack(layout, ports, supervisor)
-        supervisor.start(TORCHSERVE, command, layout.torchserve)
+        supervisor.start(TORCHSERVE, command, layout.torchserve, scratch=layout.unpacked)
         supervisor.start("gateway", [sys.executable, "-m", "gateway"], ROOT, _gateway_environment(stack))
         if page:
             supervisor.start("page", [sys.executable, "-m", "ui"], ROOT, _page_environment(stack))
@@ -110,6 +110,7 @@ def _gateway_environment(stack: LocalStack) -> dict[str, str]:
         "GATEWAY_PORT": str(stack.ports.gateway),
         "GATEWAY_TORCHSERVE_URL": stack.inference_url,
         "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
+        "GATEWAY_DRIFT_FILE": str(stack.layout.var / "drift_window.json"),
     }
 
 

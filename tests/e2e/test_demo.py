@@ -17,6 +17,7 @@ from PIL import Image
 from stack.layout import ROOT, Layout, Ports, StackError
 from stack.local import running
 from stack.torchserve import ARCHIVE
+from tests.stack.test_supervisor import alive
 
 
 def _demo(*arguments: str) -> subprocess.Popen[str]:
@@ -36,7 +37,7 @@ def test_the_demo_judges_the_sample_and_ctrl_c_leaves_nothing_running(tmp_path: 
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0, "".join(said)
     assert len(started) >= 5  # JVM, two workers, gateway, page
-    assert [process for process in started if process.is_running()] == []
+    assert [process for process in started if alive(process)] == []
     assert any("probability" in line for line in said)
     with Image.open(tmp_path / "coffee-heatmap.jpg") as heatmap:
         assert heatmap.size == (512, 341)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import zipfile
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 
 from stack.java import find_java, major_version
 from stack.layout import Layout, Ports, StackError
-from stack.supervisor import Supervisor
 from stack.torchserve import ARCHIVE, check_archive, prepare
 
 
@@ -66,11 +64,3 @@ def test_an_old_java_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PATH", os.defpath)
     assert major_version(old) == 8
     assert find_java() != old
-
-
-def test_a_process_that_ends_is_reported_with_its_last_words(tmp_path: Path) -> None:
-    with Supervisor(tmp_path, os.environ) as supervisor:
-        supervisor.start("gateway", ["sh", "-c", "echo cannot bind; exit 3"], tmp_path)
-        time.sleep(1)
-        with pytest.raises(StackError, match="gateway stopped: cannot bind"):
-            supervisor.check()

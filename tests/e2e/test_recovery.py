@@ -1,0 +1,154 @@
+"""Two gateways in front of one TorchServe and one Redis, all of which are killed under load and come back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+
+from gateway.settings import Settings
+from stack.local import LocalStack
+from tests.e2e.load import Load, steady
+from tests.e2e.processes import Gateway, running_gateway
+from tests.gateway.access.test_ratelimit_redis import SERVER, Redis
+
+OPEN, CLOSED = "open", "closed"
+"""The gateways, by what they do while Redis is away."""
+QUOTA = 5
+DEADLINE_S = Settings.model_fields["predict_timeout_s"].default
+REDIS_TIMEOUT_S = 2
+MANY = 3
+TOLERANCE_S = 2
+"""What a busy machine adds to an answer's time."""
+RECOVERY_S = 180
+"""Patience with TorchServe, whose workers import torch; on a quiet machine it takes ten seconds."""
+
+pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def gateways(stack: LocalStack, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gateway]]:
+    logs = tmp_path_factory.mktemp("logs")
+    settings = {
+        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
+        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
+        "GATEWAY_REDIS_URL": redis.url,
+        "GATEWAY_REDIS_TIMEOUT_S": str(REDIS_TIMEOUT_S),
+        "GATEWAY_PREDICT_RATE": "100000",
+        "GATEWAY_EXPLAIN_RATE": str(QUOTA),
+    }
+    with ExitStack() as opened:
+        yield {
+            name: opened.enter_context(running_gateway(logs / f"{name}.log", GATEWAY_REDIS_FAILURE=name, **settings))
+            for name in (OPEN, CLOSED)
+        }
+
+
+@pytest.fixture(scope="module")
+def photo(coffee: Path) -> bytes:
+    buffer = BytesIO()
+    with Image.open(coffee) as image:
+        image.convert("RGB").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_two_gateway_processes_enforce_one_quota(gateways: dict[str, Gateway], photo: bytes) -> None:
+    urls = [gateway.url for gateway in gateways.values()] * 2 * QUOTA
+
+    def explain(url: str) -> int:
+        return httpx.post(f"{url}/predict/explain", files={"file": photo}, timeout=60, trust_env=False).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert Counter(pool.map(explain, urls)) == {200: QUOTA, 429: 3 * QUOTA}
+
+
+@pytest.mark.timeout(4 * RECOVERY_S)
+def test_whatever_is_killed_clients_get_200_or_503_in_time_and_recovery_needs_no_hand(
+    stack: LocalStack, gateways: dict[str, Gateway], redis: Redis, photo: bytes
+) -> None:
+    urls = {name: gateway.url for name, gateway in gateways.items()}
+    with steady(urls, photo, clients_each=2) as load:
+        _until_all_succeed(stack, load)
+        _kill_a_worker(stack)
+        _until_all_succeed(stack, load)
+        _kill_redis(stack, load, redis)
+        _until_all_succeed(stack, load)
+        _kill_torchserve(stack, load)
+        _until_all_succeed(stack, load)
+    assert load.broken == []
+    assert [answer.undocumented for answer in load.answers if answer.undocumented] == []
+    assert {answer.status for answer in load.answers} == {200, 503}
+    assert max(answer.came - answer.asked for answer in load.answers) < DEADLINE_S + REDIS_TIMEOUT_S + TOLERANCE_S
+    assert [gateway.process.poll() for gateway in gateways.values()] == [None, None]
+
+
+def _kill_a_worker(stack: LocalStack) -> None:
+    before = _processes("model_service_worker")
+    before[0].kill()
+    _until(stack, lambda: len(set(_processes("model_service_worker")) - set(before)) == 1, "a new worker")
+
+
+def _kill_redis(stack: LocalStack, load: Load, redis: Redis) -> None:
+    redis.stop()
+    gone = time.monotonic()
+    _until(stack, lambda: _answers(load, gone) >= MANY, "answers while Redis is away")
+    back = time.monotonic()
+    assert set(load.between(gone, back, OPEN)) == {200}
+    assert set(load.between(gone, back, CLOSED)) == {503}
+    redis.start()
+
+
+def _kill_torchserve(stack: LocalStack, load: Load) -> None:
+    [server] = _processes("org.pytorch.serve.ModelServer")
+    os.killpg(server.pid, signal.SIGKILL)  # its workers with it
+    gone = time.monotonic()
+    _until(stack, lambda: _answers(load, gone) >= 1, "answers while TorchServe is away")
+    for name in (OPEN, CLOSED):
+        assert set(load.between(gone, time.monotonic(), name)) == {503}
+
+
+def _answers(load: Load, start: float) -> int:
+    """How many answers there are from each gateway at least."""
+    return min(len(load.between(start, time.monotonic(), name)) for name in (OPEN, CLOSED))
+
+
+def _processes(what: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if any(what in word for word in process.cmdline()):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def _until_all_succeed(stack: LocalStack, load: Load) -> None:
+    now = time.monotonic()
+    _until(stack, lambda: all(load.succeeded_since(now, name) for name in (OPEN, CLOSED)), "predictions again")
+
+
+def _until(stack: LocalStack, condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + RECOVERY_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        stack.supervisor.check()  # as `make demo` does twice a second
+        time.sleep(0.1)

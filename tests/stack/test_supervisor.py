@@ -1,0 +1,100 @@
+"""Processes that end by themselves are brought back, and those that cannot run are reported."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stack.layout import StackError
+from stack.supervisor import ATTEMPTS, Supervisor
+
+FAILING = "echo cannot bind; exit 3"
+
+
+def start(supervisor: Supervisor, folder: Path, script: str, scratch: Path | None = None) -> None:
+    supervisor.start("gateway", ["sh", "-c", script], folder, scratch=scratch)
+
+
+def checked_until(supervisor: Supervisor, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        supervisor.check()
+        time.sleep(0.01)
+
+
+def reported(supervisor: Supervisor) -> str:
+    with pytest.raises(StackError) as report:
+        checked_until(supervisor, lambda: False)
+    return str(report.value)
+
+
+def starts(folder: Path) -> int:
+    return (folder / "gateway.log").read_text().count("started")
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process still does anything; its parent may not have taken note of its end yet."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stack.supervisor.STEADY_S", 0)
+    monkeypatch.setattr("stack.supervisor.FIRST_PAUSE_S", 0.05)
+
+
+def test_a_process_that_ends_at_its_start_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    with Supervisor(tmp_path, os.environ) as supervisor:
+        start(supervisor, tmp_path, FAILING)
+        assert reported(supervisor) == f"gateway stopped: cannot bind (its log: {tmp_path / 'gateway.log'})"
+        assert reported(supervisor).startswith("gateway stopped")  # and is not tried again
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_process_that_was_steady_is_brought_back_and_its_log_goes_on(tmp_path: Path) -> None:
+    with Supervisor(tmp_path, os.environ) as supervisor:
+        start(supervisor, tmp_path, "echo started; exec sleep 60")
+        for count in (1, 2, 3):
+            checked_until(supervisor, lambda count=count: starts(tmp_path) == count)  # type: ignore[misc]
+            (running,) = psutil.Process().children()
+            running.kill()
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_pauses_double_while_it_does_not_stay_up_and_then_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Supervisor(tmp_path, os.environ) as supervisor:
+        start(supervisor, tmp_path, f"echo started; date +%s%N >> times; {FAILING}")
+        checked_until(supervisor, lambda: starts(tmp_path) == 2)
+        monkeypatch.setattr("stack.supervisor.STEADY_S", 60)
+        assert "cannot bind" in reported(supervisor)
+    times = [int(line) / 1e9 for line in (tmp_path / "times").read_text().split()]
+    assert len(times) == 1 + ATTEMPTS
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert [pause >= 0.05 * 2**number for number, pause in enumerate(pauses)] == [True] * ATTEMPTS
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_outlived_a_killed_process_is_cleared_away_before_the_next(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    with Supervisor(tmp_path, os.environ) as supervisor:
+        script = f"echo started; mkdir {scratch} && touch {scratch}/$$; sleep 60 & wait"
+        start(supervisor, tmp_path, script, scratch)
+        checked_until(supervisor, lambda: starts(tmp_path) == 1 and len(psutil.Process().children(recursive=True)) == 2)
+        first = psutil.Process().children(recursive=True)
+        psutil.Process().children()[0].kill()
+        checked_until(supervisor, lambda: starts(tmp_path) == 2 and len(psutil.Process().children(recursive=True)) == 2)
+        assert [alive(process) for process in first] == [False, False]
+        assert [path.name for path in scratch.iterdir()] == [str(psutil.Process().children()[0].pid)]
