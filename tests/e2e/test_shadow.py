@@ -1,0 +1,142 @@
+"""Two versions of the model in one TorchServe: the live one answers, the other is compared with it."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image, ImageOps
+
+from handler.detector import Detector, Item, Judged
+from handler.spec import ModelSpec
+from stack.layout import ROOT
+from stack.local import LocalStack
+from stack.torchserve import ARCHIVE
+from tests.e2e.processes import Gateway, running_gateway
+from tests.gateway.test_metrics import parsed
+from training.package import build_archive, read_archive
+
+MODEL = "product-photo-detector"
+VERSION = "2.0.0"
+UNIT = 1.01e-4  # of the 4th decimal: a batch of another size may round the other way
+
+
+@pytest.fixture(scope="module")
+def pictures(coffee: Path) -> list[bytes]:
+    """Two photographs that the model thinks differently of: the coffee cup, and the same in inverted colours."""
+    with Image.open(coffee) as image:
+        return [_jpeg(image.convert("RGB")), _jpeg(ImageOps.invert(image.convert("RGB")))]
+
+
+@pytest.fixture(scope="module")
+def shadow_spec(pictures: list[bytes], detector: Detector) -> ModelSpec:
+    """The shipped model as another version that thinks more of all pictures, and judges one of the two otherwise."""
+    spec = replace(detector.spec, version=VERSION, offset=detector.spec.offset - 1)
+    other = Detector(spec, detector.model, detector.device)
+    live = [one.verdict.prediction for one in _judge(detector, pictures)]
+    first, second = (one.verdict.probability for one in _judge(other, pictures))
+    return replace(spec, threshold=(first + second) / 2 if live[0] == live[1] else min(first, second) / 2)
+
+
+@pytest.fixture(scope="module")
+def gateway(stack: LocalStack, shadow_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that has its shadow version beside the live one."""
+    folder = tmp_path_factory.mktemp("shadow")
+    _, weights = read_archive(ROOT / "model_store" / ARCHIVE, folder)
+    archive = build_archive(shadow_spec, weights, stack.layout.store / f"{MODEL}-{VERSION}.mar")
+    settings = {
+        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
+        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
+        "RATE_LIMIT_ENABLED": "false",
+        "SHADOW_VERSION": VERSION,
+        "GATEWAY_SHADOW_FRACTION": "1",
+    }
+    headers = {"Authorization": f"Bearer {stack.token('management')}"}
+    query = {"url": archive.name, "model_name": MODEL, "initial_workers": "1", "synchronous": "true"}
+    with httpx.Client(base_url=stack.management_url, headers=headers, timeout=120, trust_env=False) as management:
+        management.post("/models", params=query).raise_for_status()
+        try:
+            with running_gateway(folder / "gateway.log", **settings) as started:
+                yield started
+        finally:
+            management.delete(f"/models/{MODEL}/{VERSION}").raise_for_status()
+
+
+@pytest.fixture
+def verdicts(inference: httpx.Client, pictures: list[bytes], gateway: Gateway) -> list[list[dict[str, Any]]]:
+    """What TorchServe itself says: both versions on each picture."""
+    assert gateway.process.poll() is None
+    paths = (f"/predictions/{MODEL}", f"/predictions/{MODEL}/{VERSION}")
+    return [[inference.post(path, content=picture).json() for path in paths] for picture in pictures]
+
+
+def test_compare_answers_with_both_versions(
+    gateway: Gateway, pictures: list[bytes], verdicts: list[list[dict[str, Any]]]
+) -> None:
+    agreements = []
+    for picture, (live, shadow) in zip(pictures, verdicts, strict=True):
+        answer = _post(gateway, "/v1/predict/compare", picture)
+        assert answer.status_code == 200
+        body = answer.json()
+        assert list(body) == ["primary", "shadow", "agreement", "difference", "message"]
+        assert list(body["primary"]) == list(body["shadow"])
+        for said, expected in ((body["primary"], live), (body["shadow"], shadow)):
+            assert said.pop("inference_time_ms") > 0
+            assert said == {**expected, "probability": pytest.approx(expected["probability"], abs=UNIT)}
+        assert body["shadow"]["model_version"] == VERSION != body["primary"]["model_version"]
+        assert body["shadow"]["probability"] > body["primary"]["probability"]
+        assert body["difference"] == round(body["shadow"]["probability"] - body["primary"]["probability"], 4)
+        assert body["message"] is None
+        agreements.append(body["agreement"])
+    assert sorted(agreements) == [False, True]
+
+
+def test_what_clients_send_is_judged_by_both_and_the_agreement_is_in_the_metrics(
+    gateway: Gateway, pictures: list[bytes], verdicts: list[list[dict[str, Any]]]
+) -> None:
+    before = _metrics(gateway)
+    answers = [_post(gateway, "/predict", picture).json() for picture in pictures]
+    assert {answer["model_version"] for answer in answers} == {verdicts[0][0]["model_version"]}
+    found = _sampled(gateway, 2)
+    samples = {result[0]: value for (name, result), value in found.items() if name == "aidetect_shadow_samples_total"}
+    assert samples == {"agreement": 1, "disagreement": 1, "error": 0, "dropped": 0}
+    assert found["aidetect_shadow_difference_count", ()] == 2
+    differences = [shadow["probability"] - live["probability"] for live, shadow in verdicts]
+    assert found["aidetect_shadow_difference_sum", ()] == pytest.approx(sum(differences), abs=4 * UNIT)
+    assert found["aidetect_shadow_latency_seconds_count", ()] == 2
+    assert found["aidetect_model_info", (verdicts[0][0]["model_version"],)] == 1
+    judged = "aidetect_prediction_latency_seconds_count"
+    assert found[judged, ()] - before[judged, ()] == 2  # the shadow's verdicts count in nothing else
+
+
+def _judge(detector: Detector, pictures: list[bytes]) -> list[Judged]:
+    judged = detector.judge([Item(picture) for picture in pictures])
+    return [one for one in judged if isinstance(one, Judged)]
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _post(gateway: Gateway, path: str, picture: bytes) -> httpx.Response:
+    return httpx.post(f"{gateway.url}{path}", files={"file": picture}, timeout=60, trust_env=False)
+
+
+def _metrics(gateway: Gateway) -> dict[tuple[str, tuple[str, ...]], float]:
+    return parsed(httpx.get(f"{gateway.url}/metrics", timeout=60, trust_env=False).text)
+
+
+def _sampled(gateway: Gateway, count: int) -> dict[tuple[str, tuple[str, ...]], float]:
+    deadline = time.monotonic() + 60
+    while (found := _metrics(gateway))["aidetect_shadow_latency_seconds_count", ()] < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
