@@ -81,8 +81,8 @@ mlflow: install ## Show the logged runs on http://127.0.0.1:5000
 	  $(VENV)/bin/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
 
 lock: install ## Write the hashed locks anew from pyproject.toml
-	for component in $(COMPONENTS); do \
-	  $(LOCK) pyproject.toml --extra $$component -o requirements/$$component.txt || exit 1; done
+	for extras in gateway,tracing $(filter-out gateway,$(COMPONENTS)); do \
+	  $(LOCK) pyproject.toml --extra $${extras/,/ --extra } -o requirements/$${extras%,*}.txt || exit 1; done
 	echo uv | $(LOCK) - -o requirements/uv.txt
 
 clean: ## Remove what runs and installs left, not the model
