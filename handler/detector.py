@@ -16,7 +16,7 @@ from handler import gradcam, network
 from handler.decision import Verdict, decide
 from handler.images import BadImageError, decode
 from handler.spec import ModelSpec
-from handler.transforms import to_views
+from handler.transforms import Views, to_views
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Detector:
         return [answers[index] for index in range(len(items))]
 
     def _judge_pictures(self, pictures: Sequence[Image.Image], explain: Sequence[bool]) -> list[Judged]:
-        inputs = torch.stack([to_views(picture, self.spec) for picture in pictures]).to(self.device)
+        seen = [to_views(picture, self.spec) for picture in pictures]
+        inputs = [torch.stack(alike).to(self.device) for alike in zip(*seen, strict=True)]
         with torch.inference_mode():
             logits = network.judge_views(self.model, inputs).tolist()
         verdicts = [decide(logit, self.spec) for logit in logits]
@@ -79,10 +80,12 @@ class Detector:
         return [Judged(verdict, heatmaps.get(index)) for index, verdict in enumerate(verdicts)]
 
     def _heatmaps(
-        self, asked: list[int], inputs: torch.Tensor, verdicts: Sequence[Verdict], pictures: Sequence[Image.Image]
+        self, asked: list[int], inputs: Views, verdicts: Sequence[Verdict], pictures: Sequence[Image.Image]
     ) -> dict[int, bytes]:
         positive = [verdicts[index].prediction == self.spec.labels[1] for index in asked]
-        maps = gradcam.heat_maps(self.model, inputs[asked], torch.tensor(positive, device=self.device))
+        chosen = [alike[asked] for alike in inputs]
+        maps = gradcam.heat_maps(self.model, chosen, torch.tensor(positive, device=self.device))
         return {
-            index: gradcam.overlay(pictures[index], heat, self.spec) for index, heat in zip(asked, maps, strict=True)
+            index: gradcam.overlay(pictures[index], [heat for alike in maps for heat in alike[place]], self.spec)
+            for place, index in enumerate(asked)
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from handler.network import cam_layer, one_batch
 from handler.spec import ModelSpec
-from handler.transforms import view_boxes
+from handler.transforms import Views, view_boxes
 
 OVERLAY_LONG_SIDE = 512
 """Pixels; a smaller photo keeps its size."""
@@ -20,27 +21,24 @@ OVERLAY_OPACITY = 0.6
 JPEG_QUALITY = 88
 
 
-def heat_maps(model: nn.Module, views: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+def heat_maps(model: nn.Module, views: Views, positive: torch.Tensor) -> list[torch.Tensor]:
     """Return Grad-CAM maps of what spoke for each verdict (Selvaraju et al. 2017, arXiv 1610.02391).
 
     Args:
         model: A network with one logit, in eval mode.
-        views: Normalised views of the pictures, shape (N, V, 3, H, W).
+        views: Normalised views of the pictures, of each size a shape (N, V, 3, side, side).
         positive: Bool of shape (N,): whether the verdict was the positive class; for the negative class the logit's
             sign is turned, so that the map always shows the evidence for the verdict given.
 
     Returns:
-        Shape (N, V, h, w), not negative; all zeros where no region spoke for the verdict. A picture's logit is the mean
-        over its views, so the maps of its views are on one scale.
+        Of each size a shape (N, V, h, w), not negative; all zeros where no region spoke for the verdict. All are on the
+        scale of the logit: what it would be by this feature if the whole view looked like the region.
     """
-    with torch.enable_grad():
-        raw = LayerGradCam(model, cam_layer(model)).attribute(one_batch(views), target=0)
-    maps = raw[:, 0].detach().unflatten(0, views.shape[:2])
-    return torch.where(positive.view(-1, 1, 1, 1), maps, -maps).clamp(min=0)
+    return [_heat_maps(model, alike, positive) for alike in views]
 
 
-def overlay(image: Image.Image, maps: torch.Tensor, spec: ModelSpec) -> bytes:
-    """Return a JPEG of the photo with its views' maps, shape (V, h, w), over what they saw; long side at most 512 px.
+def overlay(image: Image.Image, maps: Sequence[torch.Tensor], spec: ModelSpec) -> bytes:
+    """Return a JPEG of the photo with each view's map, shape (h, w), over what it saw; long side at most 512 px.
 
     Evidence adds where views overlap; the strongest region of the photo has the hottest colour.
     """
@@ -54,7 +52,15 @@ def overlay(image: Image.Image, maps: torch.Tensor, spec: ModelSpec) -> bytes:
     return out.getvalue()
 
 
-def _heat(size: tuple[int, int], shown: tuple[int, int], maps: torch.Tensor, spec: ModelSpec) -> np.ndarray:
+def _heat_maps(model: nn.Module, views: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+    with torch.enable_grad():
+        raw = LayerGradCam(model, cam_layer(model)).attribute(one_batch(views), target=0)
+    maps = raw[:, 0].detach().unflatten(0, views.shape[:2])
+    maps = maps * maps[0, 0].numel()  # the gradient is that of a mean over so many regions
+    return torch.where(positive.view(-1, 1, 1, 1), maps, -maps).clamp(min=0)
+
+
+def _heat(size: tuple[int, int], shown: tuple[int, int], maps: Sequence[torch.Tensor], spec: ModelSpec) -> np.ndarray:
     """Return the sum of the views' maps at their places, float32, shape (height, width) of the picture shown."""
     heat = np.zeros(shown[::-1], dtype=np.float32)
     across, down = shown[0] / size[0], shown[1] / size[1]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from handler.spec import ModelSpec
+from handler.transforms import Views
 
 
 def build(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
@@ -19,10 +20,9 @@ def build(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
     return model
 
 
-def judge_views(model: nn.Module, views: torch.Tensor) -> torch.Tensor:
-    """Return one logit a picture, shape (N,): the mean over its views, shape (N, V, 3, H, W)."""
-    logits: torch.Tensor = model(one_batch(views))
-    return logits.view(views.shape[:2]).mean(dim=1)
+def judge_views(model: nn.Module, views: Views) -> torch.Tensor:
+    """Return one logit a picture, shape (N,): the mean over its views, of each size a shape (N, V, 3, side, side)."""
+    return torch.cat([model(one_batch(alike)).view(alike.shape[:2]) for alike in views], dim=1).mean(dim=1)
 
 
 def one_batch(views: torch.Tensor) -> torch.Tensor:

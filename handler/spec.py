@@ -23,9 +23,10 @@ class ModelSpec:
         temperature: Divisor of the logit, fitted after training (Guo et al. 2017, arXiv 1706.04599).
         offset: What is taken off the logit before, fitted with the temperature (Platt 1999).
         threshold: Probability at and above which the positive label is given.
-        input_size: Side of the square network input, in pixels.
+        input_size: Side of the square that the network sees of the whole, in pixels.
         crop_pct: Side of the centred square that the network sees, as a share of the photo's shorter side.
-        detail_grid: n for n x n details at native resolution, judged beside the whole; the logit is the mean of all.
+        details: How many details at native resolution are judged beside the whole; the logit is the mean of all.
+        detail_size: Side of the square that the network sees of each detail, in pixels.
         mean: Per-channel mean taken off an RGB input in 0..1.
         std: Per-channel divisor of the same.
     """
@@ -38,7 +39,8 @@ class ModelSpec:
     threshold: float = 0.5
     input_size: int = 224
     crop_pct: float = 1.0
-    detail_grid: int = 0
+    details: int = 0
+    detail_size: int = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
@@ -49,7 +51,8 @@ class ModelSpec:
             ("threshold", 0 < self.threshold < 1),
             ("input_size", self.input_size > 0),
             ("crop_pct", 0 < self.crop_pct <= 1),
-            ("detail_grid", self.detail_grid >= 0),
+            ("details", self.details >= 0),
+            ("detail_size", self.detail_size > 0),
             ("labels", len(self.labels) == 2),  # noqa: PLR2004 - a binary decision
             ("mean", len(self.mean) == 3),  # noqa: PLR2004 - RGB
             ("std", len(self.std) == 3 and all(value > 0 for value in self.std)),  # noqa: PLR2004 - RGB

@@ -17,7 +17,7 @@ from scipy import ndimage
 from torchvision.transforms import v2
 
 from handler.spec import ModelSpec
-from handler.transforms import normalise
+from handler.transforms import Views, normalise
 from training.params import AugmentParams
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ PLAIN_SHARES = (0.15, 0.9)
 
 
 def training_transform(spec: ModelSpec, params: AugmentParams, size: int) -> v2.Transform:
-    """Return a transform of an RGB picture to one normalised view, float32, shape (1, 3, size, size)."""
+    """Return a transform of an RGB picture to views as serving has them: one window, float32, (1, 3, size, size)."""
     recompress = v2.RandomApply([Recompress(params)], p=params.recompress_probability)
     colour = v2.ColorJitter(params.colour_jitter, params.colour_jitter, params.colour_jitter)
     return v2.Compose(
@@ -165,9 +165,9 @@ class Normalise(v2.Transform):  # type: ignore[misc]  # torchvision has no types
         super().__init__()
         self.spec = spec
 
-    def transform(self, inpt: Image.Image, params: dict[str, object]) -> torch.Tensor:  # noqa: ARG002 - v2's signature
+    def transform(self, inpt: Image.Image, params: dict[str, object]) -> Views:  # noqa: ARG002 - v2's signature
         """Return the picture as the only view: normalised, float32, shape (1, 3, height, width)."""
-        return normalise(inpt, self.spec).unsqueeze(0)
+        return [normalise(inpt, self.spec).unsqueeze(0)]
 
 
 def saved(image: Image.Image, file_format: str, **options: int) -> Image.Image:

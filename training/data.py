@@ -14,6 +14,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from handler.images import BadImageError, decode
+from handler.transforms import Views
 
 Split = Literal["train", "dev", "test"]
 LABELS = ("real", "ai_generated")
@@ -100,10 +101,10 @@ def sampling_weights(photos: Sequence[Photo], power: float) -> list[float]:
     return [sizes[photo.label, photo.source] ** (power - 1) / masses[photo.label] for photo in photos]
 
 
-class PhotoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Pairs of a picture's views, shape (V, 3, H, W), and its label as a float scalar (1 = AI-generated)."""
+class PhotoDataset(Dataset[tuple[Views, torch.Tensor]]):
+    """Pairs of a picture's views, as serving has them, and its label as a float scalar (1 = AI-generated)."""
 
-    def __init__(self, photos: Sequence[Photo], root: Path, transform: Callable[[Image.Image], torch.Tensor]) -> None:
+    def __init__(self, photos: Sequence[Photo], root: Path, transform: Callable[[Image.Image], Views]) -> None:
         self.photos = photos
         self.root = root
         self.transform = transform
@@ -111,7 +112,7 @@ class PhotoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, index: int) -> tuple[Views, torch.Tensor]:
         photo = self.photos[index]
         return self.transform(read_photo(self.root, photo)), torch.tensor(float(LABELS.index(photo.label)))
 

@@ -11,18 +11,19 @@ from PIL import Image
 from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from handler.spec import ModelSpec
-from handler.transforms import to_views
+from handler.transforms import Views, to_views
 from training.augment import training_transform
 from training.data import Photo, PhotoDataset, of_split, read_manifest, sampling_weights
 from training.params import Params
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[Views, torch.Tensor]
+"""Views of pictures, of each size a shape (N, V, 3, side, side), and labels, shape (N,)."""
 Degrade = Callable[[Image.Image], Image.Image]
 """A deterministic change to an RGB picture, as compression or scaling on its way to us would make it."""
 
 
 class PhotoDataModule(pl.LightningDataModule):
-    """Batches of views of pictures, shape (N, V, 3, H, W), with labels, shape (N,), from the manifest's splits."""
+    """Batches of views of pictures, with labels, from the manifest's splits."""
 
     def __init__(self, params: Params) -> None:
         super().__init__()
@@ -80,5 +81,5 @@ class PhotoDataModule(pl.LightningDataModule):
         )
 
 
-def _serving_view(image: Image.Image, spec: ModelSpec, degrade: Degrade | None) -> torch.Tensor:
+def _serving_view(image: Image.Image, spec: ModelSpec, degrade: Degrade | None) -> Views:
     return to_views(degrade(image) if degrade else image, spec)

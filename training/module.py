@@ -16,6 +16,7 @@ from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
 from torchvision.transforms import v2
 
 from handler import network
+from handler.transforms import Views
 from training.datamodule import Batch
 from training.params import Params
 
@@ -31,8 +32,8 @@ class DetectorModule(pl.LightningModule):
         self.cutmix = v2.CutMix(num_classes=2)
         self.training_forward = torch.compile(self.forward, dynamic=False) if params.train.compile else self.forward
 
-    def forward(self, views: torch.Tensor) -> torch.Tensor:
-        """Return logits of shape (N,) for views of shape (N, V, 3, H, W)."""
+    def forward(self, views: Views) -> torch.Tensor:
+        """Return logits of shape (N,) for views, of each size a shape (N, V, 3, side, side)."""
         return network.judge_views(self.model, views)
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
@@ -71,11 +72,12 @@ class DetectorModule(pl.LightningModule):
         """Swap a rectangle between neighbours in some batches, labels mixed by area (CutMix, arXiv 1905.04899)."""
         if len(batch[1]) == 1 or float(torch.rand(())) >= self.params.augment.cutmix_probability:
             return batch
-        pictures, labels = self.cutmix(batch[0].flatten(1, 2), batch[1].long())  # it takes four dimensions
-        return pictures.view_as(batch[0]), labels[:, 1]
+        [windows], labels = batch
+        mixed, mixed_labels = self.cutmix(windows.flatten(1, 2), labels.long())  # it takes four dimensions
+        return [mixed.view_as(windows)], mixed_labels[:, 1]
 
     def _step(
-        self, forward: Callable[[torch.Tensor], torch.Tensor], batch: Batch, stage: str, label_smoothing: float
+        self, forward: Callable[[Views], torch.Tensor], batch: Batch, stage: str, label_smoothing: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         views, labels = batch
         logits = forward(views).float()

@@ -55,7 +55,8 @@ class ModelParams:
     weights: Weights
     input_size: Count
     crop_pct: Share
-    detail_grid: Annotated[int, Field(ge=0)]
+    details: Annotated[int, Field(ge=0)]
+    detail_size: Count
 
     def spec(self, temperature: float = 1.0, offset: float = 0.0, threshold: float = 0.5) -> ModelSpec:
         """Return the model's description with what calibration found."""
@@ -64,7 +65,8 @@ class ModelParams:
             architecture=self.architecture,
             input_size=self.input_size,
             crop_pct=self.crop_pct,
-            detail_grid=self.detail_grid,
+            details=self.details,
+            detail_size=self.detail_size,
             temperature=temperature,
             offset=offset,
             threshold=threshold,

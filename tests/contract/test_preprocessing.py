@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from handler import network
+from handler.transforms import Views
 from tests.handler.pictures import coffee, encode, orientation, photo
 from training import params
 from training.data import Photo, of_split
@@ -36,7 +37,8 @@ from handler.images import decode
 from handler.spec import ModelSpec
 from handler.transforms import to_views
 spec = ModelSpec.from_mapping(yaml.safe_load(Path("model-config.yaml").read_text())["spec"])
-save_file({picture: to_views(decode(Path(picture).read_bytes()), spec) for picture in pictures}, out)
+views = {picture: to_views(decode(Path(picture).read_bytes()), spec) for picture in pictures}
+save_file({f"{picture} {size}": alike for picture, seen in views.items() for size, alike in enumerate(seen)}, out)
 """
 
 
@@ -56,11 +58,11 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 
 def chosen_params(root: Path) -> Params:
-    changes = ("model.input_size=200", "model.crop_pct=0.85", "data.num_workers=0")
-    return params.load(Path("params.yaml"), [f"data.root={root}", *changes])
+    view = ("model.input_size=200", "model.crop_pct=0.85", "model.details=2", "model.detail_size=160")
+    return params.load(Path("params.yaml"), [f"data.root={root}", "data.num_workers=0", *view])
 
 
-def evaluated(chosen: Params, pictures: Sequence[Path]) -> list[torch.Tensor]:
+def evaluated(chosen: Params, pictures: Sequence[Path]) -> list[Views]:
     """The pictures as the dev split of a manifest, through the data module."""
     rows = [
         asdict(Photo(picture.name, label, "dev", "a", "none", "cups", picture.stem, "CC0"))
@@ -76,7 +78,7 @@ def evaluated(chosen: Params, pictures: Sequence[Path]) -> list[torch.Tensor]:
     return [dataset[index][0] for index in range(len(dataset))]
 
 
-def served(chosen: Params, pictures: Sequence[Path], folder: Path) -> list[torch.Tensor]:
+def served(chosen: Params, pictures: Sequence[Path], folder: Path) -> list[Views]:
     """The pictures through the code and the spec of a packed archive, in a process that sees nothing else of ours."""
     spec = chosen.model.spec(temperature=1.7)
     save_file(network.build(spec).state_dict(), folder / "model.safetensors")
@@ -87,7 +89,7 @@ def served(chosen: Params, pictures: Sequence[Path], folder: Path) -> list[torch
     done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     tensors = load_file(folder / "served")
-    return [tensors[str(picture)] for picture in pictures]
+    return [[tensors[f"{picture} {size}"] for size in range(2)] for picture in pictures]
 
 
 def test_one_picture_through_the_data_module_and_through_the_archive_is_one_tensor(
@@ -95,6 +97,6 @@ def test_one_picture_through_the_data_module_and_through_the_archive_is_one_tens
 ) -> None:
     chosen = chosen_params(tmp_path)
     ours, theirs = evaluated(chosen, pictures), served(chosen, pictures, tmp_path)
-    assert [tensor.shape for tensor in ours] == [(2, 3, 200, 200)] * 4
+    assert [[tensor.shape for tensor in views] for views in ours] == [[(1, 3, 200, 200), (2, 3, 160, 160)]] * 4
     for picture, first, second in zip(pictures, ours, theirs, strict=True):
-        assert torch.equal(first, second), picture.name
+        assert all(map(torch.equal, first, second)), picture.name

@@ -16,7 +16,7 @@ from handler import network
 from handler.decision import decide
 from handler.detector import Detector
 from training.data import Photo
-from training.datamodule import PhotoDataModule
+from training.datamodule import Batch, PhotoDataModule
 from training.params import load
 
 FIELDS = ["prediction", "probability", "confidence", "inference_time_ms", "model_version"]
@@ -32,7 +32,7 @@ def test_the_data_modules_evaluation_path_and_http_give_the_same_probability(
     gateway: httpx.Client, detector: Detector, coffee: Path, rotated: Path
 ) -> None:
     for path in (coffee, rotated):
-        [[views, _]] = _evaluation_batches(path, detector)
+        [(views, _)] = _evaluation_batches(path, detector)
         with torch.inference_mode():
             expected = decide(float(network.judge_views(detector.model, views)), detector.spec)
         answer = gateway.post("/predict", files={"file": path.read_bytes()}).json()
@@ -74,9 +74,10 @@ def test_predictions_and_explanations_at_once_are_answered_one_by_one(gateway: h
     assert answers == [(400, False) if n % 5 == 4 else (200, n % 3 == 0) for n in range(15)]
 
 
-def _evaluation_batches(path: Path, detector: Detector) -> list[list[torch.Tensor]]:
+def _evaluation_batches(path: Path, detector: Detector) -> list[Batch]:
     """The photo as the data module gives it, under the served model's own preprocessing."""
-    view = [f"model.{name}={getattr(detector.spec, name)}" for name in ("input_size", "crop_pct", "detail_grid")]
+    names = ("input_size", "crop_pct", "details", "detail_size")
+    view = [f"model.{name}={getattr(detector.spec, name)}" for name in names]
     data = PhotoDataModule(load(Path("params.yaml"), [*view, f"data.root={path.parent}", "data.num_workers=0"]))
     photo = Photo(path.name, "real", "dev", "test", "camera", "objects", path.name, "none")
-    return [[views, labels] for views, labels in data.loader([photo])]
+    return list(data.loader([photo]))

@@ -11,7 +11,7 @@ from handler.spec import ModelSpec
 
 @pytest.fixture(scope="session")
 def spec() -> ModelSpec:
-    return ModelSpec(version="9.9.9", input_size=96, detail_grid=1)
+    return ModelSpec(version="9.9.9", input_size=96, details=1, detail_size=64)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,12 @@ from handler.transforms import normalise, to_views, view_boxes
 from tests.handler.pictures import photo, same
 
 PLAIN = ModelSpec(version="1", input_size=96, mean=(0, 0, 0), std=(1, 1, 1))
-DETAILED = dataclasses.replace(PLAIN, detail_grid=1)
+DETAILED = dataclasses.replace(PLAIN, details=1, detail_size=96)
+
+
+def whole(image: Image.Image, spec: ModelSpec) -> torch.Tensor:
+    [view] = to_views(image, spec)
+    return view
 
 
 @pytest.mark.parametrize(
@@ -49,44 +54,49 @@ def test_a_single_detail_is_the_centre_at_native_resolution(
     assert view_boxes(*size, DETAILED)[1] == box
 
 
-def test_a_grid_of_details_divides_the_photo_evenly() -> None:
-    whole, *details = view_boxes(296, 496, dataclasses.replace(PLAIN, detail_grid=2))
-    assert whole == (0, 100, 296, 396)
-    assert details == [(50, 100, 146, 196), (150, 100, 246, 196), (50, 300, 146, 396), (150, 300, 246, 396)]
+def test_details_divide_the_diagonal_evenly() -> None:
+    square, *details = view_boxes(296, 496, dataclasses.replace(DETAILED, details=2))
+    assert square == (0, 100, 296, 396)
+    assert details == [(50, 100, 146, 196), (150, 300, 246, 396)]
 
 
 def test_details_of_a_small_photo_slide_along_its_longer_side() -> None:
-    details = view_boxes(180, 60, dataclasses.replace(PLAIN, detail_grid=2))[1:]
-    assert details == [(30, 0, 90, 60), (90, 0, 150, 60)] * 2
+    details = view_boxes(180, 60, dataclasses.replace(DETAILED, details=2))[1:]
+    assert details == [(30, 0, 90, 60), (90, 0, 150, 60)]
 
 
 def test_a_detail_shows_native_pixels() -> None:
     image = photo(301, 201)
-    views = to_views(image, DETAILED)
-    assert views.shape == (2, 3, 96, 96)
-    assert torch.equal(views[1:], to_views(image.crop((102, 52, 198, 148)), PLAIN))
+    _, details = to_views(image, DETAILED)
+    assert details.shape == (1, 3, 96, 96)
+    assert torch.equal(details, whole(image.crop((102, 52, 198, 148)), PLAIN))
 
 
-def test_the_first_view_is_the_same_with_and_without_details() -> None:
-    assert torch.equal(to_views(photo(), DETAILED)[:1], to_views(photo(), PLAIN))
+def test_details_have_a_size_of_their_own() -> None:
+    views = to_views(photo(300, 200), dataclasses.replace(DETAILED, details=3, detail_size=128))
+    assert [tuple(alike.shape) for alike in views] == [(1, 3, 96, 96), (3, 3, 128, 128)]
+
+
+def test_the_whole_is_seen_the_same_with_and_without_details() -> None:
+    assert torch.equal(to_views(photo(), DETAILED)[0], whole(photo(), PLAIN))
 
 
 @pytest.mark.parametrize("size", [(10, 10), (640, 480), (33, 777)])
 def test_a_tensor_has_the_networks_size(size: tuple[int, int]) -> None:
-    tensor = to_views(Image.new("RGB", size), ModelSpec(version="1"))
+    tensor = whole(Image.new("RGB", size), ModelSpec(version="1"))
     assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((1, 3, 224, 224), torch.float32, True)
 
 
 def test_a_constant_colour_has_the_exact_normalised_value() -> None:
     spec = ModelSpec(version="1")
-    tensor = to_views(Image.new("RGB", (300, 200), (128, 0, 255)), spec)
+    tensor = whole(Image.new("RGB", (300, 200), (128, 0, 255)), spec)
     expected = [(128 / 255 - 0.485) / 0.229, (0 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert torch.allclose(tensor, torch.tensor(expected).view(3, 1, 1).expand_as(tensor), rtol=0, atol=1e-6)
 
 
 def test_a_picture_of_the_networks_size_is_not_resampled() -> None:
     pixels = torch.from_numpy(np.array(photo(96, 96), dtype=np.float32)).permute(2, 0, 1) / 255
-    assert torch.equal(to_views(photo(96, 96), PLAIN)[0], pixels)
+    assert torch.equal(whole(photo(96, 96), PLAIN)[0], pixels)
 
 
 @pytest.mark.parametrize("size", [(400, 200), (200, 400), (200, 200)])
@@ -95,7 +105,7 @@ def test_a_circle_stays_a_circle(size: tuple[int, int], crop_pct: float) -> None
     image = Image.new("RGB", size)
     x, y = size[0] / 2, size[1] / 2
     ImageDraw.Draw(image).ellipse((x - 50, y - 50, x + 50, y + 50), fill="white")
-    inside = to_views(image, ModelSpec(version="1", crop_pct=crop_pct, mean=(0, 0, 0), std=(1, 1, 1)))[0, 0] > 0.5
+    inside = whole(image, ModelSpec(version="1", crop_pct=crop_pct, mean=(0, 0, 0), std=(1, 1, 1)))[0, 0] > 0.5
     height, width = int(inside.any(dim=1).sum()), int(inside.any(dim=0).sum())
     diameter = 100 / (200 * crop_pct) * 224
     assert abs(width - height) <= 1
@@ -104,7 +114,7 @@ def test_a_circle_stays_a_circle(size: tuple[int, int], crop_pct: float) -> None
 
 def test_fine_patterns_are_averaged_and_not_aliased() -> None:
     checkers = np.indices((960, 960)).sum(axis=0) % 2 * 255
-    tensor = to_views(Image.fromarray(checkers.astype(np.uint8)).convert("RGB"), PLAIN)
+    tensor = whole(Image.fromarray(checkers.astype(np.uint8)).convert("RGB"), PLAIN)
     assert torch.allclose(tensor, torch.full_like(tensor, 0.5), atol=0.01)
 
 
@@ -113,11 +123,11 @@ def test_what_lies_far_outside_the_square_changes_nothing() -> None:
     masked = image.copy()
     masked.paste("red", (0, 0, 90, 100))
     masked.paste("red", (210, 0, 300, 100))
-    assert torch.equal(to_views(image, PLAIN), to_views(masked, PLAIN))
+    assert torch.equal(whole(image, PLAIN), whole(masked, PLAIN))
 
 
 def test_the_same_picture_gives_the_same_tensor() -> None:
-    assert torch.equal(to_views(photo(), PLAIN), to_views(photo(), PLAIN))
+    assert torch.equal(whole(photo(), PLAIN), whole(photo(), PLAIN))
 
 
 def test_a_picture_is_not_changed() -> None:

@@ -158,7 +158,7 @@ def test_a_source_may_hold_both_classes() -> None:
 
 def test_a_dataset_gives_pictures_with_their_labels(data_root: Path) -> None:
     photos = read_manifest(data_root, MANIFEST)[:2]
-    dataset = PhotoDataset(photos, data_root, lambda image: torch.tensor(image.size))
+    dataset = PhotoDataset(photos, data_root, lambda image: [torch.tensor(image.size)])
     sizes, labels = zip(*(dataset[index] for index in range(len(dataset))), strict=True)
-    assert all(64 <= side <= 96 for size in sizes for side in size.tolist())
+    assert all(64 <= side <= 96 for [size] in sizes for side in size.tolist())
     assert [LABELS[int(label)] for label in labels] == ["real", "ai_generated"]

@@ -13,7 +13,7 @@ from tests.training.conftest import SIZES, Tiny
 from tests.training.marks import NOISE
 from training.augment import training_transform
 from training.data import LABELS, Split, of_split, read_photo
-from training.datamodule import Batch, PhotoDataModule
+from training.datamodule import PhotoDataModule
 
 pytestmark = NOISE
 
@@ -25,32 +25,38 @@ def data(tiny: Tiny) -> PhotoDataModule:
     return data
 
 
-def epoch(data: PhotoDataModule, seed: int) -> list[Batch]:
+def epoch(data: PhotoDataModule, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     torch.manual_seed(seed)
-    return [(pictures, labels) for pictures, labels in data.train_dataloader()]
+    return [(windows, labels) for [windows], labels in data.train_dataloader()]
 
 
 @pytest.mark.parametrize("split", get_args(Split))
 def test_evaluation_sees_what_serving_sees_in_the_manifests_order(data: PhotoDataModule, split: Split) -> None:
-    pictures, labels = (torch.cat(parts) for parts in zip(*data.loader(of_split(data.photos, split)), strict=True))
+    batches = list(data.loader(of_split(data.photos, split)))
+    seen = [torch.cat(alike) for alike in zip(*(views for views, _ in batches), strict=True)]
     photos = [photo for photo in data.photos if photo.split == split]
     spec = data.params.model.spec()
     served = [to_views(decode((data.params.data.root / photo.path).read_bytes()), spec) for photo in photos]
     assert len(photos) == SIZES[split]
-    assert torch.equal(pictures, torch.stack(served))
-    assert labels.tolist() == [float(LABELS.index(photo.label)) for photo in photos]
+    for alike, expected in zip(seen, zip(*served, strict=True), strict=True):
+        assert torch.equal(alike, torch.stack(expected))
+    assert torch.cat([labels for _, labels in batches]).tolist() == [
+        float(LABELS.index(photo.label)) for photo in photos
+    ]
 
 
 def test_a_degraded_picture_takes_the_same_path(data: PhotoDataModule) -> None:
     photo = of_split(data.photos, "dev")[0]
     [(degraded, _)] = data.loader([photo], ImageOps.mirror)
     served = to_views(ImageOps.mirror(read_photo(data.params.data.root, photo)), data.params.model.spec())
-    assert torch.equal(degraded[0], served)
+    for alike, expected in zip(degraded, served, strict=True):
+        assert torch.equal(alike[0], expected)
 
 
 def test_validation_is_the_dev_split(data: PhotoDataModule) -> None:
     for validated, loaded in zip(data.val_dataloader(), data.loader(of_split(data.photos, "dev")), strict=True):
-        assert torch.equal(validated[0], loaded[0])
+        for alike, expected in zip(validated[0], loaded[0], strict=True):
+            assert torch.equal(alike, expected)
         assert torch.equal(validated[1], loaded[1])
 
 
@@ -94,7 +100,7 @@ def test_training_draws_anew_each_epoch_and_alike_for_each_seed(data: PhotoDataM
 def test_a_training_view_is_normalised_and_random(data: PhotoDataModule) -> None:
     image = decode((data.params.data.root / data.photos[0].path).read_bytes())
     transform = training_transform(data.params.model.spec(), data.params.augment, 48)
-    first, second = transform(image), transform(image)
+    [first], [second] = transform(image), transform(image)
     assert (first.shape, first.dtype) == ((1, 3, 48, 48), torch.float32)
     assert not torch.equal(first, second)
     assert -2.2 < float(first.min()) < float(first.max()) < 2.7

@@ -84,6 +84,12 @@ def batch(tiny: Tiny) -> Batch:
     return views, labels
 
 
+@pytest.fixture
+def windows(batch: Batch) -> Batch:
+    """A batch such as training has: views of one size."""
+    return [batch[0][0]], batch[1]
+
+
 class FirstPixel(torch.nn.Module):
     """A network whose logit is the first value of the picture."""
 
@@ -104,21 +110,23 @@ def test_a_picture_gives_one_logit(tiny: Tiny, batch: Batch) -> None:
 def test_the_logit_of_a_picture_is_the_mean_over_its_views(tiny: Tiny) -> None:
     module = DetectorModule(tiny())
     module.model = FirstPixel()
-    views = torch.tensor([[0.5, 1.5], [-2.0, 4.0]]).view(2, 2, 1, 1, 1).expand(2, 2, 3, 1, 1)
-    assert module(views).tolist() == [1.0, 1.0]
+    whole = torch.tensor([0.5, -2.0]).view(2, 1, 1, 1, 1).expand(2, 1, 3, 1, 1)
+    details = torch.tensor([[0.0, 2.5], [-1.0, 6.0]]).view(2, 2, 1, 1, 1).expand(2, 2, 3, 4, 4)
+    assert module([whole, details]).tolist() == [1.0, 1.0]
 
 
 def test_cutmix_mixes_labels_by_area(tiny: Tiny) -> None:
-    batch = (torch.tensor([0.0, 1.0]).view(2, 1, 1, 1, 1).expand(2, 1, 3, 40, 40).clone(), torch.tensor([0.0, 1.0]))
+    windows = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1, 1).expand(2, 1, 3, 40, 40).clone()
+    batch = ([windows], torch.tensor([0.0, 1.0]))
     torch.manual_seed(0)
-    views, labels = DetectorModule(tiny("augment.cutmix_probability=1"))._mixed(batch)  # noqa: SLF001 - the claim
-    assert views.shape == (2, 1, 3, 40, 40)
+    [mixed], labels = DetectorModule(tiny("augment.cutmix_probability=1"))._mixed(batch)  # noqa: SLF001 - the claim
+    assert mixed.shape == (2, 1, 3, 40, 40)
     assert 0 < float(labels[0]) < 1
-    torch.testing.assert_close(views.mean(dim=(1, 2, 3, 4)), labels, rtol=0, atol=1e-6)
+    torch.testing.assert_close(mixed.mean(dim=(1, 2, 3, 4)), labels, rtol=0, atol=1e-6)
 
 
-def test_no_batch_is_mixed_where_cutmix_is_off(tiny: Tiny, batch: Batch) -> None:
-    assert DetectorModule(tiny("augment.cutmix_probability=0"))._mixed(batch) is batch  # noqa: SLF001 - the claim
+def test_no_batch_is_mixed_where_cutmix_is_off(tiny: Tiny, windows: Batch) -> None:
+    assert DetectorModule(tiny("augment.cutmix_probability=0"))._mixed(windows) is windows  # noqa: SLF001 - the claim
 
 
 def test_predictions_are_float32_logits(tiny: Tiny, batch: Batch) -> None:
@@ -127,14 +135,14 @@ def test_predictions_are_float32_logits(tiny: Tiny, batch: Batch) -> None:
     assert module.predict_step(batch, 0).dtype == torch.float32
 
 
-def test_training_lowers_the_loss_of_one_batch(tiny: Tiny, batch: Batch) -> None:
-    losses = fit(tiny("train.epochs=12", "train.warmup_epochs=2", "train.label_smoothing=0"), [batch]).losses
+def test_training_lowers_the_loss_of_one_batch(tiny: Tiny, windows: Batch) -> None:
+    losses = fit(tiny("train.epochs=12", "train.warmup_epochs=2", "train.label_smoothing=0"), [windows]).losses
     assert len(losses) == 12
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_the_rate_warms_up_and_then_falls_to_nothing(tiny: Tiny, batch: Batch) -> None:
-    small = (batch[0][:2, :, :, :32, :32], batch[1][:2])
+def test_the_rate_warms_up_and_then_falls_to_nothing(tiny: Tiny, windows: Batch) -> None:
+    small: Batch = ([windows[0][0][:2, :, :, :32, :32]], windows[1][:2])
     rates = fit(tiny("train.epochs=5", "train.warmup_epochs=2", "train.lr=0.01"), [small] * 3).rates
     assert len(rates) == 15
     assert rates[0] == pytest.approx(0.01 / 25)
@@ -155,8 +163,8 @@ def test_the_rate_warms_up_and_then_falls_to_nothing(tiny: Tiny, batch: Batch) -
         (4, ["train.epochs=1", "train.warmup_epochs=0"]),
     ],
 )
-def test_the_shortest_trainings_have_a_schedule(batches: int, overrides: list[str], tiny: Tiny, batch: Batch) -> None:
-    small = (batch[0][:2, :, :, :32, :32], batch[1][:2])
+def test_the_shortest_trainings_have_a_schedule(batches: int, overrides: list[str], tiny: Tiny, windows: Batch) -> None:
+    small: Batch = ([windows[0][0][:2, :, :, :32, :32]], windows[1][:2])
     params = tiny("train.lr=0.01", *overrides)
     rates = fit(params, [small] * batches).rates
     assert len(rates) == batches * params.train.epochs
@@ -178,8 +186,8 @@ def test_validation_compares_batches_on_one_scale(tiny: Tiny) -> None:
     module.model = FirstPixel()
     logits = ([0.2, 0.9], [-0.5, 3.0], [0.3, 0.25])
     labels = ([0.0, 1.0], [0.0, 1.0], [1.0, 0.0])
-    batches = [
-        (torch.tensor(values).view(2, 1, 1, 1, 1).expand(2, 1, 3, 1, 1), torch.tensor(truths))
+    batches: list[Batch] = [
+        ([torch.tensor(values).view(2, 1, 1, 1, 1).expand(2, 1, 3, 1, 1)], torch.tensor(truths))
         for values, truths in zip(logits, labels, strict=True)
     ]
     found = validate(module, batches)

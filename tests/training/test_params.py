@@ -110,8 +110,19 @@ def test_what_is_dumped_loads_again(tmp_path: Path) -> None:
 
 
 def test_the_spec_carries_the_models_parameters_and_what_calibration_found() -> None:
-    params = load(FILE, ["model.version=7.0.0", "model.input_size=300", "model.crop_pct=0.9", "model.detail_grid=3"])
-    spec = ModelSpec("7.0.0", input_size=300, crop_pct=0.9, detail_grid=3, temperature=1.5, offset=-2.0, threshold=0.7)
+    params = load(
+        FILE,
+        [
+            "model.version=7.0.0",
+            "model.input_size=300",
+            "model.crop_pct=0.9",
+            "model.details=3",
+            "model.detail_size=99",
+        ],
+    )
+    spec = ModelSpec(
+        "7.0.0", input_size=300, crop_pct=0.9, details=3, detail_size=99, temperature=1.5, offset=-2.0, threshold=0.7
+    )
     assert params.model.spec(1.5, -2.0, 0.7) == spec
 
 

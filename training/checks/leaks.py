@@ -163,7 +163,8 @@ class _Views(Dataset[tuple[Features, Features]]):
 
     def _training_view(self, image: Image.Image) -> torch.Tensor:
         """Return what training makes of a picture, shape (3, S, S): the one place here that knows how."""
-        return torch.as_tensor(self.transform(image))[0]
+        [[window]] = self.transform(image)
+        return torch.as_tensor(window)
 
 
 def _encoded(picture: NDArray[np.uint8]) -> bytes:
