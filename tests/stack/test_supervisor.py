@@ -35,8 +35,10 @@ def reported(supervisor: Supervisor) -> str:
     return str(report.value)
 
 
-def starts(folder: Path) -> int:
-    return (folder / "gateway.log").read_text().count("started")
+def started(folder: Path) -> list[int]:
+    """The ids of the processes, which they write to the log; a test run has other children too."""
+    lines = (folder / "gateway.log").read_text().splitlines()
+    return [int(line.removeprefix("started ")) for line in lines if line.startswith("started ")]
 
 
 def alive(process: psutil.Process) -> bool:
@@ -63,12 +65,11 @@ def test_a_process_that_ends_at_its_start_is_reported_with_its_last_words(tmp_pa
 @pytest.mark.usefixtures("hasty")
 def test_a_process_that_was_steady_is_brought_back_and_its_log_goes_on(tmp_path: Path) -> None:
     with Supervisor(tmp_path, os.environ) as supervisor:
-        start(supervisor, tmp_path, "echo started; exec sleep 60")
+        start(supervisor, tmp_path, "echo started $$; exec sleep 60")
         for count in (1, 2, 3):
-            checked_until(supervisor, lambda count=count: starts(tmp_path) == count)  # type: ignore[misc]
-            (running,) = psutil.Process().children()
-            running.kill()
-    assert psutil.Process().children() == []
+            checked_until(supervisor, lambda count=count: len(started(tmp_path)) == count)  # type: ignore[misc]
+            psutil.Process(started(tmp_path)[-1]).kill()
+    assert not any(map(psutil.pid_exists, started(tmp_path)))
 
 
 @pytest.mark.usefixtures("hasty")
@@ -76,8 +77,8 @@ def test_the_pauses_double_while_it_does_not_stay_up_and_then_it_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Supervisor(tmp_path, os.environ) as supervisor:
-        start(supervisor, tmp_path, f"echo started; date +%s%N >> times; {FAILING}")
-        checked_until(supervisor, lambda: starts(tmp_path) == 2)
+        start(supervisor, tmp_path, f"echo started $$; date +%s%N >> times; {FAILING}")
+        checked_until(supervisor, lambda: len(started(tmp_path)) == 2)
         monkeypatch.setattr("stack.supervisor.STEADY_S", 60)
         assert "cannot bind" in reported(supervisor)
     times = [int(line) / 1e9 for line in (tmp_path / "times").read_text().split()]
@@ -90,11 +91,12 @@ def test_the_pauses_double_while_it_does_not_stay_up_and_then_it_is_given_up(
 def test_what_outlived_a_killed_process_is_cleared_away_before_the_next(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     with Supervisor(tmp_path, os.environ) as supervisor:
-        script = f"echo started; mkdir {scratch} && touch {scratch}/$$; sleep 60 & wait"
+        script = f"mkdir {scratch} && touch {scratch}/$$; sleep 60 & echo started $$; wait"
         start(supervisor, tmp_path, script, scratch)
-        checked_until(supervisor, lambda: starts(tmp_path) == 1 and len(psutil.Process().children(recursive=True)) == 2)
-        first = psutil.Process().children(recursive=True)
-        psutil.Process().children()[0].kill()
-        checked_until(supervisor, lambda: starts(tmp_path) == 2 and len(psutil.Process().children(recursive=True)) == 2)
+        checked_until(supervisor, lambda: len(started(tmp_path)) == 1)
+        killed = psutil.Process(started(tmp_path)[0])
+        first = [killed, *killed.children()]
+        killed.kill()
+        checked_until(supervisor, lambda: len(started(tmp_path)) == 2)
         assert [alive(process) for process in first] == [False, False]
-        assert [path.name for path in scratch.iterdir()] == [str(psutil.Process().children()[0].pid)]
+        assert [path.name for path in scratch.iterdir()] == [str(started(tmp_path)[1])]

@@ -107,6 +107,6 @@ def test_a_picture_without_background_or_product_stays_as_it_is(image: Image.Ima
 def test_a_view_is_normalised_as_serving_does(params: AugmentParams) -> None:
     nothing: dict[str, Any] = {f.name: 0.0 for f in dataclasses.fields(params) if f.name.endswith("probability")}
     transform = augment.training_transform(ModelSpec(version="1"), dataclasses.replace(params, **nothing), 32)
-    view = transform(Image.new("RGB", (64, 64), (128, 0, 255)))
+    [view] = transform(Image.new("RGB", (64, 64), (128, 0, 255)))
     expected = torch.tensor([(128 / 255 - 0.485) / 0.229, (0 - 0.456) / 0.224, (1 - 0.406) / 0.225]).view(1, 3, 1, 1)
     torch.testing.assert_close(view, expected.expand(1, 3, 32, 32), rtol=0, atol=1e-6)
