@@ -75,6 +75,16 @@ class Layout:
         return self.torchserve / "key_file.json"
 
     @property
+    def config(self) -> Path:
+        """TorchServe's settings, which it reads at every start."""
+        return self.torchserve / "config.properties"
+
+    @property
+    def former_version(self) -> Path:
+        """Which version of the model was live before; it goes with TorchServe's working folder."""
+        return self.torchserve / "former_version.json"
+
+    @property
     def unpacked(self) -> Path:
         """Where TorchServe unpacks archives; those of a killed one stay."""
         return self.var / "tmp" / "models"

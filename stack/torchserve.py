@@ -13,7 +13,8 @@ from pathlib import Path
 from stack.java import find_java
 from stack.layout import HOST, ROOT, Layout, Ports, StackError
 
-ARCHIVE = "product-photo-detector.mar"
+MODEL = "product-photo-detector"
+ARCHIVE = f"{MODEL}.mar"
 MEND = "get the archive back with `git checkout model_store`, or make your own with `make train package`"
 
 
@@ -26,9 +27,8 @@ def prepare(layout: Layout, ports: Ports) -> list[str]:
     check_archive(layout.store / ARCHIVE)
     shutil.rmtree(layout.torchserve, ignore_errors=True)  # tokens and unpacked archives of an earlier run
     layout.torchserve.mkdir(parents=True)
-    config = layout.torchserve / "config.properties"
-    config.write_text(f"{(ROOT / 'config.properties').read_text(encoding='utf-8')}\n{_overrides(ports)}")
-    return command(find_java(), config, layout)
+    layout.config.write_text(f"{(ROOT / 'config.properties').read_text(encoding='utf-8')}\n{_overrides(ports)}")
+    return command(find_java(), layout.config, layout)
 
 
 def command(java: Path, config: Path, layout: Layout) -> list[str]:
@@ -69,10 +69,37 @@ def check_archive(archive: Path) -> None:
 
 def check_loaded(log: Path) -> None:
     """Raise StackError when a worker has failed to load the model; TorchServe would go on trying."""
-    said = log.read_text(encoding="utf-8", errors="replace")
-    if "Load model failed" in said:
-        causes = re.findall(r"MODEL_LOG - (\S*(?:Error|Exception)\b.*)", said)
-        raise StackError(f"TorchServe cannot load the model ({causes[0] if causes else 'its worker died'}): {MEND}")
+    if cause := load_failure(log):
+        raise StackError(f"TorchServe cannot load the model ({cause}): {MEND}")
+
+
+def load_failure(log: Path, version: str = "", begin: int = 0) -> str | None:
+    """Return why a worker of a version (or of any) failed to load the model, as the log tells from a byte on."""
+    if not log.exists():
+        return None
+    with log.open("rb") as file:
+        file.seek(begin)
+        said = file.read().decode(errors="replace")
+    thread = re.compile(rf"W-\d+-{MODEL}_{re.escape(version)}(-stdout|-stderr)? ") if version else re.compile("")
+    lines = [line for line in said.splitlines() if thread.search(line)]
+    if not any("Load model failed" in line for line in lines):
+        return None
+    causes = re.findall(r"MODEL_LOG - (\S*(?:Error|Exception)\b.*)", "\n".join(lines))
+    return str(causes[0]) if causes else "its worker died"
+
+
+def address(config: Path, api: str) -> str:
+    """Return where TorchServe's `inference` or `management` API listens, by its settings: the last line counts."""
+    said = re.findall(rf"^{api}_address=(.+)$", config.read_text(encoding="utf-8"), re.MULTILINE)
+    return str(said[-1])
+
+
+def load_at_start(config: Path, archive: str) -> None:
+    """Let the next start of TorchServe in this folder load another archive of the store."""
+    kept = re.sub(r"^load_models=.*\n", "", config.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    new = config.with_suffix(".new")
+    new.write_text(f"{kept.rstrip()}\nload_models={archive}\n", encoding="utf-8")
+    new.replace(config)
 
 
 def token(key_file: Path, purpose: str) -> str:

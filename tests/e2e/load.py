@@ -23,6 +23,7 @@ class Answer:
     came: float
     status: int
     undocumented: str
+    version: str = ""
 
 
 @dataclass
@@ -68,7 +69,8 @@ def _ask(load: Load, stop: threading.Event, name: str, url: str, photo: bytes) -
             else:
                 came = time.monotonic()
                 undocumented = "" if _documented(answer) else f"{answer!r} {answer.headers!r} {answer.text}"
-                load.answers.append(Answer(name, asked, came, answer.status_code, undocumented))
+                version = "" if undocumented else answer.json().get("model_version", "")
+                load.answers.append(Answer(name, asked, came, answer.status_code, undocumented, version))
 
 
 def _documented(answer: httpx.Response) -> bool:

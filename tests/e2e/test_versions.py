@@ -1,59 +1,138 @@
-"""A second model version takes over while requests go on: the README's commands, in its order."""
+"""Model versions take over from each other while requests go on: by the commands that operators have."""
 
 from __future__ import annotations
 
-import threading
+import json
+import subprocess
+import sys
 import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psutil
+import pytest
+import yaml
 
+from stack.layout import ROOT
 from stack.local import LocalStack
-from stack.torchserve import ARCHIVE
-from training import repack
+from stack.torchserve import ARCHIVE, MODEL
+from tests.e2e.load import Load, steady
 
-MODEL = "/models/product-photo-detector"
-NEW = "9.9.9"
+NEW, THIRD, BROKEN = "9.9.9", "9.9.10", "9.9.11"
+CLIENTS = 4
+PATIENCE_S = 180
+"""For workers that import torch; on a quiet machine they take six seconds."""
+BATCH_S = 10
+"""The longest time that a batch may take, so that an old version need not be waited for as long as usual."""
 
 
-def test_switching_versions_fails_no_request(
-    stack: LocalStack, gateway: httpx.Client, management: httpx.Client, coffee: Path
+@pytest.fixture(scope="module")
+def shipped(stack: LocalStack, coffee: Path) -> str:
+    """The version that the stack began with; two more are packed beside it."""
+    for new in (NEW, THIRD):
+        _pack(stack, new, {})
+    version = _predicting(stack, coffee)
+    assert version is not None
+    return version
+
+
+@pytest.mark.timeout(4 * PATIENCE_S)
+def test_ten_switches_under_load_fail_no_request(
+    stack: LocalStack, shipped: str, management: httpx.Client, coffee: Path
 ) -> None:
-    old = gateway.get("/health").json()["model_version"]
-    archive = repack.run(stack.layout.store / ARCHIVE, NEW)
-    answers: list[tuple[int, str]] = []
-    stop = threading.Event()
-    client = threading.Thread(target=_ask_until, args=(stop, stack.gateway_url, coffee.read_bytes(), answers))
-    client.start()
-    try:
-        query = {"url": archive.name, "model_name": "product-photo-detector", "initial_workers": "0"}
-        management.post("/models", params=query).raise_for_status()
-        management.put(f"{MODEL}/{NEW}", params={"min_worker": "1"}).raise_for_status()
-        _wait_ready(management)
-        management.put(f"{MODEL}/{NEW}/set-default").raise_for_status()
-        time.sleep(3)  # what the old version still holds
-        management.delete(f"{MODEL}/{old}").raise_for_status()
-        time.sleep(2)
-    finally:
-        stop.set()
-        client.join()
-    assert {status for status, _ in answers} == {200}
-    assert [version for _, version in answers[:1] + answers[-1:]] == [old, NEW]
-    assert [model["modelVersion"] for model in management.get(f"{MODEL}/all").json()] == [NEW]
+    with steady({"gateway": stack.gateway_url}, coffee.read_bytes(), CLIENTS) as load:
+        switched = [_switch(stack, load, "promote", NEW)]
+        switched += [_switch(stack, load, "rollback") for _ in range(5)]
+        switched += [_switch(stack, load, "promote", version) for version in (NEW, shipped, THIRD)]
+        switched += [_switch(stack, load, "rollback")]
+    assert switched == [NEW, shipped, NEW, shipped, NEW, shipped, NEW, shipped, THIRD, shipped]
+    assert load.broken == []
+    assert [answer.undocumented for answer in load.answers if answer.undocumented] == []
+    assert {answer.status for answer in load.answers} == {200}
+    assert _registered(management) == {shipped: 2, THIRD: 2}  # the one before stays loaded, the one before that is gone
+    assert (stack.layout.store / f"{MODEL}-{NEW}.mar").is_file()
 
 
-def _ask_until(stop: threading.Event, url: str, photo: bytes, answers: list[tuple[int, str]]) -> None:
-    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-        while not stop.is_set():
-            answer = client.post("/predict", files={"file": photo})
-            answers.append((answer.status_code, answer.json().get("model_version", "")))
+@pytest.mark.timeout(4 * PATIENCE_S)
+def test_a_torchserve_that_dies_comes_back_with_the_live_version_and_the_way_back_is_open(
+    stack: LocalStack, shipped: str, coffee: Path
+) -> None:
+    _command(stack, "promote", THIRD).check_returncode()
+    [server] = [one for one in psutil.Process().children() if "org.pytorch.serve.ModelServer" in one.cmdline()]
+    server.kill()
+    _until(lambda: _predicting(stack, coffee) is None, stack)
+    _until(lambda: _predicting(stack, coffee) == THIRD, stack)
+    _command(stack, "rollback").check_returncode()
+    assert _predicting(stack, coffee) == shipped
 
 
-def _wait_ready(management: httpx.Client) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        [model] = management.get(f"{MODEL}/{NEW}").json()
-        if any(worker["status"] == "READY" for worker in model["workers"]):
-            return
-        time.sleep(0.5)
-    raise TimeoutError(model)
+def test_a_version_that_does_not_load_leaves_the_live_one_alone(
+    stack: LocalStack, management: httpx.Client, coffee: Path
+) -> None:
+    live = _predicting(stack, coffee)
+    _pack(stack, BROKEN, {"temperature": -1})
+    done = _command(stack, "promote", BROKEN)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"promote: TorchServe cannot load {BROKEN} (")
+    assert "temperature is out of range" in done.stderr
+    assert BROKEN not in _registered(management)
+    assert _predicting(stack, coffee) == live
+
+
+def _pack(stack: LocalStack, version: str, spec: dict[str, Any]) -> None:
+    """Copy the archive that ships under another version, and with other values in its spec."""
+    shipped = stack.layout.store / ARCHIVE
+    with zipfile.ZipFile(shipped) as old, zipfile.ZipFile(shipped.with_name(f"{MODEL}-{version}.mar"), "w") as new:
+        contents = {name: old.read(name) for name in old.namelist()}
+        config = yaml.safe_load(contents["model-config.yaml"])
+        config |= {"responseTimeout": BATCH_S, "spec": config["spec"] | {"version": version} | spec}
+        manifest = json.loads(contents["MAR-INF/MANIFEST.json"])
+        manifest["model"]["modelVersion"] = version
+        contents |= {"model-config.yaml": yaml.safe_dump(config).encode()}
+        contents |= {"MAR-INF/MANIFEST.json": json.dumps(manifest).encode()}
+        for name, content in contents.items():
+            new.writestr(name, content)
+
+
+def _switch(stack: LocalStack, load: Load, *words: str) -> str:
+    """Run a command; return the version that answers all that is asked from then on, by several answers."""
+    done = _command(stack, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    now = time.monotonic()
+    _until(lambda: len(_answering_since(load, now)) >= CLIENTS, stack)
+    [version] = set(_answering_since(load, now))
+    assert done.stdout.startswith(f"live: {version}, with 2 workers\n")
+    return version
+
+
+def _answering_since(load: Load, moment: float) -> list[str]:
+    return [answer.version for answer in load.answers if answer.asked > moment]
+
+
+def _command(stack: LocalStack, *words: str) -> subprocess.CompletedProcess[str]:
+    folders = ["--var", str(stack.layout.var), "--store", str(stack.layout.store)]
+    command = [sys.executable, "-m", "stack.versions", *words, *folders]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _registered(management: httpx.Client) -> dict[str, int]:
+    """All versions with their workers."""
+    return {model["modelVersion"]: len(model["workers"]) for model in management.get(f"/models/{MODEL}/all").json()}
+
+
+def _predicting(stack: LocalStack, photo: Path) -> str | None:
+    """The version that answers a prediction; None if there is no answer."""
+    files = {"file": photo.read_bytes()}
+    answer = httpx.post(f"{stack.gateway_url}/predict", files=files, timeout=60, trust_env=False)
+    return str(answer.json()["model_version"]) if answer.is_success else None
+
+
+def _until(condition: Callable[[], bool], stack: LocalStack) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        stack.supervisor.check()  # as `make demo` does twice a second
+        time.sleep(0.1)
