@@ -1,0 +1,50 @@
+"""Files as pictures: which ones are, and what the network sees of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from handler.images import FORMATS, BadImageError, decode
+from handler.spec import ModelSpec
+from handler.transforms import Views, to_views
+
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
+UNREADABLE: Final = "unreadable_file"
+"""The code of a file that is not there or cannot be read; all others are those of the service."""
+SIGNATURE_BYTES: Final = 16
+
+
+def is_picture(file: Path) -> bool:
+    """Tell by the name, or else by the first bytes; a broken picture of the right name is one too, to be reported."""
+    if file.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with file.open("rb") as opened:
+            return _begins_as_picture(opened.read(SIGNATURE_BYTES))
+    except OSError:
+        return False
+
+
+def read_views(file: Path, spec: ModelSpec) -> Views | str:
+    """Return what the network sees of a file, as serving has it, or the code of why it cannot be judged."""
+    try:
+        return to_views(decode(_read(file)), spec)
+    except BadImageError as error:
+        return error.code
+    except (OSError, ValueError):  # a name with a null byte is a ValueError
+        return UNREADABLE
+
+
+def _read(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        head = opened.read(SIGNATURE_BYTES)
+        return head + opened.read() if _begins_as_picture(head) else head  # a film need not be read to be refused
+
+
+def _begins_as_picture(head: bytes) -> bool:
+    Image.init()
+    accepts = (Image.OPEN[name][1] for name in FORMATS)
+    return any(accept is not None and accept(head) for accept in accepts)
