@@ -13,12 +13,24 @@ export UV_SYSTEM_CERTS ?= true
 COMPONENTS := gateway torchserve training ui demo dev
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 NEED_GB := 12
+URL ?= http://127.0.0.1:8080
+LOCUST := locust==2.47.0
+SENT = $(or $(PHOTO),$(shell $(RUN) -c 'from stack.demo import sample_photo; print(sample_photo())'))
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: install ## Start everything, judge a photo, serve until Ctrl-C (PHOTO=path, ARGS="--free-ports")
 	@$(RUN) -m stack.demo $(if $(PHOTO),--photo '$(PHOTO)') $(ARGS)
+
+models: install ## List the model's versions: live, before, loaded, not loaded
+	@$(RUN) -m stack.versions list $(ARGS)
+
+promote: install ## Make a version live while requests go on (VERSION=1.1.1)
+	@$(RUN) -m stack.versions promote $(if $(VERSION),'$(VERSION)') $(ARGS)
+
+rollback: install ## Make the version live again that was so before
+	@$(RUN) -m stack.versions rollback $(ARGS)
 
 install: $(VENV)/installed ## Create .venv from the hashed locks (TORCH_BACKEND=cpu: the small CPU build of torch)
 
@@ -46,6 +58,17 @@ fuzz: install ## Send 10,000 hostile uploads and say what came of them (UPLOADS=
 bench-gateway: install ## Measure what the gateway costs beside a bare echo (ARGS="--photo 1MB --json")
 	$(RUN) -m benchmarks.gateway $(ARGS)
 
+bench: install ## Measure the whole stack beside the machine's ceiling and a plain service (ARGS="--quick")
+	$(RUN) -m benchmarks.serving --json var/bench.json --plot var/bench.png $(ARGS)
+
+load-test: install ## Let Locust's clients use a running gateway (URL=, LOAD_API_KEY=, PHOTO=, USERS=10, TIME=60s)
+	@# In an environment of its own: nothing of the product needs Locust.
+	$(UV) tool run --python $(RUN) --from $(LOCUST) locust --locustfile tests/load/locustfile.py --headless --only-summary \
+	  --host $(URL) --photo "$(SENT)" --users $(or $(USERS),10) --spawn-rate 5 --run-time $(or $(TIME),60s) $(ARGS)
+
+load-test-k6: install ## The same with k6, which must be installed
+	k6 run --env HOST=$(URL) --env PHOTO="$$(realpath "$(SENT)")" tests/load/predict.js
+
 lint: install ## Check style, format, types and the import rule
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -64,6 +87,9 @@ validate: install ## Check the pictures: duplicates, splits, leaks (STRICT=1 fai
 
 train: install ## Train a detector (SET="train.epochs=3", RESUME=1 goes on)
 	$(RUN) -m training.train $(if $(SET),--set $(SET)) $(if $(RESUME),--resume)
+
+score: install ## Score a catalogue into Parquet (SOURCE=folder, .csv or .parquet, OUT=folder, ARGS="--devices 2")
+	$(RUN) -m training.score '$(SOURCE)' --out '$(OUT)' $(ARGS)
 
 package: install ## Calibrate, evaluate and pack the trained detector into model_store
 	for stage in calibrate evaluate reference package; do \
@@ -88,4 +114,4 @@ lock: install ## Write the hashed locks anew from pyproject.toml
 clean: ## Remove what runs and installs left, not the model
 	rm -rf $(VENV) .cache var
 
-.PHONY: help demo install test fuzz bench-gateway lint format data validate train package repro plots mlflow lock clean
+.PHONY: help demo models promote rollback install test fuzz bench-gateway bench load-test load-test-k6 lint format data validate train score package repro plots mlflow lock clean

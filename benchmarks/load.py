@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count, takewhile
 from time import perf_counter
 from typing import Final
 
@@ -37,11 +38,19 @@ def post(path: str, content_type: str, body: bytes, *headers: str) -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body
 
 
+def get(path: str) -> bytes:
+    """A whole GET request as it goes over the wire."""
+    return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+
+
 def upload(path: str, photo: bytes, *headers: str) -> bytes:
     """The POST of a photo in the multipart field `file`."""
-    disposition = b'Content-Disposition: form-data; name="file"; filename="a.jpg"'
-    head = b"--edge\r\n" + disposition + b"\r\nContent-Type: image/jpeg\r\n\r\n"
-    return post(path, "multipart/form-data; boundary=edge", head + photo + b"\r\n--edge--\r\n", *headers)
+    return _form(path, "file", [photo], *headers)
+
+
+def batch(path: str, photos: Sequence[bytes], *headers: str) -> bytes:
+    """The POST of several photos in the multipart field `files`."""
+    return _form(path, "files", photos, *headers)
 
 
 def measure(port: int, request: bytes, *, requests: int, connections: int) -> Load:
@@ -50,19 +59,38 @@ def measure(port: int, request: bytes, *, requests: int, connections: int) -> Lo
     Raises:
         LoadError: An answer was not 200.
     """
-    return asyncio.run(_measure(port, request, requests, connections))
+    return asyncio.run(_measure(port, request, iter(range(requests)), connections))
 
 
-async def _measure(port: int, request: bytes, requests: int, connections: int) -> Load:
-    turns, latencies = iter(range(requests)), list[float]()
+def measure_for(port: int, request: bytes, *, seconds: float, connections: int, pause_s: float = 0) -> Load:
+    """Send a request again and again for so long, over so many connections at once, with a pause after each answer.
+
+    As many are sent as there are connections, however long it takes to open them.
+
+    Raises:
+        LoadError: An answer was not 200.
+    """
+    until = perf_counter() + seconds
+    turns = chain(range(connections), takewhile(lambda _: perf_counter() < until, count()))
+    return asyncio.run(_measure(port, request, turns, connections, pause_s))
+
+
+async def _measure(port: int, request: bytes, turns: Iterator[object], connections: int, pause_s: float = 0) -> Load:
+    latencies = list[float]()
     started = perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(connections):
-            group.create_task(_client(port, request, turns, latencies))
+            group.create_task(_client(port, request, turns, latencies, pause_s))
     return Load(latencies, perf_counter() - started)
 
 
-async def _client(port: int, request: bytes, turns: Iterator[int], latencies: list[float]) -> None:
+def _form(path: str, field: str, photos: Sequence[bytes], *headers: str) -> bytes:
+    disposition = f'--edge\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n'.encode()
+    parts = [disposition + b"Content-Type: image/jpeg\r\n\r\n" + photo + b"\r\n" for photo in photos]
+    return post(path, "multipart/form-data; boundary=edge", b"".join(parts) + b"--edge--\r\n", *headers)
+
+
+async def _client(port: int, request: bytes, turns: Iterator[object], latencies: list[float], pause_s: float) -> None:
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         for _ in turns:
@@ -70,6 +98,8 @@ async def _client(port: int, request: bytes, turns: Iterator[int], latencies: li
             writer.write(request)
             await _answer(reader)
             latencies.append((perf_counter() - started) * 1000)
+            if pause_s:
+                await asyncio.sleep(pause_s)
     finally:
         writer.close()
         await writer.wait_closed()

@@ -20,7 +20,7 @@ from benchmarks.load import HOST, post, upload
 from benchmarks.report import ECHO, GATEWAY, LEAN, NULL
 from stack.layout import ROOT, Ports
 
-START_S: Final = 60
+START_S: Final = 180
 
 
 class TargetError(RuntimeError):
@@ -61,8 +61,8 @@ def running(photo: bytes, folder: Path) -> Iterator[list[Target]]:
     }
     keyed = upload("/predict", photo, f"X-API-Key: {key}")
     with (
-        _process(_uvicorn("null_model", ports.inference), ports.inference, folder) as null,
-        _process(_uvicorn("echo", ports.page), ports.page, folder) as echo,
+        process(_uvicorn("null_model", ports.inference), ports.inference, folder) as null,
+        process(_uvicorn("echo", ports.page), ports.page, folder) as echo,
         _gateway(ports.management, folder, gateway | {"GATEWAY_DRIFT_CPU_SHARE": "0"}) as lean,
         _gateway(ports.gateway, folder, gateway) as real,
     ):
@@ -76,7 +76,7 @@ def running(photo: bytes, folder: Path) -> Iterator[list[Target]]:
 
 def _gateway(port: int, folder: Path, environment: Mapping[str, str]) -> AbstractContextManager[psutil.Process]:
     settings = {**environment, "GATEWAY_PORT": str(port)}
-    return _process([sys.executable, "-m", "gateway"], port, folder, settings)
+    return process([sys.executable, "-m", "gateway"], port, folder, settings)
 
 
 def _raw(photo: bytes) -> bytes:
@@ -89,19 +89,24 @@ def _uvicorn(application: str, port: int) -> list[str]:
 
 
 @contextmanager
-def _process(
+def process(
     command: list[str], port: int, folder: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[psutil.Process]:
+    """Start a process, wait until it listens on a port, and stop it on the way out.
+
+    Raises:
+        TargetError: It does not come up.
+    """
     log = folder / f"{port}.log"
     with (
         log.open("wb") as out,
-        psutil.Popen(command, cwd=ROOT, env=os.environ | (environment or {}), stdout=out, stderr=out) as process,
+        psutil.Popen(command, cwd=ROOT, env=os.environ | (environment or {}), stdout=out, stderr=out) as started,
     ):
         try:
-            _wait(port, process, log)
-            yield process
+            _wait(port, started, log)
+            yield started
         finally:
-            process.terminate()
+            started.terminate()
 
 
 def _wait(port: int, process: psutil.Popen, log: Path) -> None:

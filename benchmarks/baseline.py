@@ -1,0 +1,74 @@
+"""A plain service as such models are often served: one process, the network in eager float32, in the event loop.
+
+`python -m benchmarks.baseline --port 8000 --sides 224`. It says nothing about pictures, its weights are random; it does
+the work of decoding, scaling and judging one view of each side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Sequence
+
+import timm
+import torch
+import uvicorn
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from torchvision import transforms
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Predictor:
+    """A network and what it takes to show it a picture."""
+
+    def __init__(self, sides: Sequence[int]) -> None:
+        self._model = timm.create_model("efficientnet_b0", num_classes=1).eval()
+        self._views = [
+            transforms.Compose(
+                [transforms.Resize((side, side)), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+            )
+            for side in sides
+        ]
+
+    def judge(self, data: bytes) -> float:
+        """Return the probability for a picture, the mean logit of its views taken one after the other."""
+        with Image.open(io.BytesIO(data)) as opened:
+            image = opened.convert("RGB")
+        with torch.inference_mode():
+            logits = [self._model(view(image).unsqueeze(0)) for view in self._views]
+            return float(torch.stack(logits).mean().sigmoid())
+
+
+def create_app(predictor: Predictor) -> Starlette:
+    """Return the service."""
+
+    async def predict(request: Request) -> JSONResponse:
+        async with request.form() as form:
+            upload = form["file"]
+            data = await upload.read() if isinstance(upload, UploadFile) else b""
+        return JSONResponse({"probability": round(predictor.judge(data), 4)})
+
+    async def healthz(_request: Request) -> JSONResponse:
+        return JSONResponse({"alive": True})
+
+    return Starlette(routes=[Route("/predict", predict, methods=["POST"]), Route("/healthz", healthz)])
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.baseline", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--sides", type=int, nargs="+", default=[224], help="side of every view in pixels")
+    arguments = parser.parse_args()
+    app = create_app(Predictor(arguments.sides))
+    uvicorn.run(app, port=arguments.port, access_log=False, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
