@@ -22,7 +22,7 @@ def draw(found: Measured, path: Path) -> None:
     rates.axhline(ceiling, color="black", linestyle="--", label=CEILING)
     _bars(found, waits, "p50 ms")
     waits.set_yscale("log")
-    rates.legend()
+    figure.legend(*rates.get_legend_handles_labels(), loc="outside lower center", ncols=len(STACKS) + 1)
     figure.savefig(path, format="png", dpi=120)
 
 
