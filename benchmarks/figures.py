@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from statistics import quantiles
 from typing import Any, Final
 
-from benchmarks.report import Spread
+from benchmarks.report import Spread, percentile
 
 CEILING, ALONE = "in-process ceiling", "in-process, one picture"
 SMALL, PLAIN = "plain, 224 px", "plain, our views"
@@ -27,9 +26,7 @@ class Burst:
 
     def percentile(self, percent: int) -> float:
         """A percentile of the latencies in ms."""
-        if len(self.latencies_ms) == 1:
-            return self.latencies_ms[0]
-        return quantiles(self.latencies_ms, n=100, method="inclusive")[percent - 1]
+        return percentile(self.latencies_ms, percent)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, quantiles, stdev
 from typing import Any, Final
@@ -21,6 +21,11 @@ BASES: Final = (NULL, ECHO)
 """What the gateway is put beside."""
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    """A percentile of one value or more."""
+    return quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
+
+
 @dataclass(frozen=True)
 class Round:
     """One target in one round: latencies one by one, then a number of requests at once, with wall and CPU time."""
@@ -32,7 +37,7 @@ class Round:
 
     def percentile(self, percent: int) -> float:
         """A percentile of the latencies in ms."""
-        return quantiles(self.latencies_ms, n=100, method="inclusive")[percent - 1]
+        return percentile(self.latencies_ms, percent)
 
     @property
     def per_s(self) -> float:

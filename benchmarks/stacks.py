@@ -15,8 +15,8 @@ from typing import Any, Final
 import psutil
 
 from benchmarks.figures import BATCH, BATCH_FILES, EXPLAIN, GATEWAY, HEALTH, PLAIN, PREDICT, SMALL, TORCHSERVE
-from benchmarks.load import LoadError, batch, get, measure, post, upload
-from benchmarks.targets import TargetError, process
+from benchmarks.load import LoadError, batch, get, measure, upload
+from benchmarks.targets import TargetError, direct, process
 from stack.layout import Layout, Ports, free_port
 from stack.local import START_S, LocalStack, running
 
@@ -89,8 +89,8 @@ def _product(photo: bytes, layout: BenchLayout) -> Iterator[list[Stack]]:
     with running(layout, Ports.free(), page=False) as stack:
         model_server, gateway = sorted(set(psutil.Process().children()) - others, key=psutil.Process.create_time)
         header, token = f"X-API-Key: {layout.api_key}", _token(stack, started)
-        direct = _direct(photo, token)
-        direct_s = _first_answer(stack.ports.inference, direct, started, stack.supervisor.check)
+        bare = direct(photo, f"Authorization: Bearer {token}", "X-Request-Id: benchmark")
+        bare_s = _first_answer(stack.ports.inference, bare, started, stack.supervisor.check)
         requests = {
             PREDICT: upload("/predict", photo, header),
             EXPLAIN: upload("/predict/explain", photo, header),
@@ -99,14 +99,9 @@ def _product(photo: bytes, layout: BenchLayout) -> Iterator[list[Stack]]:
         }
         start_s = _first_answer(stack.ports.gateway, requests[PREDICT], started, stack.supervisor.check)
         yield [
-            Stack(TORCHSERVE, stack.ports.inference, {PREDICT: direct}, [model_server], direct_s),
+            Stack(TORCHSERVE, stack.ports.inference, {PREDICT: bare}, [model_server], bare_s),
             Stack(GATEWAY, stack.ports.gateway, requests, [model_server, gateway], start_s),
         ]
-
-
-def _direct(photo: bytes, token: str) -> bytes:
-    headers = (f"Authorization: Bearer {token}", "X-Request-Id: benchmark")
-    return post("/predictions/product-photo-detector", "application/octet-stream", photo, *headers)
 
 
 def _token(stack: LocalStack, started: float) -> str:

@@ -19,6 +19,7 @@ import psutil
 from benchmarks.load import HOST, post, upload
 from benchmarks.report import ECHO, GATEWAY, LEAN, NULL
 from stack.layout import ROOT, Ports
+from stack.torchserve import MODEL
 
 START_S: Final = 180
 
@@ -67,7 +68,7 @@ def running(photo: bytes, folder: Path) -> Iterator[list[Target]]:
         _gateway(ports.gateway, folder, gateway) as real,
     ):
         yield [
-            Target(NULL, ports.inference, _raw(photo), null),
+            Target(NULL, ports.inference, direct(photo), null),
             Target(ECHO, ports.page, upload("/predict", photo), echo),
             Target(LEAN, ports.management, keyed, lean),
             Target(GATEWAY, ports.gateway, keyed, real),
@@ -79,8 +80,9 @@ def _gateway(port: int, folder: Path, environment: Mapping[str, str]) -> Abstrac
     return process([sys.executable, "-m", "gateway"], port, folder, settings)
 
 
-def _raw(photo: bytes) -> bytes:
-    return post("/predictions/product-photo-detector", "application/octet-stream", photo)
+def direct(photo: bytes, *headers: str) -> bytes:
+    """The request for a verdict as TorchServe itself takes it."""
+    return post(f"/predictions/{MODEL}", "application/octet-stream", photo, *headers)
 
 
 def _uvicorn(application: str, port: int) -> list[str]:

@@ -111,9 +111,12 @@ class RateLimitedError(ApiError):
 
 
 class UnavailableError(ApiError):
-    """The model server is down, loading, full or too slow."""
+    """The model server is down, loading, full or too slow; the client is told when to ask again."""
 
     status, code, title = 503, "service_unavailable", "Service unavailable"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(f"{detail} Please retry.", {"Retry-After": str(retry_after_s)})
 
 
 class _HttpError(ApiError):

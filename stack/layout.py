@@ -16,6 +16,13 @@ class StackError(RuntimeError):
     """The stack cannot run; the message is one line that says what to do."""
 
 
+def replace_text(file: Path, text: str) -> None:
+    """Write a file under another name first, so that nobody ever reads half of it."""
+    new = file.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)
+
+
 def free_port() -> int:
     """Return a port that nothing listens on now."""
     with socket.create_server((HOST, 0)) as taken:

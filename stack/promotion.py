@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from stack import torchserve
 from stack.archives import archives, find
-from stack.layout import Layout, StackError
+from stack.layout import Layout, StackError, replace_text
 from stack.local import TORCHSERVE
 from stack.model_api import ModelApi, Served
 
@@ -113,7 +113,7 @@ class Switchboard:
     def _switch(self, live: Served, version: str) -> None:
         before = self.former()
         self._api.set_default(version)
-        _save(self._layout, Former(live.version, time.time()))
+        replace_text(self._layout.former_version, json.dumps(asdict(Former(live.version, time.time()))))
         torchserve.load_at_start(self._layout.config, self._served(version).archive)
         self._report(f"{version} is live")
         if before and before.version not in {version, live.version}:
@@ -140,10 +140,3 @@ class Switchboard:
         if served is None:
             raise StackError(f"TorchServe has lost {version}: it was restarted or somebody unregistered it; try again")
         return served
-
-
-def _save(layout: Layout, former: Former) -> None:
-    path = layout.former_version
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(former)), encoding="utf-8")
-    new.replace(path)

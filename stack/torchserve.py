@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from stack.java import find_java
-from stack.layout import HOST, ROOT, Layout, Ports, StackError
+from stack.layout import HOST, ROOT, Layout, Ports, StackError, replace_text
 
 MODEL = "product-photo-detector"
 ARCHIVE = f"{MODEL}.mar"
@@ -97,9 +97,7 @@ def address(config: Path, api: str) -> str:
 def load_at_start(config: Path, archive: str) -> None:
     """Let the next start of TorchServe in this folder load another archive of the store."""
     kept = re.sub(r"^load_models=.*\n", "", config.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    new = config.with_suffix(".new")
-    new.write_text(f"{kept.rstrip()}\nload_models={archive}\n", encoding="utf-8")
-    new.replace(config)
+    replace_text(config, f"{kept.rstrip()}\nload_models={archive}\n")
 
 
 def token(key_file: Path, purpose: str) -> str:

@@ -25,7 +25,7 @@ def predict(
     """
     module = DetectorModule(data.params)
     module.model.load_state_dict(load_file(paths.weights))
-    with _quiet():
+    with quiet():
         trainer = pl.Trainer(
             accelerator=data.params.train.accelerator, devices=1, logger=False, enable_checkpointing=False
         )
@@ -34,7 +34,7 @@ def predict(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Spare the reader what Lightning says of the machine, and its tips, before each of many predictions."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import time
@@ -19,6 +18,7 @@ from lightning_fabric.utilities.warnings import PossibleUserWarning
 
 from training.package import MODEL_NAME
 from training.paths import Paths
+from training.predict import quiet
 from training.scoring.archive import InvalidArchiveError, Packed, read_packed
 from training.scoring.batches import ShardDataModule
 from training.scoring.listing import InvalidListError, folder_of
@@ -99,18 +99,12 @@ def _open_pictures(results: Results) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Spare the reader Lightning's tips, and warnings of few workers, of no work and of its own code."""
-    log = logging.getLogger("pytorch_lightning")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=PossibleUserWarning)
-            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-            warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
-            yield
-    finally:
-        log.setLevel(level)
+    """Spare the reader warnings of few workers, of no work and of Lightning's own code as well."""
+    with quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=PossibleUserWarning)
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+        warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
+        yield
 
 
 def main() -> None:

@@ -70,12 +70,10 @@ class RateLimiter:
             return await self._shared.hit(item, client)
         except StoreDownError as error:
             if self._settings.redis_failure == "closed":
-                raise self._unavailable() from error
+                raise UnavailableError(
+                    "The service is not available right now.", self._settings.retry_after_s
+                ) from error
             return await count(self._own, item, client)
-
-    def _unavailable(self) -> UnavailableError:
-        retry_after = {"Retry-After": str(self._settings.retry_after_s)}
-        return UnavailableError("The service is not available right now. Please retry.", retry_after)
 
 
 @asynccontextmanager

@@ -180,8 +180,7 @@ class Backend:
 
 def unavailable(settings: Settings) -> UnavailableError:
     """The answer while no verdict is to be had."""
-    retry_after = {"Retry-After": str(settings.retry_after_s)}
-    return UnavailableError("The model is not available right now. Please retry.", retry_after)
+    return UnavailableError("The model is not available right now.", settings.retry_after_s)
 
 
 def _refused(refusal: _Refusal) -> ApiError:

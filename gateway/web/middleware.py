@@ -115,8 +115,7 @@ class _Exchange:
 
 
 def _stopping(services: Services) -> UnavailableError:
-    retry_after = {"Retry-After": str(services.settings.retry_after_s)}
-    return UnavailableError("The service is stopping. Please retry.", retry_after)
+    return UnavailableError("The service is stopping.", services.settings.retry_after_s)
 
 
 class BodyCap:
