@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -23,10 +24,16 @@ def replace_text(file: Path, text: str) -> None:
     new.replace(file)
 
 
+def free_ports(count: int) -> list[int]:
+    """Return different ports that nothing listens on now."""
+    with ExitStack() as closing:
+        taken = [closing.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+        return [int(one.getsockname()[1]) for one in taken]
+
+
 def free_port() -> int:
     """Return a port that nothing listens on now."""
-    with socket.create_server((HOST, 0)) as taken:
-        return int(taken.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,7 @@ class Ports:
     @classmethod
     def free(cls) -> Ports:
         """Return ports that nothing listens on now."""
-        sockets = [socket.create_server((HOST, 0)) for _ in fields(cls)]
-        ports = cls(*(taken.getsockname()[1] for taken in sockets))
-        for taken in sockets:
-            taken.close()
-        return ports
+        return cls(*free_ports(len(fields(cls))))
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return ((field.name, getattr(self, field.name)) for field in fields(self))

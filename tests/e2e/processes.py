@@ -30,9 +30,9 @@ class Gateway:
 @contextmanager
 def running_gateway(log: Path, **settings: str) -> Iterator[Gateway]:
     """Start a gateway with these environment variables and none from outside; kill it if it is left running."""
-    port = free_port()
+    port = settings.get("GATEWAY_PORT") or str(free_port())
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    chosen = {"GATEWAY_PORT": str(port), "GATEWAY_DRIFT_FILE": ".", **settings}
+    chosen = {"GATEWAY_PORT": port, "GATEWAY_DRIFT_FILE": ".", **settings}
     command = [sys.executable, "-m", "gateway"]
     with (
         log.open("wb") as out,
@@ -40,15 +40,16 @@ def running_gateway(log: Path, **settings: str) -> Iterator[Gateway]:
     ):
         try:
             url = f"http://{HOST}:{port}"
-            _wait_until_up(url)
+            _wait_until_up(url, process)
             yield Gateway(process, url, log)
         finally:
             process.kill()
 
 
-def _wait_until_up(url: str) -> None:
+def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_S
     while True:
+        assert process.poll() is None, "the gateway has ended; see its log"
         try:
             httpx.get(f"{url}/healthz", trust_env=False).raise_for_status()
         except httpx.ConnectError:

@@ -61,7 +61,8 @@ def test_a_torchserve_that_dies_comes_back_with_the_live_version_and_the_way_bac
     stack: LocalStack, shipped: str, coffee: Path
 ) -> None:
     _command(stack, "promote", THIRD).check_returncode()
-    [server] = [one for one in psutil.Process().children() if "org.pytorch.serve.ModelServer" in one.cmdline()]
+    running = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    [server] = [one for one in running if "org.pytorch.serve.ModelServer" in one.cmdline()]
     server.kill()
     _until(lambda: _predicting(stack, coffee) is None, stack)
     _until(lambda: _predicting(stack, coffee) == THIRD, stack)

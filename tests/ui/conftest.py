@@ -9,7 +9,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.ui.fakes import FakeGateway, free_port, served
+from stack.layout import free_port
+from tests.ui.fakes import FakeGateway, served
 from tests.ui.photos import clear_png
 
 ROOT = Path(__file__).parents[2]

@@ -78,12 +78,6 @@ class FakeGateway:
         self.received = []
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def served(gateway: FakeGateway) -> Iterator[None]:
     """Listen on the gateway's port, and on nothing afterwards."""

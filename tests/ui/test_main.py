@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 
+from stack.layout import free_port
 from tests.ui.conftest import ROOT, WAIT_S, start_page, wait_for
-from tests.ui.fakes import free_port
 
 
 def test_sigterm_stops_the_page_and_removes_what_was_uploaded(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from stack.layout import HOST
+from stack.layout import HOST, free_ports
 from stack.local import LocalStack
 from tests.e2e.processes import running_gateway
 
@@ -104,7 +104,10 @@ def opened(stack: LocalStack, folder: Path) -> Iterator[Gateways]:
         "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
     }
     with _mute_server() as mute, ExitStack() as closing, ThreadPoolExecutor(AT_ONCE) as pool:
-        own = {name: {**torchserve, **settings} for name, settings in SETTINGS.items()}
+        own = {
+            name: {**torchserve, **settings, "GATEWAY_PORT": str(port)}
+            for (name, settings), port in zip(SETTINGS.items(), free_ports(len(SETTINGS)), strict=True)
+        }
         own["waiting"]["GATEWAY_TORCHSERVE_URL"] = mute.url
         starting = [running_gateway(folder / f"{name}.log", **settings) for name, settings in own.items()]
         running = dict(zip(own, pool.map(closing.enter_context, starting), strict=True))
