@@ -57,7 +57,7 @@ def stacks(photo: bytes, layout: BenchLayout, spec: Mapping[str, Any]) -> Iterat
         yield [
             opened.enter_context(_plain(SMALL, [SMALL_SIDE], photo, layout.var)),
             opened.enter_context(_plain(PLAIN, sides(spec), photo, layout.var)),
-            *opened.enter_context(_product(photo, layout)),
+            *opened.enter_context(product(photo, layout)),
         ]
 
 
@@ -84,7 +84,12 @@ def _plain(name: str, views: Sequence[int], photo: bytes, folder: Path) -> Itera
 
 
 @contextmanager
-def _product(photo: bytes, layout: BenchLayout) -> Iterator[list[Stack]]:
+def product(photo: bytes, layout: BenchLayout) -> Iterator[list[Stack]]:
+    """Start the product; TorchServe alone and the whole with its gateway are a stack each.
+
+    Raises:
+        TargetError: It gives no verdict.
+    """
     others, started = set(psutil.Process().children()), perf_counter()
     with running(layout, Ports.free(), page=False) as stack:
         model_server, gateway = sorted(set(psutil.Process().children()) - others, key=psutil.Process.create_time)

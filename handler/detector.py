@@ -1,22 +1,21 @@
-"""The detector: weights and spec on a device, judging batches of pictures."""
+"""The detector: pictures to verdicts and heat maps, batch by batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file
-from torch import nn
 
-from handler import gradcam, network
+from handler import gradcam
 from handler.decision import Verdict, decide
+from handler.engine import Engine, Forward
+from handler.gradcam import Head
 from handler.images import BadImageError, decode
 from handler.spec import ModelSpec
-from handler.transforms import Views, to_views
+from handler.transforms import Pixels, to_pixels
 
 
 @dataclass(frozen=True)
@@ -35,57 +34,56 @@ class Judged:
     heatmap: bytes | None = None
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What the network sees of a picture, and the picture itself where its heat map will be drawn over it."""
+
+    pixels: Pixels
+    picture: Image.Image | None
+
+
 class Detector:
-    """Judges mixed batches of predictions and explanations; not safe to share between threads (Grad-CAM hooks)."""
+    """Judges mixed batches of predictions and explanations; not to be shared between threads."""
 
-    def __init__(self, spec: ModelSpec, model: nn.Module, device: torch.device) -> None:
+    def __init__(self, spec: ModelSpec, engine: Engine, head: Head, threads: int = 1) -> None:
         self.spec = spec
-        self.model = model.eval().to(device)
-        self.device = device
+        self.engine = engine
+        self.head = head
+        self._threads = ThreadPoolExecutor(threads)
 
-    @classmethod
-    def load(cls, spec: ModelSpec, weights: Path, device: torch.device) -> Self:
-        """Build the spec's network and fill it from a safetensors file."""
-        model = network.build(spec)
-        model.load_state_dict(load_file(weights))
-        return cls(spec, model, device)
-
-    def warm_up(self) -> None:
-        """Judge and explain a blank picture, so that no request pays for lazy imports and first allocations."""
+    def warm_up(self, pictures: int) -> None:
+        """Judge and explain batches of blanks up to so many, so that no request pays for what comes but once."""
         size = self.spec.input_size
-        self._judge_pictures([Image.new("RGB", (size, size))], explain=[True])
+        blank = _Opened(to_pixels(Image.new("RGB", (size, size)), self.spec), Image.new("RGB", (size, size)))
+        for count in range(1, pictures + 1):
+            self._judge([blank] * count)
 
     def judge(self, items: Sequence[Item]) -> list[Judged | BadImageError]:
-        """Judge each item at its own index: one forward for all that decode, one Grad-CAM for those that asked."""
-        pictures: dict[int, Image.Image] = {}
-        answers: dict[int, Judged | BadImageError] = {}
-        for index, item in enumerate(items):
-            try:
-                pictures[index] = decode(item.data)
-            except BadImageError as error:
-                answers[index] = error
-        if pictures:
-            explain = [items[index].explain for index in pictures]
-            answers |= zip(pictures, self._judge_pictures(list(pictures.values()), explain), strict=True)
-        return [answers[index] for index in range(len(items))]
+        """Judge each item at its own index: all that decode together, with a heat map for those that asked."""
+        opened = list(self._threads.map(self._open, items))
+        answers = iter(self._judge([one for one in opened if isinstance(one, _Opened)]))
+        return [one if isinstance(one, BadImageError) else next(answers) for one in opened]
 
-    def _judge_pictures(self, pictures: Sequence[Image.Image], explain: Sequence[bool]) -> list[Judged]:
-        seen = [to_views(picture, self.spec) for picture in pictures]
-        inputs = [torch.stack(alike).to(self.device) for alike in zip(*seen, strict=True)]
-        with torch.inference_mode():
-            logits = network.judge_views(self.model, inputs).tolist()
-        verdicts = [decide(logit, self.spec) for logit in logits]
-        asked = [index for index, wanted in enumerate(explain) if wanted]
-        heatmaps = self._heatmaps(asked, inputs, verdicts, pictures) if asked else {}
-        return [Judged(verdict, heatmaps.get(index)) for index, verdict in enumerate(verdicts)]
+    def _open(self, item: Item) -> _Opened | BadImageError:
+        try:
+            picture = decode(item.data)
+        except BadImageError as error:
+            return error
+        return _Opened(to_pixels(picture, self.spec), picture if item.explain else None)
 
-    def _heatmaps(
-        self, asked: list[int], inputs: Views, verdicts: Sequence[Verdict], pictures: Sequence[Image.Image]
-    ) -> dict[int, bytes]:
-        positive = [verdicts[index].prediction == self.spec.labels[1] for index in asked]
-        chosen = [alike[asked] for alike in inputs]
-        maps = gradcam.heat_maps(self.model, chosen, torch.tensor(positive, device=self.device))
-        return {
-            index: gradcam.overlay(pictures[index], [heat for alike in maps for heat in alike[place]], self.spec)
-            for place, index in enumerate(asked)
-        }
+    def _judge(self, opened: Sequence[_Opened]) -> list[Judged]:
+        if not opened:
+            return []
+        forwards = self.engine.run([one.pixels for one in opened], [one.picture is not None for one in opened])
+        verdicts = [decide(forward.logit, self.spec) for forward in forwards]
+        maps = list(map(self._heat_maps, forwards, verdicts))  # not in threads: Captum hooks into the one head
+        return list(self._threads.map(self._answer, verdicts, maps, opened))
+
+    def _heat_maps(self, forward: Forward, verdict: Verdict) -> list[torch.Tensor]:
+        positive = verdict.prediction == self.spec.labels[1]
+        return gradcam.heat_maps(self.head, forward.features, positive=positive)
+
+    def _answer(self, verdict: Verdict, maps: Sequence[torch.Tensor], opened: _Opened) -> Judged:
+        if opened.picture is None:
+            return Judged(verdict)
+        return Judged(verdict, gradcam.overlay(opened.picture, maps, self.spec))

@@ -1,19 +1,25 @@
-"""Grad-CAM: which regions drove the verdict, as a map and as a picture over the photo."""
+"""Grad-CAM: which regions drove the verdict, as a map and as a picture over the photo.
+
+The last feature maps come from the forward that gave the verdict, whatever engine ran it; Captum differentiates the
+head alone, which is all that lies between them and the logit.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
 from PIL import Image, ImageOps
+from safetensors import safe_open
 from torch import nn
 
-from handler.network import cam_layer, one_batch
 from handler.spec import ModelSpec
-from handler.transforms import Views, view_boxes
+from handler.transforms import view_boxes
 
 OVERLAY_LONG_SIDE = 512
 """Pixels; a smaller photo keeps its size."""
@@ -21,20 +27,51 @@ OVERLAY_OPACITY = 0.6
 JPEG_QUALITY = 88
 
 
-def heat_maps(model: nn.Module, views: Views, positive: torch.Tensor) -> list[torch.Tensor]:
-    """Return Grad-CAM maps of what spoke for each verdict (Selvaraju et al. 2017, arXiv 1610.02391).
+class Head(nn.Module):
+    """What timm's EfficientNets end with: the mean over the last feature map, and one linear layer."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Take the linear layer's weight, shape (1, C), and bias, shape (1,)."""
+        super().__init__()
+        self.features = nn.Identity()
+        self.classifier = nn.Linear(weight.shape[1], 1)
+        self.classifier.load_state_dict({"weight": weight, "bias": bias})
+        self.eval()
+
+    @classmethod
+    def load(cls, weights: Path) -> Self:
+        """Read the linear layer alone from a network's safetensors file.
+
+        Raises:
+            ValueError: The network is none of timm's EfficientNet family.
+        """
+        with safe_open(weights, "pt") as opened:
+            if "classifier.weight" not in opened.keys():  # noqa: SIM118 - it is no mapping
+                raise ValueError(
+                    "Grad-CAM needs a network of timm's EfficientNet family (a last layer named classifier)"
+                )
+            return cls(opened.get_tensor("classifier.weight"), opened.get_tensor("classifier.bias"))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return logits, shape (N, 1), of feature maps, shape (N, C, h, w)."""
+        logits: torch.Tensor = self.classifier(self.features(features).mean(dim=(2, 3)))
+        return logits
+
+
+def heat_maps(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -> list[torch.Tensor]:
+    """Return Grad-CAM maps of what spoke for a verdict (Selvaraju et al. 2017, arXiv 1610.02391).
 
     Args:
-        model: A network with one logit, in eval mode.
-        views: Normalised views of the pictures, of each size a shape (N, V, 3, side, side).
-        positive: Bool of shape (N,): whether the verdict was the positive class; for the negative class the logit's
-            sign is turned, so that the map always shows the evidence for the verdict given.
+        head: The network's own.
+        features: Last feature maps of the picture's views, of each size a shape (V, C, h, w).
+        positive: Whether the verdict was the positive class; for the negative class the logit's sign is turned, so that
+            the map always shows the evidence for the verdict given.
 
     Returns:
-        Of each size a shape (N, V, h, w), not negative; all zeros where no region spoke for the verdict. All are on the
-        scale of the logit: what it would be by this feature if the whole view looked like the region.
+        Of each view a shape (h, w), not negative; all zeros where no region spoke for the verdict. All are on the scale
+        of the logit: what it would be by this feature if the whole view looked like the region.
     """
-    return [_heat_maps(model, alike, positive) for alike in views]
+    return [view for alike in features for view in _heat_maps(head, alike, positive=positive)]
 
 
 def overlay(image: Image.Image, maps: Sequence[torch.Tensor], spec: ModelSpec) -> bytes:
@@ -52,12 +89,11 @@ def overlay(image: Image.Image, maps: Sequence[torch.Tensor], spec: ModelSpec) -
     return out.getvalue()
 
 
-def _heat_maps(model: nn.Module, views: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+def _heat_maps(head: Head, features: torch.Tensor, *, positive: bool) -> torch.Tensor:
     with torch.enable_grad():
-        raw = LayerGradCam(model, cam_layer(model)).attribute(one_batch(views), target=0)
-    maps = raw[:, 0].detach().unflatten(0, views.shape[:2])
-    maps = maps * maps[0, 0].numel()  # the gradient is that of a mean over so many regions
-    return torch.where(positive.view(-1, 1, 1, 1), maps, -maps).clamp(min=0)
+        raw = LayerGradCam(head, head.features).attribute(features, target=0)
+    maps: torch.Tensor = raw[:, 0].detach() * raw[0, 0].numel()  # the gradient is that of a mean over so many regions
+    return (maps if positive else -maps).clamp(min=0)
 
 
 def _heat(size: tuple[int, int], shown: tuple[int, int], maps: Sequence[torch.Tensor], spec: ModelSpec) -> np.ndarray:

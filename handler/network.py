@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import nn
 
 from handler.spec import ModelSpec
-from handler.transforms import Views
+from handler.transforms import Views, normalise
+
+
+class PixelNetwork(nn.Module):
+    """A network from pixels on, with all that serving wants of one forward."""
+
+    model: Any  # timm's, with methods that no nn.Module has
+
+    def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
+        super().__init__()
+        self.model = model
+        self.spec = spec
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits, shape (N, 1), and last feature maps, shape (N, C, h, w), of uint8 pixels (N, H, W, 3)."""
+        views = normalise(pixels, self.spec).to(next(self.model.parameters()).dtype)
+        features = self.model.forward_features(views)
+        return self.model.forward_head(features), features
 
 
 def build(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
@@ -22,21 +41,9 @@ def build(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
 
 def judge_views(model: nn.Module, views: Views) -> torch.Tensor:
     """Return one logit a picture, shape (N,): the mean over its views, of each size a shape (N, V, 3, side, side)."""
-    return torch.cat([model(one_batch(alike)).view(alike.shape[:2]) for alike in views], dim=1).mean(dim=1)
+    return torch.cat([model(_one_batch(alike)).view(alike.shape[:2]) for alike in views], dim=1).mean(dim=1)
 
 
-def one_batch(views: torch.Tensor) -> torch.Tensor:
+def _one_batch(views: torch.Tensor) -> torch.Tensor:
     """Return views, shape (N, V, 3, H, W), as one batch of shape (N * V, 3, H, W), in the layout that is fastest."""
     return views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-
-
-def cam_layer(model: nn.Module) -> nn.Module:
-    """Return the last layer with a spatial map: the activated last convolution before pooling.
-
-    Raises:
-        ValueError: The architecture is none of timm's EfficientNet family.
-    """
-    try:
-        return model.get_submodule("bn2")
-    except AttributeError as error:
-        raise ValueError("Grad-CAM needs a network of timm's EfficientNet family (a last layer named bn2)") from error

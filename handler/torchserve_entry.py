@@ -14,12 +14,17 @@ from typing import Any
 
 import torch
 
+from handler.cpus import cpus
 from handler.detector import Detector, Item, Judged
+from handler.engine import Engine
+from handler.gradcam import Head
 from handler.images import BadImageError
 from handler.spec import ModelSpec
 
 Context = Any  # ts.context.Context, which exists only inside a worker
 UNPROCESSABLE = 422
+GRAPH = "network.xml"
+"""The network as OpenVINO reads it, beside its weights in the archive."""
 
 
 class ProductPhotoDetector:
@@ -28,10 +33,21 @@ class ProductPhotoDetector:
     def initialize(self, context: Context) -> None:
         """Load the archive's model and run it once, so that the first client does not pay for warming up."""
         config, properties = context.model_yaml_config, context.system_properties
-        torch.set_num_threads(int(config["threads"]))
-        weights = Path(properties["model_dir"]) / context.manifest["model"]["serializedFile"]
-        self._detector = Detector.load(ModelSpec.from_mapping(config["spec"]), weights, _device(properties))
-        self._detector.warm_up()
+        folder, spec = Path(properties["model_dir"]), ModelSpec.from_mapping(config["spec"])
+        weights, gpu = folder / context.manifest["model"]["serializedFile"], _gpu(properties)
+        threads = int(config["threads"]) or cpus()
+        torch.set_num_threads(1)  # of Grad-CAM's small sums; the engine has threads of its own
+        engine: Engine
+        if gpu is None:
+            from handler.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - a GPU's worker needs none
+
+            engine = OpenVinoEngine(folder / GRAPH, weights, spec, streams=threads, precision=config["precision"])
+        else:
+            from handler.torch_engine import TorchEngine  # noqa: PLC0415 - timm costs a CPU's worker seconds and memory
+
+            engine = TorchEngine.load(weights, spec, gpu)
+        self._detector = Detector(spec, engine, Head.load(weights), threads)
+        self._detector.warm_up(int(config["batchSize"]))
 
     def handle(self, requests: list[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
         """Answer a mixed batch of predictions and explanations, index by index."""
@@ -61,6 +77,6 @@ def _asks_for_explanation(context: Context, index: int) -> bool:
     return bool(context.get_request_header(index, "explain") == "True")
 
 
-def _device(properties: dict[str, Any]) -> torch.device:
-    gpu = properties.get("gpu_id")
-    return torch.device("cuda", int(gpu)) if torch.cuda.is_available() and gpu is not None else torch.device("cpu")
+def _gpu(properties: dict[str, Any]) -> torch.device | None:
+    number = properties.get("gpu_id")
+    return torch.device("cuda", int(number)) if torch.cuda.is_available() and number is not None else None

@@ -14,6 +14,8 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels."""
 Views = Sequence[torch.Tensor]
 """What the network sees of a picture: a tensor of shape (V, 3, side, side) for each size that its V views have."""
+Pixels = Sequence[torch.Tensor]
+"""The same before normalisation: for each size a uint8 tensor of shape (V, side, side, 3)."""
 DETAIL_LONG_SIDE = 1024
 """Pixels; of a photo with a longer side the details show what a copy of this long side would."""
 
@@ -34,22 +36,32 @@ def view_boxes(width: int, height: int, spec: ModelSpec) -> list[Box]:
     ]
 
 
-def to_views(image: Image.Image, spec: ModelSpec) -> Views:
-    """Turn an RGB picture into normalised views, float32: the whole, and the details if there are any."""
+def to_pixels(image: Image.Image, spec: ModelSpec) -> Pixels:
+    """Cut and scale an RGB picture to what the network sees: the whole, and the details if there are any."""
     whole, *details = view_boxes(*image.size, spec)
     sizes = [(spec.input_size, [whole]), (spec.detail_size, details)]
-    return [torch.stack([_view(image, box, side, spec) for box in boxes]) for side, boxes in sizes if boxes]
+    return [torch.stack([_view(image, box, side) for box in boxes]) for side, boxes in sizes if boxes]
 
 
-def normalise(view: Image.Image, spec: ModelSpec) -> torch.Tensor:
-    """Turn an RGB picture of the network's size into a normalised float32 tensor of shape (3, height, width)."""
-    pixels = torch.from_numpy(np.array(view, dtype=np.float32)).permute(2, 0, 1) / 255
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
-    return ((pixels - mean) / std).contiguous()
+def to_views(image: Image.Image, spec: ModelSpec) -> Views:
+    """Turn an RGB picture into normalised views, float32: the whole, and the details if there are any."""
+    return [normalise(alike, spec) for alike in to_pixels(image, spec)]
 
 
-def _view(image: Image.Image, box: Box, side: int, spec: ModelSpec) -> torch.Tensor:
-    return normalise(image.resize((side, side), Image.Resampling.BICUBIC, box=box), spec)
+def as_pixels(image: Image.Image) -> torch.Tensor:
+    """Return an RGB picture as a uint8 tensor of shape (height, width, 3)."""
+    return torch.from_numpy(np.array(image))
+
+
+def normalise(pixels: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
+    """Turn uint8 pixels of shape (..., height, width, 3) into a normalised float32 tensor (..., 3, height, width)."""
+    values = pixels.movedim(-1, -3).float() / 255
+    mean, std = (values.new_tensor(channels).view(3, 1, 1) for channels in (spec.mean, spec.std))
+    return ((values - mean) / std).contiguous()
+
+
+def _view(image: Image.Image, box: Box, side: int) -> torch.Tensor:
+    return as_pixels(image.resize((side, side), Image.Resampling.BICUBIC, box=box))
 
 
 def _square(width: int, height: int, side: float, place: float) -> Box:

@@ -17,7 +17,7 @@ from scipy import ndimage
 from torchvision.transforms import v2
 
 from handler.spec import ModelSpec
-from handler.transforms import Views, normalise
+from handler.transforms import Views, as_pixels, normalise
 from training.params import AugmentParams
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ class Normalise(v2.Transform):  # type: ignore[misc]  # torchvision has no types
 
     def transform(self, inpt: Image.Image, params: dict[str, object]) -> Views:  # noqa: ARG002 - v2's signature
         """Return the picture as the only view: normalised, float32, shape (1, 3, height, width)."""
-        return [normalise(inpt, self.spec).unsqueeze(0)]
+        return [normalise(as_pixels(inpt), self.spec).unsqueeze(0)]
 
 
 def saved(image: Image.Image, file_format: str, **options: int) -> Image.Image:

@@ -8,14 +8,18 @@ import subprocess
 import sysconfig
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 import handler
 from handler.spec import ModelSpec
+from handler.torchserve_entry import GRAPH
 from training.atomic import write_bytes
 from training.command_line import parse_command_line
+from training.export import write_graph
 from training.params import Params
 from training.paths import Paths
 from training.reports.files import MissingReportError, read_spec
@@ -32,7 +36,8 @@ SERVING = {
     "responseTimeout": 30,  # s; past it the worker is restarted
     "startupTimeout": 120,  # s
     "maxRetryTimeoutInSec": 60,  # how long a worker that fails to start is tried again
-    "threads": 1,  # of torch, a worker
+    "threads": 0,  # of the CPU, a worker; 0: as many as it may use, though others use them too: see docs/benchmarks.md
+    "precision": "f32",  # or bf16, on CPUs that have it: faster, and not quite the same probabilities
 }
 
 
@@ -56,19 +61,23 @@ def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has
     return archive
 
 
-def build_archive(spec: ModelSpec, weights: Path, archive: Path) -> Path:
+def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mapping[str, Any] = SERVING) -> Path:
     """Pack an archive and return its path; its code is this checkout's `handler` package and nothing else of ours.
 
     Raises:
-        PackagingError: The archiver failed.
+        PackagingError: There are no weights, or the archiver failed.
     """
+    if not weights.is_file():
+        raise PackagingError(f"no weights at {weights}: train first, with `make train`")
     archive.parent.mkdir(parents=True, exist_ok=True)
     source = Path(handler.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder)
         config = temporary / "model-config.yaml"
-        config.write_text(yaml.safe_dump(SERVING | {"spec": spec.to_mapping()}, sort_keys=False))
+        config.write_text(yaml.safe_dump({**serving, "spec": spec.to_mapping()}, sort_keys=False))
         extra = temporary / "extra"
+        extra.mkdir()
+        write_graph(spec, weights, extra / GRAPH)
         shutil.copytree(source, extra / "handler", ignore=shutil.ignore_patterns("__pycache__", ENTRY))
         (temporary / "tmp").mkdir()
         _archive(

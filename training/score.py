@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytorch_lightning as pl
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 
+from handler.cpus import cpus
 from training.package import MODEL_NAME
 from training.paths import Paths
 from training.predict import quiet
@@ -58,14 +59,21 @@ def run(plan: Plan) -> Summary | None:
         InvalidListError: The source cannot be used.
         OtherJobError: The folder holds results of another list, model or setting.
     """
-    packed, results = read_packed(plan.archive), Results(plan.out)
+    with tempfile.TemporaryDirectory() as folder:
+        return _run(plan, read_packed(plan.archive, Path(folder)))
+
+
+def _run(plan: Plan, packed: Packed) -> Summary | None:
+    results = Results(plan.out)
     data = ShardDataModule(results, plan.pictures_in, packed.spec, plan.batch_size, plan.workers)
     with _quiet():
         trainer = _trainer(plan.trainer, [ShardWriter(results, packed.spec), Bar()])
         if trainer.is_global_zero:  # before Lightning starts the others, or while they wait for this one
             _prepare(plan, packed, results)
         begun, open_before = time.monotonic(), _open_pictures(results) if trainer.is_global_zero else 0
-        trainer.predict(ScoringModule(packed.model), datamodule=data, return_predictions=False)
+        threads = max(1, cpus() // max(1, trainer.num_devices))
+        module = ScoringModule(packed, _precision(plan), threads)
+        trainer.predict(module, datamodule=data, return_predictions=False)
         trainer.strategy.barrier("scored")  # the figures are of all processes' shards
     if not trainer.is_global_zero:
         return None
@@ -88,9 +96,12 @@ def _prepare(plan: Plan, packed: Packed, results: Results) -> None:
     if packed.other_code:
         modules = ", ".join(packed.other_code)
         print(f"score: {plan.archive} was packed with another {modules}: it may answer otherwise", file=sys.stderr)
-    precision = str(plan.trainer.get("precision", "32-true"))
-    terms = Terms(str(plan.pictures_in), plan.shard_size, precision, packed.spec.version, packed.sha256)
+    terms = Terms(str(plan.pictures_in), plan.shard_size, _precision(plan), packed.spec.version, packed.sha256)
     results.prepare(plan.source, terms, restart=plan.restart)
+
+
+def _precision(plan: Plan) -> str:
+    return str(plan.trainer.get("precision", "32-true"))
 
 
 def _open_pictures(results: Results) -> int:
@@ -127,7 +138,7 @@ def _parse() -> Plan:
     parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
     parser.add_argument("--root", type=Path, help="folder that relative paths begin at, if not that of the list")
     parser.add_argument("--batch-size", type=_count, default=Plan.batch_size)
-    workers = min(MOST_WORKERS, os.cpu_count() or 1)
+    workers = min(MOST_WORKERS, cpus())
     parser.add_argument("--workers", type=_number, default=workers, help="decoding processes of each process")
     parser.add_argument("--shard-size", type=_count, default=Plan.shard_size, help="pictures in a file of results")
     parser.add_argument("--restart", action="store_true", help="remove the folder's results first")

@@ -11,14 +11,17 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
 
+from handler import network
 from handler.detector import Detector
 from stack.layout import ROOT, Layout, Ports
 from stack.local import LocalStack, running
 from stack.torchserve import ARCHIVE
+from tests.handler import detectors
 from training.package import read_archive
 
 ORIENTATION = 0x0112
@@ -60,9 +63,18 @@ def management(stack: LocalStack) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
-    """The shipped model in this process."""
+    """The shipped model in this process, by PyTorch in float32: what the served one is measured by."""
     spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, tmp_path_factory.mktemp("unpacked"))
-    return Detector.load(spec, weights, torch.device("cpu"))
+    return detectors.eager(spec, weights)
+
+
+@pytest.fixture(scope="session")
+def eager(tmp_path_factory: pytest.TempPathFactory) -> nn.Module:
+    """The shipped network as training has it."""
+    spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, tmp_path_factory.mktemp("unpacked"))
+    model = network.build(spec).eval()
+    model.load_state_dict(load_file(weights))
+    return model
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def pictures(coffee: Path) -> list[bytes]:
 def shadow_spec(pictures: list[bytes], detector: Detector) -> ModelSpec:
     """The shipped model as another version that thinks more of all pictures, and judges one of the two otherwise."""
     spec = replace(detector.spec, version=VERSION, offset=detector.spec.offset - 1)
-    other = Detector(spec, detector.model, detector.device)
+    other = Detector(spec, detector.engine, detector.head)
     live = [one.verdict.prediction for one in _judge(detector, pictures)]
     first, second = (one.verdict.probability for one in _judge(other, pictures))
     return replace(spec, threshold=(first + second) / 2 if live[0] == live[1] else min(first, second) / 2)

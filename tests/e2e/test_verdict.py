@@ -11,6 +11,7 @@ import httpx
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from handler import network
 from handler.decision import decide
@@ -29,12 +30,12 @@ def test_predict_answers_exactly_the_documented_fields(gateway: httpx.Client, co
 
 
 def test_the_data_modules_evaluation_path_and_http_give_the_same_probability(
-    gateway: httpx.Client, detector: Detector, coffee: Path, rotated: Path
+    gateway: httpx.Client, detector: Detector, eager: nn.Module, coffee: Path, rotated: Path
 ) -> None:
     for path in (coffee, rotated):
         [(views, _)] = _evaluation_batches(path, detector)
         with torch.inference_mode():
-            expected = decide(float(network.judge_views(detector.model, views)), detector.spec)
+            expected = decide(float(network.judge_views(eager, views)), detector.spec)
         answer = gateway.post("/predict", files={"file": path.read_bytes()}).json()
         assert answer["probability"] == pytest.approx(expected.probability, abs=1.01e-4)  # a unit of the 4th decimal
         assert answer["model_version"] == detector.spec.version

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from copy import deepcopy
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from handler import network
 from handler.detector import Detector
+from handler.gradcam import Head
 from handler.spec import ModelSpec
+from handler.torch_engine import TorchEngine
+from handler.torchserve_entry import GRAPH
+from tests.handler import detectors
+from tests.handler.detectors import WEIGHTS
+from training.export import write_graph
 
 
 @pytest.fixture(scope="session")
@@ -28,5 +38,26 @@ def model(spec: ModelSpec) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def detector(spec: ModelSpec, model: nn.Module) -> Detector:
-    return Detector(spec, model, torch.device("cpu"))
+def model_folder(spec: ModelSpec, model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an archive carries of the network: its weights and its graph."""
+    folder = tmp_path_factory.mktemp("model")
+    save_file(model.state_dict(), folder / WEIGHTS)
+    write_graph(spec, folder / WEIGHTS, folder / GRAPH)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def head(model_folder: Path) -> Head:
+    return Head.load(model_folder / WEIGHTS)
+
+
+@pytest.fixture(scope="session")
+def detector(spec: ModelSpec, model: nn.Module, head: Head) -> Detector:
+    """The network in PyTorch, which is what all else is measured by."""
+    return Detector(spec, TorchEngine(deepcopy(model), spec, torch.device("cpu")), head)
+
+
+@pytest.fixture(scope="session")
+def compiled(model_folder: Path, spec: ModelSpec) -> Detector:
+    """The same network as it is served."""
+    return detectors.compiled(spec, model_folder)

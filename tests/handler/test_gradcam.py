@@ -1,40 +1,52 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from captum.attr import LayerGradCam
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
-from handler import network
-from handler.gradcam import JPEG_QUALITY, heat_maps, overlay
+from handler.detector import Detector
+from handler.engine import Forward
+from handler.gradcam import JPEG_QUALITY, Head, heat_maps, overlay
 from handler.spec import ModelSpec
-from handler.transforms import Views
+from handler.transforms import Pixels, normalise, to_pixels
 from tests.handler.pictures import difference, encode, photo, pixels, same
 
 WHOLE = ModelSpec(version="1")
 
 
 @pytest.fixture(scope="module")
-def inputs() -> Views:
-    """Three pictures with two views of one size and one of another."""
-    generator = torch.Generator().manual_seed(1)
-    return [torch.randn(3, count, 3, side, side, generator=generator) for count, side in ((2, 96), (1, 64))]
+def pictures(spec: ModelSpec) -> list[Pixels]:
+    return [to_pixels(photo(*size), spec) for size in ((96, 64), (200, 120), (64, 180))]
 
 
-def plain_cam(model: nn.Module, alike: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+@pytest.fixture(scope="module", params=["detector", "compiled"])
+def forwards(request: pytest.FixtureRequest, pictures: list[Pixels]) -> list[Forward]:
+    """The pictures' forwards by each engine, with features."""
+    detector: Detector = request.getfixturevalue(request.param)
+    return detector.engine.run(pictures, [True] * 3)
+
+
+def by_captum(model: nn.Module, spec: ModelSpec, pixels: Pixels, *, positive: bool) -> list[torch.Tensor]:
+    """Grad-CAM by Captum on the whole network in PyTorch, at its last layer before pooling."""
+    raw = [
+        LayerGradCam(model, model.get_submodule("bn2")).attribute(normalise(alike, spec), target=0)[:, 0].detach()
+        for alike in pixels
+    ]
+    return [view * view.numel() * (1 if positive else -1) for alike in raw for view in alike.unbind()]
+
+
+def plain_cam(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -> list[torch.Tensor]:
     """Class activation maps of a network that pools and then weighs (Zhou et al. 2016, arXiv 1512.04150)."""
-    activations: list[torch.Tensor] = []
-    hook = network.cam_layer(model).register_forward_hook(lambda _module, _inputs, output: activations.append(output))
-    with torch.no_grad():
-        model(alike.flatten(0, 1))
-    hook.remove()
-    weights = model.get_submodule("classifier").get_parameter("weight")[0].detach()
-    evidence = torch.einsum("nchw,c->nhw", activations[0], weights)
-    maps = evidence.view(*alike.shape[:2], *evidence.shape[1:]) * torch.where(positive, 1.0, -1.0).view(-1, 1, 1, 1)
-    return maps.relu()
+    weights = head.classifier.weight[0].detach() * (1 if positive else -1)
+    return [view for alike in features for view in torch.einsum("nchw,c->nhw", alike, weights).relu()]
 
 
 def opened(jpeg: bytes) -> Image.Image:
@@ -44,48 +56,54 @@ def opened(jpeg: bytes) -> Image.Image:
 
 
 @pytest.mark.parametrize("positive", [True, False])
-def test_maps_are_not_negative_and_say_something_of_each_view(
-    model: nn.Module, inputs: Views, *, positive: bool
+def test_maps_are_captums_on_the_whole_network(  # noqa: PLR0913 - fixtures
+    model: nn.Module, spec: ModelSpec, head: Head, pictures: list[Pixels], forwards: list[Forward], *, positive: bool
 ) -> None:
-    maps = heat_maps(model, inputs, torch.tensor([positive] * 3))
-    assert [tuple(alike.shape) for alike in maps] == [(3, 2, 3, 3), (3, 1, 2, 2)]
-    assert [float(alike.min()) >= 0 for alike in maps] == [True, True]
-    assert [float(alike.amax(dim=(2, 3)).min()) > 0 for alike in maps] == [True, True]
+    for picture, forward in zip(pictures, forwards, strict=True):
+        maps = heat_maps(head, forward.features, positive=positive)
+        for found, expected in zip(maps, by_captum(model, spec, picture, positive=positive), strict=True):
+            torch.testing.assert_close(found, expected.clamp(min=0), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("positive", [[True] * 3, [False] * 3, [True, False, True]])
-def test_maps_are_plain_class_activation_maps(model: nn.Module, inputs: Views, positive: list[bool]) -> None:
-    verdicts = torch.tensor(positive)
-    for found, alike in zip(heat_maps(model, inputs, verdicts), inputs, strict=True):
-        torch.testing.assert_close(found, plain_cam(model, alike, verdicts), rtol=1e-5, atol=1e-4)
+@pytest.mark.parametrize("positive", [True, False])
+def test_maps_are_not_negative_and_say_something_of_each_view(
+    head: Head, forwards: list[Forward], *, positive: bool
+) -> None:
+    for forward in forwards:
+        maps = heat_maps(head, forward.features, positive=positive)
+        assert [tuple(view.shape) for view in maps] == [(3, 3), (2, 2)]
+        assert [float(view.min()) >= 0 for view in maps] == [True, True]
+        assert [float(view.max()) > 0 for view in maps] == [True, True]
 
 
-def test_a_batch_gives_each_picture_the_map_it_has_alone(model: nn.Module, inputs: Views) -> None:
-    positive = torch.tensor([True, False, True])
-    alone = [heat_maps(model, [alike[i : i + 1] for alike in inputs], positive[i : i + 1]) for i in range(3)]
-    for found, expected in zip(heat_maps(model, inputs, positive), zip(*alone, strict=True), strict=True):
-        torch.testing.assert_close(found, torch.cat(expected), rtol=1e-5, atol=1e-4)
+@pytest.mark.parametrize("positive", [True, False])
+def test_maps_are_plain_class_activation_maps(head: Head, forwards: list[Forward], *, positive: bool) -> None:
+    for forward in forwards:
+        expected = plain_cam(head, forward.features, positive=positive)
+        for found, plain in zip(heat_maps(head, forward.features, positive=positive), expected, strict=True):
+            torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-4)
 
 
-def test_opposite_verdicts_never_point_at_the_same_region(model: nn.Module, inputs: Views) -> None:
-    opposite = [heat_maps(model, inputs, torch.tensor([verdict] * 3)) for verdict in (True, False)]
+def test_opposite_verdicts_never_point_at_the_same_region(head: Head, forwards: list[Forward]) -> None:
+    opposite = [heat_maps(head, forwards[0].features, positive=verdict) for verdict in (True, False)]
     assert [float((first * second).max()) for first, second in zip(*opposite, strict=True)] == [0, 0]
 
 
-def test_a_map_is_blank_where_no_region_spoke(model: nn.Module, inputs: Views) -> None:
-    weight = model.get_submodule("classifier").get_parameter("weight")
-    kept = weight.detach().clone()
-    with torch.no_grad():
-        weight.zero_()
-        maps = heat_maps(model, inputs, torch.tensor([True, True, False]))
-        weight.copy_(kept)
-    assert [float(alike.abs().max()) for alike in maps] == [0, 0]
+def test_a_map_is_blank_where_no_region_spoke(forwards: list[Forward]) -> None:
+    blank = Head(torch.zeros(1, 1280), torch.ones(1))
+    assert [float(view.abs().max()) for view in heat_maps(blank, forwards[0].features, positive=True)] == [0, 0]
 
 
-def test_a_map_may_be_asked_for_where_gradients_are_off(model: nn.Module, inputs: Views) -> None:
+def test_a_map_may_be_asked_for_where_gradients_are_off(head: Head, forwards: list[Forward]) -> None:
     with torch.no_grad():
-        [found] = heat_maps(model, inputs[:1], torch.tensor([True] * 3))
-    assert float(found.max()) > 0
+        found = heat_maps(head, forwards[0].features, positive=True)
+    assert float(found[0].max()) > 0
+
+
+def test_another_family_of_networks_is_refused_by_name(tmp_path: Path) -> None:
+    save_file({"fc.weight": torch.zeros(1, 8)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="EfficientNet family"):
+        Head.load(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(

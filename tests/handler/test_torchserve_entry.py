@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import base64
+import json
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
-from torch import nn
 
 from handler.detector import Detector, Item, Judged
 from handler.spec import ModelSpec
@@ -44,17 +44,10 @@ class Context:
 
 def new_context(spec: ModelSpec, folder: Path) -> Context:
     return Context(
-        model_yaml_config={"minWorkers": 1, "threads": torch.get_num_threads(), "spec": spec.to_mapping()},
+        model_yaml_config={"batchSize": 4, "threads": 2, "precision": "f32", "spec": spec.to_mapping()},
         manifest={"model": {"serializedFile": "model.safetensors", "modelVersion": "9.9.9"}},
         system_properties={"model_dir": str(folder), "gpu_id": None, "batch_size": 4},
     )
-
-
-@pytest.fixture(scope="module")
-def model_folder(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    save_file(model.state_dict(), folder / "model.safetensors")
-    return folder
 
 
 @pytest.fixture
@@ -120,11 +113,27 @@ def test_a_request_without_a_picture_as_its_body_fails_alone(
     assert context.statuses == {0: (422, "Unprocessable Content")}
 
 
-def test_the_configured_number_of_threads_is_used(context: Context) -> None:
-    before = torch.get_num_threads()
-    context.model_yaml_config["threads"] = 1
-    try:
+def test_an_unknown_precision_is_refused_at_the_start(context: Context) -> None:
+    context.model_yaml_config["precision"] = "int3"
+    with pytest.raises(ValueError, match="precision must be one of f32, bf16, not 'int3'"):
         ProductPhotoDetector().initialize(context)
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
+
+
+def test_a_worker_on_a_cpu_does_without_the_training_library(spec: ModelSpec, model_folder: Path) -> None:
+    """Importing timm would cost each worker 0.2 GB and four seconds."""
+    script = """
+import json, sys
+from types import SimpleNamespace
+from handler.torchserve_entry import ProductPhotoDetector
+config, folder = json.loads(sys.argv[1]), sys.argv[2]
+ProductPhotoDetector().initialize(SimpleNamespace(
+    model_yaml_config=config,
+    manifest={"model": {"serializedFile": "model.safetensors"}},
+    system_properties={"model_dir": folder, "gpu_id": None},
+))
+print([name for name in ("timm", "torchvision") if name in sys.modules])
+"""
+    config = json.dumps(new_context(spec, model_folder).model_yaml_config)
+    command = [sys.executable, "-c", script, config, str(model_folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from handler.spec import ModelSpec
-from handler.transforms import normalise, to_views, view_boxes
+from handler.transforms import as_pixels, normalise, to_views, view_boxes
 from tests.handler.pictures import photo, same
 
 PLAIN = ModelSpec(version="1", input_size=96, mean=(0, 0, 0), std=(1, 1, 1))
@@ -137,6 +137,6 @@ def test_a_picture_is_not_changed() -> None:
 
 
 def test_channels_keep_their_order() -> None:
-    tensor = normalise(Image.new("RGB", (4, 2), (255, 0, 51)), PLAIN)
+    tensor = normalise(as_pixels(Image.new("RGB", (4, 2), (255, 0, 51))), PLAIN)
     assert tensor.shape == (3, 2, 4)
     assert torch.equal(tensor[:, 0, 0], torch.tensor([1.0, 0.0, 0.2]))

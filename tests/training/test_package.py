@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 import handler
 from handler.decision import decide
-from handler.detector import Detector, Item, Judged
+from handler.detector import Item, Judged
 from handler.spec import ModelSpec
+from tests.handler.detectors import eager
 from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
 from training import package, repack
@@ -36,6 +37,8 @@ def test_the_archive_holds_the_handlers_code_the_weights_and_the_spec(pipeline: 
         assert files == {f"handler/{name}" for name in modules} | {
             "torchserve_entry.py",
             "model.safetensors",
+            "network.xml",
+            "network.bin",
             "model-config.yaml",
             "MAR-INF/MANIFEST.json",
         }
@@ -63,7 +66,7 @@ def test_the_store_holds_the_archive_its_figures_and_its_card(pipeline: Pipeline
 
 def test_what_was_packed_judges_as_it_was_evaluated(pipeline: Pipeline) -> None:
     root = pipeline.params.data.root
-    detector = Detector.load(pipeline.spec, pipeline.paths.weights, torch.device("cpu"))
+    detector = eager(pipeline.spec, pipeline.paths.weights)
     photos = of_split(read_manifest(root, pipeline.params.data.manifest), "test")
     logits = predict(PhotoDataModule(pipeline.params), pipeline.paths, photos)
     answers = detector.judge([Item((root / photo.path).read_bytes()) for photo in photos])
@@ -98,6 +101,22 @@ def test_packing_again_replaces_the_archive(pipeline: Pipeline, tmp_path: Path) 
     with zipfile.ZipFile(archive) as packed:
         assert yaml.safe_load(packed.read("model-config.yaml"))["spec"]["version"] == "1.0.1"
     assert list(archive.parent.iterdir()) == [archive]
+
+
+def test_a_model_is_repacked_with_other_settings_of_serving(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = Path(shutil.copy(pipeline.archive, tmp_path))
+    (tmp_path / "tuned.yaml").write_text("threads: 3\nbatchSize: 2\n")
+    command = ["repack", "1.2.0", "--archive", str(archive), "--serving", str(tmp_path / "tuned.yaml")]
+    monkeypatch.setattr("sys.argv", command)
+    repack.main()
+    with zipfile.ZipFile(capsys.readouterr().out.strip()) as packed:
+        config = yaml.safe_load(packed.read("model-config.yaml"))
+    assert config == SERVING | {"threads": 3, "batchSize": 2, "spec": pipeline.spec.to_mapping() | {"version": "1.2.0"}}
+    (tmp_path / "tuned.yaml").write_text("batchsize: 2\n")
+    with pytest.raises(SystemExit, match="no settings of serving: batchsize; there are minWorkers"):
+        repack.main()
 
 
 def test_a_repacked_model_differs_in_its_version_alone(pipeline: Pipeline, tmp_path: Path) -> None:

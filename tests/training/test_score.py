@@ -21,6 +21,7 @@ from torch import nn
 from handler import network
 from handler.detector import Detector, Item, Judged
 from handler.spec import ModelSpec
+from tests.handler.detectors import eager
 from tests.handler.pictures import encode, photo
 from tests.training.marks import NOISE
 from training import score
@@ -111,8 +112,8 @@ def csv_of(file: Path, rows: list[dict[str, str]]) -> Path:
 def test_every_picture_of_a_folder_gets_the_verdict_of_the_detector_that_serves(plan: Plan) -> None:
     summary = score.run(plan)
     rows = read(plan.out)
-    served = read_packed(plan.archive)
-    detector = Detector(served.spec, served.model, torch.device("cpu"))
+    served = read_packed(plan.archive, plan.out)
+    detector = eager(served.spec, served.weights)
     assert rows == near([by_detector(detector, plan.source, row["path"]) for row in rows])
     assert {row["path"] for row in rows} == {*GOOD, *BAD}
     assert {row["path"]: row["error"] for row in rows if row["error"]} == BAD

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from handler.detector import Detector
+from handler.gradcam import Head
+from handler.torch_engine import TorchEngine
 from training.metrics.goals import goals
 from training.metrics.robustness import DESCRIPTIONS
 from training.metrics.scored import Scored
@@ -68,7 +70,9 @@ def _plots(paths: Paths) -> list[dict[str, str]]:
 
 
 def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[Grid]:
-    detector = Detector.load(read_spec(paths), paths.weights, torch.device("cpu"))
+    spec = read_spec(paths)
+    engine = TorchEngine.load(paths.weights, spec, torch.device("cpu"))
+    detector = Detector(spec, engine, Head.load(paths.weights))
     grids = []
     for name, scored in splits.items():
         for kind, wrong, total in (

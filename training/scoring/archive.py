@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,13 @@ from torch import nn
 
 import handler
 from handler import network
+from handler.engine import Engine
+from handler.openvino_engine import CONSTANTS, OpenVinoEngine
 from handler.spec import InvalidSpecError, ModelSpec
+from handler.torchserve_entry import GRAPH
 from training.package import read_archive
 
-DECIDING: Final = ("decision.py", "images.py", "network.py", "transforms.py")
+DECIDING: Final = ("decision.py", "images.py", "network.py", "openvino_engine.py", "transforms.py")
 """Modules of the handler that a verdict depends on."""
 
 
@@ -33,35 +35,59 @@ class Packed:
 
     Attributes:
         model: The network with its weights.
+        weights: File of these.
+        graph: File of the network as CPUs are served it; None in older archives.
         spec: Its description.
         sha256: Of weights and description.
         other_code: Modules whose code is not the one that runs here, so that the service may answer otherwise.
     """
 
     model: nn.Module
+    weights: Path
+    graph: Path | None
     spec: ModelSpec
     sha256: str
     other_code: list[str]
 
+    def engine(self, threads: int, precision: str) -> Engine:
+        """Return what runs the graph on so many threads of the CPU.
 
-def read_packed(archive: Path) -> Packed:
-    """Read an archive.
+        Raises:
+            InvalidArchiveError: The archive has no graph.
+        """
+        if self.graph is None:
+            raise InvalidArchiveError(
+                "an archive without a graph: pack its model again with `python -m training.repack`"
+            )
+        return OpenVinoEngine(self.graph, self.weights, self.spec, streams=threads, precision=precision)
+
+
+def read_packed(archive: Path, folder: Path) -> Packed:
+    """Read an archive, with its files unpacked into a folder.
 
     Raises:
         InvalidArchiveError: There is none, or none that this code can score by.
     """
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            spec, weights = read_archive(archive, Path(folder))
-            digest = hashlib.sha256(json.dumps(spec.to_mapping(), sort_keys=True).encode() + weights.read_bytes())
-            model = network.build(spec)
-            model.load_state_dict(load_file(weights))
-        return Packed(model, spec, digest.hexdigest(), _other_code(archive))
+        spec, weights = read_archive(archive, folder)
+        digest = hashlib.sha256(json.dumps(spec.to_mapping(), sort_keys=True).encode() + weights.read_bytes())
+        model = network.build(spec)
+        model.load_state_dict(load_file(weights))
+        return Packed(model.eval(), weights, _graph(archive, folder), spec, digest.hexdigest(), _other_code(archive))
     except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, InvalidSpecError, SafetensorError) as error:
         raise InvalidArchiveError(f"{archive} is no archive that this code can score by: {error}") from error
+
+
+def _graph(archive: Path, folder: Path) -> Path | None:
+    with zipfile.ZipFile(archive) as packed:
+        if GRAPH not in packed.namelist():
+            return None
+        packed.extract(Path(GRAPH).with_suffix(CONSTANTS).name, folder)
+        return Path(packed.extract(GRAPH, folder))
 
 
 def _other_code(archive: Path) -> list[str]:
     ours = Path(handler.__file__).parent
     with zipfile.ZipFile(archive) as packed:
-        return [name for name in DECIDING if packed.read(f"handler/{name}") != (ours / name).read_bytes()]
+        theirs = {name: packed.read(f"handler/{name}") for name in DECIDING if f"handler/{name}" in packed.namelist()}
+    return [name for name in DECIDING if theirs.get(name) != (ours / name).read_bytes()]

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from handler.spec import ModelSpec
-from training.scoring.pictures import read_views
+from training.scoring.pictures import read_pixels
 from training.scoring.results import Results
 
 
@@ -22,13 +22,13 @@ class Batch(NamedTuple):
     Attributes:
         shard: Number of the shard.
         ends_shard: Whether they are its last.
-        views: What the network sees of those that can be judged, of each size a shape (N, V, 3, side, side).
+        pixels: What the network sees of those that can be judged, of each size uint8 of shape (N, V, side, side, 3).
         codes: One a picture: why it cannot be judged, or None.
     """
 
     shard: int
     ends_shard: bool
-    views: list[torch.Tensor]
+    pixels: list[torch.Tensor]
     codes: list[str | None]
 
 
@@ -71,8 +71,8 @@ class SpanDataset(Dataset[Batch]):
         if self._paths[0] != span.shard:
             self._paths = (span.shard, self.results.paths(span.shard))
         files = [self.root / (path or "") for path in self._paths[1][span.start : span.stop]]
-        found = [read_views(file, self.spec) for file in files]
-        seen = [views for views in found if not isinstance(views, str)]
+        found = [read_pixels(file, self.spec) for file in files]
+        seen = [pixels for pixels in found if not isinstance(pixels, str)]
         stacked = [torch.stack(alike) for alike in zip(*seen, strict=True)]
         return Batch(span.shard, span.ends_shard, stacked, [one if isinstance(one, str) else None for one in found])
 

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import Final
+
 import pytorch_lightning as pl
 import torch
-from torch import nn
 
 from handler import network
+from handler.cpus import cpus
 from handler.decision import Verdict, decide
+from handler.engine import Engine
 from handler.spec import ModelSpec
+from training.scoring.archive import Packed
 from training.scoring.batches import Batch
 from training.scoring.results import Results
 
+ENGINE_PRECISIONS: Final = {"32-true": "f32", "bf16-true": "bf16"}
+"""The engine's names for those of Lightning's that it has."""
+
 
 class ScoringModule(pl.LightningModule):
-    """The served network, judging batches."""
+    """The served network, judging batches: in PyTorch on GPUs, and on CPUs by the engine that serves there."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, packed: Packed, precision: str = "32-true", threads: int = 0) -> None:
+        """`precision` is Lightning's name, `threads` how many of the CPU an engine has; 0: all that it may use."""
         super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)
+        self.network = network.PixelNetwork(packed.model, packed.spec).to(memory_format=torch.channels_last)
+        self._packed = packed
+        self._precision = ENGINE_PRECISIONS.get(precision)
+        self._threads = threads or cpus()
 
     def predict_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
         """Return the logits of the pictures that can be judged, shape (N,), float32."""
-        return network.judge_views(self.model, batch.views).float() if batch.views else torch.empty(0)
+        if not batch.pixels:
+            return torch.empty(0)
+        if self._engine is not None:
+            pictures = list(zip(*batch.pixels, strict=True))
+            return torch.tensor([one.logit for one in self._engine.run(pictures, [False] * len(pictures))])
+        logits = [self.network(alike.flatten(0, 1))[0].float().view(alike.shape[:2]) for alike in batch.pixels]
+        return torch.cat(logits, dim=1).mean(dim=1)
+
+    @cached_property
+    def _engine(self) -> Engine | None:
+        """Compiled at the first batch, when the processes that decode have long been forked."""
+        if self.device.type != "cpu" or self._precision is None or self._packed.graph is None:
+            return None
+        return self._packed.engine(self._threads, self._precision)
 
 
 class ShardWriter(pl.Callback):

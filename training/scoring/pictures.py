@@ -9,7 +9,7 @@ from PIL import Image
 
 from handler.images import FORMATS, BadImageError, decode
 from handler.spec import ModelSpec
-from handler.transforms import Views, to_views
+from handler.transforms import Pixels, to_pixels
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
 UNREADABLE: Final = "unreadable_file"
@@ -28,10 +28,10 @@ def is_picture(file: Path) -> bool:
         return False
 
 
-def read_views(file: Path, spec: ModelSpec) -> Views | str:
+def read_pixels(file: Path, spec: ModelSpec) -> Pixels | str:
     """Return what the network sees of a file, as serving has it, or the code of why it cannot be judged."""
     try:
-        return to_views(decode(_read(file)), spec)
+        return to_pixels(decode(_read(file)), spec)
     except BadImageError as error:
         return error.code
     except (OSError, ValueError):  # a name with a null byte is a ValueError

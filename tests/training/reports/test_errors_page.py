@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from handler.detector import Detector
+from tests.handler.detectors import eager
 from tests.training.conftest import Pipeline
 from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo, scored
@@ -109,7 +108,7 @@ def test_right_verdicts_are_no_errors() -> None:
 def test_an_error_is_shown_with_the_probability_that_is_served(pipeline: Pipeline) -> None:
     root = pipeline.params.data.root
     photos = of_split(read_manifest(root, pipeline.params.data.manifest), "test")[:5]
-    detector = Detector.load(pipeline.spec, pipeline.paths.weights, torch.device("cpu"))
+    detector = eager(pipeline.spec, pipeline.paths.weights)
     wrong = Scored(photos, np.full(5, 0.5), np.ones(5, dtype=np.bool_))
     mistakes = explain(detector, root, wrong, "explaining")
     assert [mistake.photo for mistake in mistakes] == photos

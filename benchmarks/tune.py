@@ -1,0 +1,168 @@
+"""Find the settings of serving that suit this machine: `make tune`, which prints a table and writes var/tuned.yaml.
+
+Each setting is tried by the whole product: its workers, the threads of each, and how many pictures TorchServe hands a
+worker at a time. `taskset --cpu-list 0 make tune` tunes for one CPU; on a machine with a GPU, threads do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.figures import MOST, PREDICT
+from benchmarks.gateway import SIZES, sample
+from benchmarks.load import measure_for
+from benchmarks.report import Spread, percentile
+from benchmarks.stacks import BenchLayout, Stack, memory_mb, product
+from stack.layout import ROOT
+from stack.torchserve import ARCHIVE
+
+CONFIG: Final = "model-config.yaml"
+BATCHES: Final = (1, 4, 8)
+GPU_BATCHES: Final = (8, 16, 32)
+DELAYS_MS: Final = (1, 5)
+NEARLY: Final = 0.03
+"""Rates that differ by no more than this share count as alike, and the answer to one client decides."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What can be chosen of serving."""
+
+    workers: int
+    threads: int
+    batch: int
+    delay_ms: int = 1
+
+    def as_config(self) -> dict[str, int]:
+        """The same in the words of an archive's model-config.yaml."""
+        return {
+            "minWorkers": self.workers,
+            "maxWorkers": self.workers,
+            "threads": self.threads,
+            "batchSize": self.batch,
+            "maxBatchDelay": self.delay_ms,
+        }
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a setting gave: pictures a second with the most clients, the p50 of one client, and memory, in MB."""
+
+    setting: Setting
+    per_s: Spread
+    p50_ms: Spread
+    memory: float
+
+
+def settings(cpus: int, gpus: int) -> list[Setting]:
+    """Return what is worth trying: a worker, two, or one a CPU; threads that share the CPUs out or have them all."""
+    if gpus:
+        return [Setting(workers * gpus, 1, batch) for workers in (1, 2) for batch in GPU_BATCHES]
+    pairs = {(workers, threads) for workers in (1, 2, min(cpus, 8)) for threads in (math.ceil(cpus / workers), cpus)}
+    return [Setting(workers, threads, batch) for workers, threads in sorted(pairs) for batch in BATCHES]
+
+
+def best(tried: Sequence[Tried]) -> Tried:
+    """Return the fastest; of those nearly as fast the one that answers one client soonest."""
+    fastest = max(one.per_s.mean for one in tried)
+    near = [one for one in tried if one.per_s.mean >= fastest * (1 - NEARLY)]
+    return min(near, key=lambda one: one.p50_ms.mean)
+
+
+def table(tried: Sequence[Tried], chosen: Tried) -> Table:
+    """Every setting with its figures, the chosen one marked."""
+    grid = Table("workers", "threads", "batch", "delay ms", f"pictures/s, {MOST} clients", "p50 ms, 1 client", "MB", "")
+    for one in tried:
+        grid.add_row(
+            *map(str, asdict(one.setting).values()),
+            str(one.per_s),
+            str(one.p50_ms),
+            f"{one.memory:,.0f}",
+            "chosen" if one is chosen else "",
+        )
+    return grid
+
+
+def try_out(setting: Setting, photo: bytes, archive: Path, rounds: int, seconds: float) -> Tried:
+    """Start the product with a setting, measure it, and stop it."""
+    with tempfile.TemporaryDirectory() as folder:
+        layout = BenchLayout(var=Path(folder) / "var", store=Path(folder) / "store")
+        layout.var.mkdir()
+        layout.store.mkdir()
+        with_config(archive, layout.store / ARCHIVE, setting.as_config())
+        shutil.copy(archive.parent / "reference.json", layout.store)
+        with product(photo, layout) as (_, gateway):
+            _ask(gateway, MOST, seconds)
+            many = [_ask(gateway, MOST, seconds) for _ in range(rounds)]
+            one = [_ask(gateway, 1, seconds / 2) for _ in range(rounds)]
+            rates = Spread.of(len(latencies) / seconds for latencies in many)
+            return Tried(
+                setting, rates, Spread.of(percentile(found, 50) for found in one), memory_mb(gateway.processes)
+            )
+
+
+def with_config(archive: Path, to: Path, changes: dict[str, Any]) -> None:
+    """Copy an archive with other values in its model-config.yaml."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, yaml.safe_dump(yaml.safe_load(content) | changes) if name == CONFIG else content)
+
+
+def main() -> None:
+    """Try all settings, then the best of them with longer delays."""
+    arguments = _parse()
+    photo, archive = sample(arguments.photo), arguments.store / ARCHIVE
+    cpus = len(os.sched_getaffinity(0))
+    tried = [
+        try_out(setting, photo, archive, arguments.rounds, arguments.seconds)
+        for setting in track(settings(cpus, torch.cuda.device_count()), "trying settings")
+    ]
+    found = best(tried).setting
+    for delay_ms in DELAYS_MS[1:]:
+        setting = replace(found, delay_ms=delay_ms)
+        tried.append(try_out(setting, photo, archive, arguments.rounds, arguments.seconds))
+    chosen = best(tried)
+    console = Console()
+    console.print(table(tried, chosen))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(yaml.safe_dump(chosen.setting.as_config(), sort_keys=False), encoding="utf-8")
+    console.print(
+        f"{cpus} CPUs; mean ± sd of {arguments.rounds} rounds. {arguments.out} has the chosen setting. Pack it as a "
+        f"version of its own and make that live:\n  python -m training.repack VERSION --serving {arguments.out}\n"
+        "  make promote VERSION=VERSION",
+        soft_wrap=True,
+    )
+
+
+def _ask(stack: Stack, clients: int, seconds: float) -> list[float]:
+    return measure_for(stack.port, stack.requests[PREDICT], seconds=seconds, connections=clients).latencies_ms
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make tune", description=__doc__)
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the photo is")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to tune")
+    parser.add_argument("--out", type=Path, default=ROOT / "var/tuned.yaml")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

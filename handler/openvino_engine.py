@@ -1,0 +1,98 @@
+"""The network in OpenVINO: what serves on CPUs, from the graph that the archive carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import openvino
+import torch
+from openvino import properties
+
+from handler.engine import Forward
+from handler.spec import ModelSpec
+from handler.transforms import Pixels
+
+CONSTANTS: Final = ".bin"
+"""Suffix of the file beside the graph with the few numbers that are not in the weights."""
+PRECISIONS: Final = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}
+
+
+@dataclass
+class _Views:
+    """The logits and features of a picture's views of one size, by the view's place."""
+
+    keep_features: bool
+    logits: dict[int, float] = field(default_factory=dict)
+    features: dict[int, torch.Tensor] = field(default_factory=dict)
+
+
+class OpenVinoEngine:
+    """Runs one view after the other, and as many at a time as it has streams of one thread each.
+
+    A view alone keeps a core's caches warm and needs no barrier between threads, so this is as fast as a batch, its
+    shape is always the same, and a core that another process takes holds up nobody else.
+    """
+
+    def __init__(
+        self, graph: Path, weights: Path, spec: ModelSpec, *, streams: int = 1, precision: str = "f32"
+    ) -> None:
+        """Compile the graph with its weights, a safetensors file, for each size of view.
+
+        Raises:
+            ValueError: The precision is none of f32 and bf16.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        sides = [spec.input_size, spec.detail_size] if spec.details else [spec.input_size]
+        numbers = openvino.Tensor(
+            np.frombuffer(weights.read_bytes() + graph.with_suffix(CONSTANTS).read_bytes(), np.uint8)
+        )
+        queues = {side: _compile(graph, numbers, side, streams, precision) for side in set(sides)}
+        self._queues = [queues[side] for side in sides]
+
+    def run(self, pictures: Sequence[Pixels], keep_features: Sequence[bool]) -> list[Forward]:
+        """Return a forward for each picture; see `Engine`."""
+        found = [[_Views(keep) for _ in self._queues] for keep in keep_features]
+        for picture, sizes in zip(pictures, found, strict=True):
+            for pixels, views, queue in zip(picture, sizes, self._queues, strict=True):
+                for place in range(len(pixels)):
+                    queue.start_async([pixels[place : place + 1].numpy()], (views, place), share_inputs=True)
+        for queue in self._queues:
+            queue.wait_all()
+        return [_forward(sizes) for sizes in found]
+
+
+def _compile(
+    graph: Path, numbers: openvino.Tensor, side: int, streams: int, precision: str
+) -> openvino.AsyncInferQueue:
+    core = openvino.Core()
+    model = core.read_model(graph.read_text(encoding="utf-8"), numbers)
+    model.reshape([1, side, side, 3])
+    options = {
+        properties.hint.inference_precision: PRECISIONS[precision],
+        properties.inference_num_threads: streams,
+        properties.num_streams: streams,
+        properties.hint.enable_cpu_pinning: False,  # else all workers share the first cores
+    }
+    queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", options), streams)
+    queue.set_callback(_collect)
+    return queue
+
+
+def _collect(request: openvino.InferRequest, view: tuple[_Views, int]) -> None:
+    views, place = view
+    views.logits[place] = float(request.get_output_tensor(0).data.item())
+    if views.keep_features:
+        views.features[place] = torch.from_numpy(request.get_output_tensor(1).data.copy())
+
+
+def _forward(sizes: Sequence[_Views]) -> Forward:
+    logits = [logit for views in sizes for logit in views.logits.values()]
+    features = [
+        torch.cat([views.features[place] for place in sorted(views.features)]) for views in sizes if views.features
+    ]
+    return Forward(sum(logits) / len(logits), features)
