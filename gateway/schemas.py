@@ -197,6 +197,20 @@ class DriftBody(_Body):
     drift_score: float = Field(ge=0, description="The worst check's score over its threshold; drift above 1.")
 
 
+class DriftHistogram(_Body):
+    """Shares of the scores in bins over 0..1; a bin holds its lower edge, the last one also its upper."""
+
+    edges: list[Probability]
+    reference: list[Ratio] | None = Field(description="Null where the reference has none.")
+    current: list[Ratio] | None = Field(description="Null while the window is empty.")
+
+
+class DriftWithHistogram(DriftBody):
+    """The answer of `GET /drift?include=histogram`."""
+
+    histogram: DriftHistogram
+
+
 class Retention(_Body):
     """One kind of data and how long it is kept."""
 

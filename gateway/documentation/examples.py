@@ -27,8 +27,10 @@ from gateway.schemas import (
     ComparisonBody,
     DriftBody,
     DriftCheck,
+    DriftHistogram,
     DriftStatistics,
     DriftSummary,
+    DriftWithHistogram,
     Evidence,
     ExplanationBody,
     ExplanationWithEvidence,
@@ -121,6 +123,12 @@ DRIFT: Final = DriftBody(
     alerts=["brightness_ks is 0.25, over its threshold of 0.1"],
     drift_detected=True,
     drift_score=2.5,
+)
+DRIFT_WITH_HISTOGRAM: Final = DriftWithHistogram(
+    **DRIFT.model_dump(),
+    histogram=DriftHistogram(
+        edges=[0, 0.25, 0.5, 0.75, 1], reference=[0.4, 0.15, 0.15, 0.3], current=[0.38, 0.14, 0.15, 0.33]
+    ),
 )
 UNHEALTHY: Final = HEALTHY.model_copy(update={"status": "unhealthy", "model_loaded": False})
 

@@ -12,6 +12,7 @@ from gateway.documentation.examples import (
     BATCH,
     COMPARISON,
     DRIFT,
+    DRIFT_WITH_HISTOGRAM,
     EXPLANATION,
     EXPLANATION_WITH_EVIDENCE,
     HEALTHY,
@@ -23,12 +24,12 @@ from gateway.documentation.examples import (
     image_errors,
 )
 from gateway.documentation.privacy import as_html, statement
-from gateway.errors import ApiError
+from gateway.errors import ApiError, InvalidParameterError
 from gateway.schemas import AliveBody, IndexBody, ReadyBody, StartedBody
 from gateway.services import NAME, read_version
 from gateway.settings import Settings
 from gateway.uploads import batch_too_large, file_too_large
-from gateway.web.includes import EVIDENCE
+from gateway.web.includes import EVIDENCE, HISTOGRAM
 
 JSON: Final = "application/json"
 
@@ -167,7 +168,14 @@ def _others(settings: Settings) -> dict[str, Operation]:
         "/drift": Operation(
             tag="monitoring",
             summary="Whether predictions and pictures still look like the model's reference",
-            answers={200: Answer("The window of the newest predictions beside the reference.", {JSON: DRIFT})},
+            answers={
+                200: Answer(
+                    "The window of the newest predictions beside the reference.",
+                    {JSON: DRIFT},
+                    {HISTOGRAM: DRIFT_WITH_HISTOGRAM},
+                )
+            },
+            errors=[InvalidParameterError("Values of `include`: histogram.")],
         ),
         "/privacy": Operation(
             tag="service",

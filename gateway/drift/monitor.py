@@ -10,11 +10,21 @@ from itertools import islice
 from typing import Final, get_args
 
 from gateway.drift.checks import Floors, columns_of, plan
+from gateway.drift.histogram import histogram_of
 from gateway.drift.input_statistics import InputName
 from gateway.drift.reference import Distribution, Reference
 from gateway.drift.statistics import Floats
 from gateway.drift.store import DriftStore, Sample
-from gateway.schemas import Confidence, DriftBody, DriftCheck, DriftStatistics, DriftStatus, DriftSummary, Prediction
+from gateway.schemas import (
+    Confidence,
+    DriftBody,
+    DriftCheck,
+    DriftHistogram,
+    DriftStatistics,
+    DriftStatus,
+    DriftSummary,
+    Prediction,
+)
 from gateway.settings import Settings
 
 LIVE_TAIL: Final = 20
@@ -45,6 +55,12 @@ class DriftMonitor:
         if self._report is None:
             self._report = self._compare()
         return self._report
+
+    def histogram(self) -> DriftHistogram:
+        """The distribution of the scores that the report is about."""
+        version = self._version()
+        scores = [sample.probability for sample in self._window if sample.model_version == version]
+        return histogram_of(scores, self._reference)
 
     @asynccontextmanager
     async def kept(self, store: DriftStore) -> AsyncIterator[None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from structlog.typing import FilteringBoundLogger
 
 from gateway.drift.input_statistics import InputName
@@ -33,11 +34,25 @@ class _Ratio(_Part):
     value: Share
 
 
+class Histogram(_Part):
+    """Shares of the scores in bins over 0..1; a bin holds its lower edge, the last one also its upper."""
+
+    edges: tuple[Share, ...] = Field(min_length=2)
+    share: tuple[Share, ...]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.share) != len(self.edges) - 1 or any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError("want rising edges and a share for each bin between them")
+        return self
+
+
 class Scores(Distribution):
     """The model's probabilities and what followed from them."""
 
     ai_generated_ratio: _Ratio
     low_confidence_ratio: _Ratio
+    histogram: Histogram | None = None
 
 
 class Reference(_Part):

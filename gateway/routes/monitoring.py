@@ -7,13 +7,16 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.metrics import CONTENT_TYPE, Snapshot
 from gateway.services import services_of
+from gateway.web.includes import HISTOGRAM, check_includes
 
 
 async def drift(request: Request) -> JSONResponse:
     """The window of the newest predictions beside the model's reference, and what is wrong with it."""
+    wanted = check_includes(request, HISTOGRAM)
     services = services_of(request)
     await services.observer.settle()
-    return JSONResponse(services.drift.report().model_dump())
+    extras = {HISTOGRAM: services.drift.histogram().model_dump()} if wanted else {}
+    return JSONResponse(services.drift.report().model_dump() | extras)
 
 
 async def metrics(request: Request) -> Response:

@@ -8,8 +8,9 @@ from starlette.requests import Request
 
 from gateway.errors import InvalidParameterError
 
-Extra = Literal["evidence"]
+Extra = Literal["evidence", "histogram"]
 EVIDENCE: Final[Extra] = "evidence"
+HISTOGRAM: Final[Extra] = "histogram"
 PARAMETER: Final = "include"
 
 

@@ -118,7 +118,7 @@ PREDICTION_STATUSES = {"200", "400", "401", "413", "429", "500", "503"}
         ("/predict/explain", PREDICTION_STATUSES),
         ("/predict/compare", {*PREDICTION_STATUSES, "404"}),
         ("/metrics", {"200", "500"}),
-        ("/drift", {"200", "500"}),
+        ("/drift", {"200", "400", "500"}),
         ("/health", {"200", "500", "503"}),
         ("/healthz", {"200", "500"}),
         ("/privacy", {"200", "500"}),

@@ -1,0 +1,1 @@
+"""The command line `product-photo-detector`: photos through a gateway, and what its operators need."""

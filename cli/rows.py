@@ -1,0 +1,89 @@
+"""What is told of one photo, the same in every form of output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cli.exits import Exit
+from gateway.client import Confidence, Evidence, Failure, KeyRefusedError, Outcome, Prediction, Verdict
+
+
+@dataclass(frozen=True)
+class Row:
+    """A photo's line; the fields are CSV's columns and JSON's names, in their order."""
+
+    photo: str
+    prediction: Prediction | None = None
+    probability: float | None = None
+    confidence: Confidence | None = None
+    inference_time_ms: float | None = None
+    model_version: str | None = None
+    heatmap: str | None = None
+    evidence: Sequence[Evidence] | None = None
+    code: str | None = None
+    error: str | None = None
+
+
+def row_of(name: str, outcome: Outcome, heatmap: str | None) -> Row:
+    """Put a verdict or a failure into a line."""
+    if isinstance(outcome, Failure):
+        error = outcome.error
+        return Row(name, code=error.code, error=error.detail or error.title)
+    return Row(
+        name,
+        outcome.prediction,
+        outcome.probability,
+        outcome.confidence,
+        outcome.inference_time_ms,
+        outcome.model_version,
+        heatmap,
+        outcome.evidence,
+    )
+
+
+class Tally:
+    """Counts outcomes, and says with which code they end the command."""
+
+    def __init__(self, fail_on: str | None) -> None:
+        self._fail_on = fail_on
+        self._predictions: list[str] = []
+        self._failures: list[Failure] = []
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a photo."""
+        if isinstance(outcome, Verdict):
+            self._predictions.append(outcome.prediction)
+        else:
+            self._failures.append(outcome)
+
+    @property
+    def count(self) -> int:
+        """Photos so far."""
+        return len(self._predictions) + len(self._failures)
+
+    @property
+    def advice(self) -> str:
+        """What to do about the first failure that is not the photo's own."""
+        return next((str(one.error) for one in self._failures if _is_service(one)), "")
+
+    def summary(self) -> str:
+        """Say how many there were of each."""
+        generated = self._predictions.count("ai_generated")
+        photos = "1 photo" if self.count == 1 else f"{self.count} photos"
+        told = f"{photos}: {generated} ai_generated, {self._predictions.count('real')} real"
+        return f"{told}, {len(self._failures)} not judged" if self._failures else told
+
+    def exit(self) -> Exit:
+        """What is worst comes first, but a photo that was looked for outweighs one that could not be judged."""
+        if any(isinstance(one.error, KeyRefusedError) for one in self._failures):
+            return Exit.KEY_REFUSED
+        if any(one.error.again for one in self._failures):
+            return Exit.UNREACHABLE
+        if self._fail_on in self._predictions:
+            return Exit.FOUND
+        return Exit.UNJUDGED if self._failures else Exit.DONE
+
+
+def _is_service(failure: Failure) -> bool:
+    return failure.error.again or isinstance(failure.error, KeyRefusedError)

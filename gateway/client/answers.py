@@ -1,0 +1,183 @@
+"""The gateway's answers as frozen dataclasses: the documented fields, and no others."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.client.errors import GatewayError
+
+Prediction = Literal["real", "ai_generated"]
+Confidence = Literal["low", "medium", "high"]
+JPEG_START = b"\xff\xd8"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """One thing that the photo's file says about its origin; it is no part of the probability."""
+
+    type: str
+    value: str
+    strength: Literal["strong", "medium", "weak"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What the model says of one photo; `evidence` is None unless it was asked for."""
+
+    prediction: Prediction
+    probability: float
+    confidence: Confidence
+    inference_time_ms: float | None
+    """Wall time of the model server's answer; None in a batch, which is timed as a whole."""
+    model_version: str
+    """The version that answered; in a batch the one that answered last."""
+    evidence: tuple[Evidence, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError("probability is no number from 0 to 1")
+        if self.inference_time_ms is not None and not self.inference_time_ms >= 0:
+            raise ValueError("inference_time_ms is no time")
+        if not self.model_version:
+            raise ValueError("model_version is empty")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation(Verdict):
+    """A verdict with the regions that drove it."""
+
+    heatmap_base64: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        # super() does not find its way in a class with slots on Python 3.11.
+        Verdict.__post_init__(self)
+        if not self.heatmap.startswith(JPEG_START):
+            raise ValueError("heatmap_base64 is no JPEG")
+
+    @property
+    def heatmap(self) -> bytes:
+        """A JPEG: the photo, upright, with the heat map over it."""
+        try:
+            return base64.b64decode(self.heatmap_base64, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError("heatmap_base64 is no base64") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A photo without a verdict, and why."""
+
+    error: GatewayError
+
+
+Outcome = Verdict | Failure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchResult:
+    """One outcome a photo, in the photos' order."""
+
+    results: tuple[Outcome, ...]
+    total: int
+    successful: int
+    failed: int
+    total_inference_time_ms: float
+    model_version: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The live and the shadow version's verdicts on one photo."""
+
+    primary: Verdict
+    shadow: Verdict
+    agreement: bool
+    difference: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """State of the service and of its model."""
+
+    status: Literal["healthy", "unhealthy"]
+    model_loaded: bool
+    model_version: str
+    uptime_seconds: float
+    active_requests: int
+    drift_detected: bool
+    predictions_total: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """Name and version of the gateway, and its routes by their names."""
+
+    name: str
+    version: str
+    links: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriftSummary:
+    """One statistic of the pictures that were measured."""
+
+    samples: int
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriftStatistics:
+    """Scores and pictures of one model version: those of the window, or of the reference."""
+
+    model_version: str
+    samples: int
+    mean: float
+    std: float
+    low_confidence_ratio: float
+    confidence_ratios: Mapping[str, float] | None
+    class_ratios: Mapping[str, float]
+    inputs: Mapping[str, DriftSummary]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriftCheck:
+    """One comparison with the reference; without a score while too few values are there."""
+
+    name: str
+    score: float | None
+    threshold: float | None
+    samples: int
+    alert: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriftHistogram:
+    """Shares of the scores in bins over 0..1."""
+
+    edges: tuple[float, ...]
+    reference: tuple[float, ...] | None
+    current: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drift:
+    """The newest predictions beside the model's reference; `histogram` is None unless it was asked for."""
+
+    status: Literal["monitoring", "collecting", "other_version", "no_reference"]
+    reason: str | None
+    window_size: int
+    window_capacity: int
+    min_samples: int
+    false_alarm_rate: float
+    reference: DriftStatistics | None
+    current: DriftStatistics | None
+    checks: tuple[DriftCheck, ...]
+    alerts: tuple[str, ...]
+    drift_detected: bool
+    drift_score: float
+    histogram: DriftHistogram | None = None

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.gateway.client import wire
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(params=[wire.sync_call, wire.async_call], ids=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Call:
+    """Make one call with either client."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=[wire.sync_check, wire.async_check], ids=["sync", "async"])
+def check(request: pytest.FixtureRequest) -> Call:
+    """Check photos with either client."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were slept, without sleeping."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return slept
