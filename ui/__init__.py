@@ -1,1 +1,1 @@
-"""The reviewer's page: shows one photo to the gateway and its answer to the reviewer."""
+"""The reviewer's page: one photo, many photos and the state of the service, by the gateway's client."""

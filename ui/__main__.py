@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ui.client import open_client
+from ui.gateway import Gateway
 from ui.settings import BadSetting, Settings
 
 
@@ -27,10 +27,10 @@ def main() -> int:
 
 def serve(settings: Settings, stop: threading.Event) -> None:
     """Serve the page until `stop` is set."""
-    with _private_gradio(settings), open_client(settings) as client:
+    with _private_gradio(settings):
         from ui import page as pages  # noqa: PLC0415  # Gradio reads the environment set above when it is imported
 
-        page = pages.build(client)
+        page = pages.build(Gateway(settings))
         pages.launch(page, settings)
         sys.stdout.write(f"The page is at {page.local_url}\n")
         sys.stdout.flush()

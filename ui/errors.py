@@ -2,7 +2,10 @@
 
 # ruff: noqa: N818  # the names say what the reviewer meets, as the other packages' errors do
 
+from collections.abc import Mapping
 from typing import ClassVar
+
+from gateway import client
 
 
 class CheckError(Exception):
@@ -10,6 +13,8 @@ class CheckError(Exception):
 
     title: ClassVar[str] = "The check failed"
     advice: ClassVar[str] = "Try again in a moment. If it keeps happening, tell whoever runs the service."
+    # What helps when it is not one photo's matter; the page adds which button to press.
+    remedy: ClassVar[str] = "If it keeps happening, tell whoever runs the service."
     # Whether the same photo may be sent again; if not, the page lets go of it at once.
     again: ClassVar[bool] = True
 
@@ -55,6 +60,7 @@ class KeyRefused(CheckError):
 
     title = "The service wants an API key"
     advice = "Open API key on this page, enter a valid key, and press Check photo again."
+    remedy = "Open API key on this page and enter a valid key."
 
 
 class PhotoRefused(CheckError):
@@ -79,7 +85,41 @@ class PhotoGone(PhotoRefused):
     advice = "Photos are removed after a while. Choose the photo again."
 
 
+class TooManyPhotos(PhotoRefused):
+    """More photos at once than the page takes."""
+
+    title = "Too many photos at once"
+    advice = "Remove some, or choose them in several goes."
+
+
 class OddAnswer(CheckError):
     """An answer that the contract does not know."""
 
     title = "The service gave an answer that this page does not understand"
+
+
+class ServiceFailed(CheckError):
+    """500: a fault inside the service, which another try may not meet."""
+
+    title = "The service has failed inside"
+
+
+# The first kind that fits, so the narrower ones stand before the wider ones.
+KINDS: Mapping[type[client.GatewayError], type[CheckError]] = {
+    client.ServiceSlowError: ServiceSlow,
+    client.ServiceDownError: ServiceDown,
+    client.NotReadyError: ServiceNotReady,
+    client.TooManyRequestsError: TooManyChecks,
+    client.KeyRefusedError: KeyRefused,
+    client.PhotoTooLargeError: PhotoTooLarge,
+    client.PhotoUnreadableError: PhotoGone,
+    client.PhotoRefusedError: PhotoRefused,
+    client.ServiceFailedError: ServiceFailed,
+}
+
+
+def in_page_words(error: client.GatewayError) -> CheckError:
+    """Say a client's error in the reviewer's words; what only a developer can mend keeps no detail."""
+    kind = next((words for theirs, words in KINDS.items() if isinstance(error, theirs)), OddAnswer)
+    detail = "" if kind is OddAnswer else error.detail
+    return kind(detail, retry_after_s=error.retry_after_s, reference=error.request_id)

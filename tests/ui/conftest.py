@@ -1,28 +1,20 @@
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from stack.layout import free_port
+from tests.ui.browsers import WAIT_S, chromium
 from tests.ui.fakes import FakeGateway, served
 from tests.ui.photos import clear_png
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 60.0
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--headless=new",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 
 
 @pytest.fixture
@@ -44,15 +36,28 @@ def silent_gateway() -> FakeGateway:
 @pytest.fixture
 def gateway(silent_gateway: FakeGateway) -> Iterator[FakeGateway]:
     silent_gateway.reset()
-    with served(silent_gateway):
+    with served(silent_gateway.app(), silent_gateway.port):
         yield silent_gateway
 
 
 @pytest.fixture(scope="session")
 def page_address(silent_gateway: FakeGateway, uploads: Path) -> Iterator[str]:
-    """The real page, asking the fake gateway."""
-    port = free_port()
-    process = start_page(port, f"http://127.0.0.1:{silent_gateway.port}", uploads)
+    """The real page, asking whatever listens on the fake gateway's port."""
+    with page_process(free_port(), f"http://127.0.0.1:{silent_gateway.port}", uploads) as address:
+        yield address
+
+
+# Of a module and not of the session: while it is open, no test can run an event loop of its own.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@contextmanager
+def page_process(port: int, gateway_url: str, uploads: Path) -> Iterator[str]:
+    """The page's address, while its process runs."""
+    process = start_page(port, gateway_url, uploads)
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(process, address)
@@ -60,22 +65,6 @@ def page_address(silent_gateway: FakeGateway, uploads: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate(timeout=WAIT_S)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: install Debian's chromium, or point CHROMIUM at one")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
-
-
-def find_chromium() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 def start_page(port: int, gateway_url: str, uploads: Path) -> subprocess.Popen[str]:

@@ -1,12 +1,16 @@
-"""A gateway that records what it is sent and answers as the contract says, served over real HTTP."""
+"""A gateway that records what it is sent, and a model server that is fast, both over real HTTP."""
 
+import asyncio
 import base64
+import hashlib
 import io
+import json
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -17,6 +21,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+THRESHOLD = 0.8124
+REFERENCE = Path(__file__).parents[2] / "model_store" / "reference.json"
+VERSION = json.loads(REFERENCE.read_text())["model_version"]
+"""That of the reference, so that the gateway compares with it."""
+EVIDENCE = [{"type": "c2pa_source_type", "value": "trainedAlgorithmicMedia", "strength": "medium"}]
 ANSWER = {
     "prediction": "ai_generated",
     "probability": 0.87,
@@ -45,7 +54,7 @@ def heatmap(photo: bytes) -> bytes:
 
 
 def answer(photo: bytes, **changes: object) -> dict[str, Any]:
-    return {**ANSWER, "heatmap_base64": base64.b64encode(heatmap(photo)).decode(), **changes}
+    return {**ANSWER, "heatmap_base64": base64.b64encode(heatmap(photo)).decode(), "evidence": EVIDENCE, **changes}
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,7 @@ class Received:
     photo: bytes
     filename: str | None
     headers: Mapping[str, str]
+    query: Mapping[str, str]
 
 
 @dataclass
@@ -69,7 +79,7 @@ class FakeGateway:
             file = form["file"]
             assert isinstance(file, UploadFile)
             photo = await file.read()
-            self.received.append(Received(photo, file.filename, request.headers))
+            self.received.append(Received(photo, file.filename, request.headers, dict(request.query_params)))
         return self.refusal or JSONResponse(answer(photo, **self.changes))
 
     def reset(self) -> None:
@@ -77,12 +87,45 @@ class FakeGateway:
         self.changes = {}
         self.received = []
 
+    def app(self) -> Starlette:
+        return Starlette(routes=[Route("/predict/explain", self.explain, methods=["POST"])])
+
+
+@dataclass
+class FakeTorchServe:
+    """Judges at once, by the photo's hash, so that the same photo always gets the same score."""
+
+    port: int
+    pause_s: float = 0.0
+
+    async def predict(self, request: Request) -> Response:
+        photo = await request.body()
+        await asyncio.sleep(self.pause_s)
+        verdict = judged(photo)
+        if request.url.path.startswith("/explanations/"):
+            verdict["heatmap_base64"] = base64.b64encode(heatmap(photo)).decode()
+        return JSONResponse(verdict)
+
+    def app(self) -> Starlette:
+        paths = ("/predictions/{model}", "/explanations/{model}")
+        return Starlette(routes=[Route(path, self.predict, methods=["POST"]) for path in paths])
+
+
+def judged(photo: bytes) -> dict[str, Any]:
+    probability = round(int(hashlib.sha256(photo).hexdigest()[:8], 16) / 0xFFFFFFFF, 4)
+    distance = abs(probability - 0.5)
+    return {
+        "prediction": "ai_generated" if probability >= THRESHOLD else "real",
+        "probability": probability,
+        "confidence": "high" if distance > 0.3 else "low" if distance < 0.2 else "medium",
+        "model_version": VERSION,
+    }
+
 
 @contextmanager
-def served(gateway: FakeGateway) -> Iterator[None]:
-    """Listen on the gateway's port, and on nothing afterwards."""
-    app = Starlette(routes=[Route("/predict/explain", gateway.explain, methods=["POST"])])
-    with socket.create_server(("127.0.0.1", gateway.port)) as listener:
+def served(app: Starlette, port: int) -> Iterator[None]:
+    """Listen on the port, and on nothing afterwards."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

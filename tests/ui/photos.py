@@ -21,6 +21,12 @@ def plain_jpeg() -> bytes:
     return jpeg(scene(320, 240), quality=77)
 
 
+def many_jpegs(count: int) -> dict[str, bytes]:
+    """Different photos with names in order."""
+    base = scene(120, 90)
+    return {f"photo {number:03}.jpg": jpeg(base.rotate(number), quality=60) for number in range(count)}
+
+
 def rotated_jpeg(width: int, height: int) -> bytes:
     """A photo stored `width` by `height` and shown the other way round."""
     exif = Image.Exif()

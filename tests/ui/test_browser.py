@@ -2,53 +2,34 @@
 
 import hashlib
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, ViewportSize, expect
+from playwright.sync_api import Browser, Page, expect
 from starlette.responses import JSONResponse, Response
 
-from tests.ui.conftest import WAIT_S
+from tests.ui.browsers import PHONE, opened, posts, until
 from tests.ui.fakes import FakeGateway
 from tests.ui.photos import COFFEE, clear_png, plain_jpeg, rotated_jpeg, webp
 
-PHONE = ViewportSize(width=390, height=844)
-DESKTOP = ViewportSize(width=1200, height=900)
-WAIT_MS = WAIT_S * 1000
 NOT_LOADED = {"error": "Service unavailable", "detail": "The model is loading."}
 # The last one ends the photo's stay.
 REFUSALS = [
     (JSONResponse(NOT_LOADED, 503, {"Retry-After": "5"}), "The model is loading.*wait 5 seconds"),
     (JSONResponse({"error": "x", "detail": "10 a minute."}, 429), "Too many checks.*10 a minute"),
     (JSONResponse({"error": "x", "detail": "Missing API key."}, 401), "wants an API key.*Missing API key"),
-    (Response("<h1>Oops</h1>", 500), "does not understand"),
+    (Response("<h1>Oops</h1>", 500), "has failed inside"),
+    (Response("<h1>Hello</h1>"), "does not understand"),
     (JSONResponse({"error": "x", "detail": "Most is 5 MB."}, 413), "too large.*Most is 5 MB"),
 ]
 
 
 @pytest.fixture
 def page_alone(browser: Browser, page_address: str) -> Iterator[Page]:
-    """The page in a fresh tab; fails when anything but the page's own server was asked for anything."""
-    expect.set_options(timeout=WAIT_MS)
-    outside: list[str] = []
-
-    def note(request: Request) -> None:
-        address = urlsplit(request.url)
-        if address.scheme not in {"data", "blob"} and address.netloc != urlsplit(page_address).netloc:
-            outside.append(request.url)
-
-    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
-    context.set_default_timeout(WAIT_MS)
-    context.on("request", note)
-    tab = context.new_page()
-    tab.goto(page_address)
-    expect(tab.locator("#check")).to_be_visible()
-    yield tab
-    context.close()
-    assert outside == []
+    """The page in a fresh tab."""
+    with opened(browser, page_address) as tab:
+        yield tab
 
 
 @pytest.fixture
@@ -77,9 +58,9 @@ def sha256(photo: bytes) -> str:
     return hashlib.sha256(photo).hexdigest()
 
 
-def shape(page: Page, figure: str) -> tuple[float, float]:
-    """Natural and shown width to height of a figure's picture, once it is loaded."""
-    image = page.locator(f"#answer .{figure} img")
+def shape(page: Page, picture: str) -> tuple[float, float]:
+    """Natural and shown width to height of a picture, once it is loaded."""
+    image = page.locator(f"#answer img.{picture}")
     expect(image).to_be_visible()
     image.evaluate("i => i.decode()")
     natural, shown = image.evaluate("i => [i.naturalWidth / i.naturalHeight, i.clientWidth / i.clientHeight]")
@@ -95,9 +76,43 @@ def test_a_photo_gets_a_verdict_in_words_with_its_heat_map(page: Page, uploads: 
     answer = page.locator("#answer")
     for words in ("Likely AI-generated", "87.0%", "High confidence", "a hint, not proof", "1.0.0", "120 ms"):
         expect(answer).to_contain_text(words)
-    for figure in ("photo", "heatmap"):
-        assert shape(page, figure) == pytest.approx((600 / 400, 600 / 400), rel=0.02)
+    for picture in ("photo", "heatmap"):
+        assert shape(page, picture) == pytest.approx((600 / 400, 600 / 400), rel=0.02)
     assert on_disk(uploads, "verdict.png") == 0
+
+
+def test_the_heat_map_fades_over_the_photo_without_another_request(page: Page, gateway: FakeGateway) -> None:
+    check(page, COFFEE)
+    slider = page.get_by_role("slider", name="Heat map over your photo")
+    expect(slider).to_have_value("100")
+    expect(page.locator("#check")).to_be_disabled()
+    asked = posts(page)
+    slider.press("Home")
+    expect(page.locator("#answer .heatmap")).to_have_css("opacity", "0")
+    for _ in range(8):
+        slider.press("ArrowRight")
+    expect(page.locator("#answer .heatmap")).to_have_css("opacity", "0.4")
+    expect(slider).to_have_attribute("aria-valuetext", "40 percent")
+    places = [page.locator(f"#answer .{name}").bounding_box() for name in ("photo", "heatmap")]
+    assert places[0] == places[1]
+    assert (asked, len(gateway.received)) == ([], 1)
+
+
+def test_what_the_file_says_is_asked_for_and_shown(page: Page, gateway: FakeGateway) -> None:
+    check(page, COFFEE)
+    expect(page.locator(".evidence li")).to_have_text(re.compile("made by a trained model.*nobody vouches for"))
+    assert gateway.received[0].query == {"include": "evidence"}
+
+
+def test_an_example_from_an_installed_package_is_checked_byte_for_byte(
+    page: Page, gateway: FakeGateway, uploads: Path
+) -> None:
+    page.get_by_role("button", name="Coffee cup").click()
+    expect(page.locator("#check")).to_be_enabled()
+    page.click("#check")
+    expect(page.locator("#answer")).to_contain_text("Likely AI-generated")
+    assert gateway.received[0].photo == COFFEE.read_bytes()
+    assert (on_disk(uploads, "coffee.png"), COFFEE.is_file()) == (0, True)
 
 
 def test_the_gateway_gets_every_uploads_own_bytes(page: Page, gateway: FakeGateway) -> None:
@@ -118,8 +133,8 @@ def test_the_gateway_gets_every_uploads_own_bytes(page: Page, gateway: FakeGatew
 
 def test_a_rotated_photo_is_shown_upright(page: Page) -> None:
     check(page, ("rotated.jpg", rotated_jpeg(320, 200)))
-    for figure in ("photo", "heatmap"):
-        assert shape(page, figure) == pytest.approx((200 / 320, 200 / 320), rel=0.02)
+    for picture in ("photo", "heatmap"):
+        assert shape(page, picture) == pytest.approx((200 / 320, 200 / 320), rel=0.02)
 
 
 def test_a_damaged_photo_reaches_the_gateway_and_its_refusal_is_shown(page: Page, gateway: FakeGateway) -> None:
@@ -174,10 +189,7 @@ def test_a_closed_tab_takes_its_photo_along(page: Page, uploads: Path) -> None:
     choose(page, ("closed.jpg", plain_jpeg()))
     assert on_disk(uploads, "closed.jpg") == 1
     page.close()
-    end = time.monotonic() + WAIT_S
-    while on_disk(uploads, "closed.jpg") and time.monotonic() < end:
-        time.sleep(0.2)
-    assert on_disk(uploads, "closed.jpg") == 0
+    until(lambda: on_disk(uploads, "closed.jpg") == 0)
 
 
 def test_a_photo_that_was_swept_away_is_to_be_chosen_again(page: Page, uploads: Path) -> None:
@@ -198,8 +210,10 @@ def test_the_page_fits_a_phone_and_scrolls_to_the_answer(page: Page) -> None:
 def test_the_photo_can_be_chosen_and_checked_with_the_keyboard(page: Page) -> None:
     drop_zone = page.locator("#photo button.upload-container")
     expect(drop_zone).to_be_visible()
-    page.keyboard.press("Tab")
-    expect(drop_zone).to_be_focused()
+    for focused in (page.get_by_role("button", name="API key"), page.get_by_role("tab", name="One photo")):
+        page.keyboard.press("Tab")
+        expect(focused).to_be_focused()
+    drop_zone.focus()
     with page.expect_file_chooser() as chooser:
         while not chooser.is_done():  # Gradio paints the button before it listens to it
             drop_zone.press("Enter")

@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 
 from stack.layout import free_port
-from tests.ui.conftest import ROOT, WAIT_S, start_page, wait_for
+from tests.ui.browsers import WAIT_S
+from tests.ui.conftest import ROOT, start_page, wait_for
 
 
 def test_sigterm_stops_the_page_and_removes_what_was_uploaded(tmp_path: Path) -> None:

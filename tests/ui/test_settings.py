@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,10 @@ def test_every_setting_is_read() -> None:
 def test_a_bad_value_is_named_in_the_error(name: str, value: str) -> None:
     with pytest.raises(BadSetting, match=name):
         Settings.from_env({name: value})
+
+
+def test_every_setting_is_on_the_pages_own_page() -> None:
+    root = Path(__file__).parents[2]
+    names = set(re.findall(r'"(UI_[A-Z_]+)"', (root / "ui" / "settings.py").read_text()))
+    assert len(names) == 6
+    assert names == set(re.findall(r"`(UI_[A-Z_]+)`", (root / "docs" / "page.md").read_text()))

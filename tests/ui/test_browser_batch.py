@@ -1,0 +1,207 @@
+"""Many photos in a real browser, through the real gateway, which is killed and started again."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, FilePayload, Page, expect
+
+from stack.layout import free_port
+from tests.e2e.processes import Gateway, running_gateway
+from tests.ui.browsers import PHONE, open_tab, opened, posts, until
+from tests.ui.fakes import FakeGateway, FakeTorchServe, judged, served
+from tests.ui.photos import many_jpegs, plain_jpeg
+
+Start = Callable[..., AbstractContextManager[Gateway]]
+Photos = dict[str, bytes]
+
+MANY = 300
+BROKEN = {"cut.jpg": plain_jpeg()[:300], "=notes.txt": b"no picture"}
+FAILED = {
+    "cut.jpg": re.compile(r"Choose another photo: JPEG, PNG or WebP, complete and not damaged\."),
+    "'=notes.txt": re.compile(r"Supported formats: JPEG, PNG, WebP"),
+}
+KEY = "a-key-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def model_server() -> Iterator[FakeTorchServe]:
+    fake = FakeTorchServe(free_port())
+    with served(fake.app(), fake.port):
+        yield fake
+
+
+@pytest.fixture
+def start(model_server: FakeTorchServe, silent_gateway: FakeGateway, tmp_path: Path) -> Start:
+    """Start the real gateway where the page looks for it."""
+    settings = {
+        "GATEWAY_PORT": str(silent_gateway.port),
+        "GATEWAY_TORCHSERVE_URL": f"http://127.0.0.1:{model_server.port}",
+        "RATE_LIMIT_ENABLED": "false",
+    }
+    return partial(running_gateway, tmp_path / "gateway.log", **settings)
+
+
+@pytest.fixture
+def page(browser: Browser, page_address: str) -> Iterator[Page]:
+    with opened(browser, page_address) as tab:
+        open_tab(tab, "Many photos")
+        yield tab
+
+
+def choose(page: Page, photos: Photos) -> None:
+    files = [FilePayload(name=name, mimeType="", buffer=content) for name, content in photos.items()]
+    page.locator("#photos input[type=file]").set_input_files(files)
+    expect(page.locator("#check-all")).to_be_enabled()
+
+
+def downloaded(page: Page) -> list[dict[str, str]]:
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as CSV").click()
+    content = Path(download.value.path()).read_bytes()
+    assert download.value.suggested_filename == "photo-verdicts.csv"
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+
+
+def shown(page: Page, column: str) -> list[str]:
+    """A column's values in the rows that are shown, from the top."""
+    return list(
+        page.locator("table.verdicts tbody").evaluate(
+            "(body, column) => [...body.rows].filter(row => !row.hidden).map(row => row.dataset[column])", column
+        )
+    )
+
+
+def on_disk(uploads: Path) -> list[Path]:
+    return [path for path in uploads.rglob("*") if path.suffix in {".jpg", ".txt"}]
+
+
+def test_300_photos_with_two_broken_files_survive_a_killed_gateway(
+    page: Page, start: Start, model_server: FakeTorchServe, uploads: Path
+) -> None:
+    photos = many_jpegs(MANY - len(BROKEN))
+    names = [*list(photos)[:100], "cut.jpg", *list(photos)[100:200], "=notes.txt", *list(photos)[200:]]
+    photos |= BROKEN
+    model_server.pause_s = 0.1
+    with start() as gateway:
+        choose(page, {name: photos[name] for name in names})
+        page.click("#check-all")
+        expect(page.locator("#progress progress")).to_have_attribute("max", str(MANY))
+        expect(page.locator("#progress strong")).to_have_text(re.compile(r"^[1-9]\d+ of 300$"))
+        gateway.process.kill()
+        gateway.process.wait()
+        expect(page.locator("#progress")).to_contain_text("The service is down: waiting")
+        settled = page.locator("table.verdicts tbody tr").count()
+        assert 0 < settled < MANY
+    model_server.pause_s = 0.0
+    with start():
+        expect(page.locator("#progress h2")).to_have_text("300 photos done")
+    rows = downloaded(page)
+    assert [(row["number"], row["file"].removeprefix("'")) for row in rows] == [
+        (str(number), name) for number, name in enumerate(names, 1)
+    ]
+    for row in rows:
+        if reason := FAILED.get(row["file"]):
+            assert (row["prediction"], row["probability"]) == ("", "")
+            assert reason.search(row["error"])
+        else:
+            expected = judged(photos[row["file"]])
+            assert {name: row[name] for name in expected} == {name: str(value) for name, value in expected.items()}
+            assert row["error"] == ""
+    assert on_disk(uploads) == []
+
+
+def test_the_table_is_sorted_and_filtered_in_the_browser(page: Page, start: Start) -> None:
+    photos = many_jpegs(24)
+    scores = {name: judged(content)["probability"] for name, content in photos.items()}
+    with start():
+        choose(page, photos | BROKEN)
+        page.locator("#check-all").press("Enter")
+        expect(page.locator("#progress h2")).to_have_text("26 photos done")
+    asked = posts(page)
+    assert shown(page, "name") == [*photos, *BROKEN]
+    button = page.get_by_role("button", name="AI probability")
+    button.press("Enter")
+    expect(page.get_by_role("columnheader", name="AI probability")).to_have_attribute("aria-sort", "descending")
+    assert shown(page, "name")[:24] == sorted(photos, key=lambda name: -scores[name])
+    button.press("Enter")
+    assert shown(page, "name")[2:] == sorted(photos, key=lambda name: scores[name])
+    page.get_by_role("radio", name=re.compile("^Flagged")).check(force=True)
+    flagged = sorted((name for name in photos if scores[name] >= 0.8124), key=lambda name: scores[name])
+    assert shown(page, "name") == flagged
+    page.get_by_role("radio", name=re.compile("^Flagged")).press("ArrowRight")
+    assert sorted(shown(page, "name")) == sorted(set(photos) - set(flagged))
+    page.get_by_role("radio", name="Not checked (2)").check(force=True)
+    assert sorted(shown(page, "name")) == sorted(BROKEN)
+    assert asked == []
+
+
+def test_thumbnails_are_small_pictures_that_live_in_the_page_alone(page: Page, start: Start, uploads: Path) -> None:
+    with start():
+        choose(page, many_jpegs(3))
+        page.click("#check-all")
+        expect(page.locator("#progress h2")).to_have_text("3 photos done")
+    images = page.locator("table.verdicts tbody img")
+    sources = images.evaluate_all("images => images.map(image => [image.src.slice(0, 23), image.naturalWidth])")
+    assert sources == [["data:image/jpeg;base64,", 96]] * 3
+    assert on_disk(uploads) == []
+
+
+def test_a_stopped_batch_keeps_its_photos_and_goes_on_when_asked(
+    page: Page, start: Start, model_server: FakeTorchServe, uploads: Path
+) -> None:
+    model_server.pause_s = 0.3
+    with start():
+        choose(page, many_jpegs(40))
+        page.click("#check-all")
+        expect(page.locator("table.verdicts tbody tr").first).to_be_visible()
+        page.click("#stop")
+        expect(page.locator("#progress h2")).to_have_text(re.compile(r"^\d0 photos of 40 left$"))
+        model_server.pause_s = 0.0
+        rows = downloaded(page)
+        left = [row["error"] for row in rows if row["prediction"] == ""]
+        assert (len(rows), set(left)) == (40, {"Stopped before its turn."})
+        assert len(on_disk(uploads)) == len(left)
+        page.get_by_role("button", name=f"Check {len(left)} photos again").click()
+        expect(page.locator("#progress h2")).to_have_text("40 photos done")
+    assert [row["number"] for row in downloaded(page) if row["prediction"]] == [str(n) for n in range(1, 41)]
+    assert on_disk(uploads) == []
+
+
+def test_a_refused_key_costs_no_photo_and_can_be_mended(page: Page, start: Start) -> None:
+    with start(API_KEYS=KEY):
+        choose(page, many_jpegs(12))
+        page.click("#check-all")
+        expect(page.locator("#progress h2")).to_have_text("12 photos of 12 left")
+        expect(page.locator("#progress")).to_contain_text("Open API key on this page and enter a valid key.")
+        page.get_by_role("button", name="API key").click()
+        page.locator("#key input").fill(KEY)
+        page.get_by_role("button", name="Check 12 photos again").click()
+        expect(page.locator("#progress h2")).to_have_text("12 photos done")
+
+
+def test_a_tab_that_is_closed_in_the_middle_leaves_nothing_on_disk(
+    page: Page, start: Start, model_server: FakeTorchServe, uploads: Path
+) -> None:
+    model_server.pause_s = 0.3
+    with start():
+        choose(page, many_jpegs(40))
+        page.click("#check-all")
+        expect(page.locator("table.verdicts tbody tr").first).to_be_visible()
+        page.close()
+        until(lambda: on_disk(uploads) == [])
+    model_server.pause_s = 0.0
+
+
+def test_the_batch_fits_a_phone(page: Page, start: Start) -> None:
+    page.set_viewport_size(PHONE)
+    with start():
+        choose(page, many_jpegs(3) | BROKEN)
+        page.click("#check-all")
+        expect(page.locator("#progress h2")).to_have_text("5 photos done")
+    assert page.evaluate("() => document.documentElement.scrollWidth") == PHONE["width"]

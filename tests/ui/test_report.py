@@ -1,0 +1,82 @@
+import re
+from dataclasses import replace
+
+from gateway.client import Drift, Health
+from gateway.client.answers import DriftCheck
+from ui.report import State, state_html
+
+HEALTH = Health(
+    status="healthy",
+    model_loaded=True,
+    model_version="1.2.0",
+    uptime_seconds=3700.0,
+    active_requests=2,
+    drift_detected=False,
+    predictions_total=1542,
+)
+DRIFT = Drift(
+    status="monitoring",
+    reason=None,
+    window_size=1000,
+    window_capacity=1000,
+    min_samples=200,
+    false_alarm_rate=0.01,
+    reference=None,
+    current=None,
+    checks=(
+        DriftCheck(name="probability_mean", score=0.02, threshold=0.05, samples=1000, alert=False),
+        DriftCheck(name="brightness_ks", score=0.25, threshold=0.1, samples=1000, alert=True),
+        DriftCheck(name="sharpness_ks", score=None, threshold=None, samples=3, alert=False),
+    ),
+    alerts=("brightness_ks is 0.25, over its threshold of 0.1",),
+    drift_detected=True,
+    drift_score=2.5,
+)
+
+
+def titles(html: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", html)
+
+
+def test_health_and_drift_are_in_words_with_their_numbers() -> None:
+    html = state_html(State(HEALTH, ready=True, drift=DRIFT))
+    assert titles(html) == ["The service is ready", "Drift: something has changed"]
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html))
+    assert facts == {
+        "Health": "healthy",
+        "Ready for photos": "yes",
+        "Live model version": "1.2.0",
+        "Running for": "1 hour 1 minute",
+        "Photos judged since its start": "1,542",
+        "Being judged now": "2",
+        "Newest predictions looked at": "1,000 of 1,000",
+        "Needed before drift is judged": "200",
+        "Drift score (drift above 1)": "2.50",
+    }
+
+
+def test_each_check_has_a_row_with_its_state() -> None:
+    rows = re.findall(r'<tr.*?><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>', _report(DRIFT))
+    assert rows == [
+        ("probability mean", "0.020", "0.050", "fine"),
+        ("brightness ks", "0.250", "0.100", "over its threshold"),
+        ("sharpness ks", "none", "none", "too few photos"),
+    ]
+
+
+def test_without_drift_the_status_says_what_is_compared() -> None:
+    quiet = replace(DRIFT, drift_detected=False, checks=())
+    assert titles(_report(quiet))[1] == "No drift"
+    assert titles(_report(replace(quiet, status="collecting")))[1] == "Not enough predictions yet"
+    assert titles(_report(replace(quiet, status="no_reference")))[1] == "Not compared"
+
+
+def test_a_service_that_is_not_ready_says_what_to_do() -> None:
+    html = state_html(State(replace(HEALTH, status="unhealthy", model_version="<i>"), ready=False, drift=DRIFT))
+    assert titles(html)[0] == "The service is not ready"
+    assert "Refresh in a moment" in html
+    assert "<i>" not in html
+
+
+def _report(drift: Drift) -> str:
+    return state_html(State(HEALTH, ready=True, drift=drift))

@@ -1,0 +1,77 @@
+"""A verdict or an error as a card of HTML; everything that comes from outside is escaped."""
+
+import base64
+from html import escape
+
+from gateway.client import Explanation
+from ui import wording
+from ui.errors import CheckError
+from ui.evidence import evidence_html
+
+NOTE = (
+    "The warm areas of the heat map are the regions that spoke most for this verdict. "
+    "The verdict is a hint, not proof: weigh it with what else you know about the listing."
+)
+WELCOME = (
+    '<div class="card quiet"><h2>No photo checked yet</h2>'
+    "<p>Choose a product photo and press <strong>Check photo</strong>. "
+    "You will see how likely it is AI-generated, and which regions of the photo drove the verdict.</p></div>"
+)
+
+
+def answer_html(answer: Explanation, photo: bytes | None) -> str:
+    """Show a verdict; `photo` is a JPEG of the original, None where it cannot be drawn."""
+    return (
+        f'<div class="card {wording.look(answer)}">{_verdict(answer)}{_pictures(answer.heatmap, photo)}'
+        f'<p class="note">{escape(NOTE)}</p>{evidence_html(answer.evidence or ())}'
+        f'<p class="facts">{escape(_facts(answer))}</p></div>'
+    )
+
+
+def error_html(error: CheckError, advice: str = "") -> str:
+    """Show what went wrong, what the service said about it, and what to do next."""
+    detail = f"<p>{escape(error.detail)}</p>" if error.detail else ""
+    wait = "" if error.retry_after_s is None else f" The service asks to wait {wording.seconds(error.retry_after_s)}."
+    reference = f'<p class="facts">Reference {escape(error.reference)}</p>' if error.reference else ""
+    return (
+        f'<div class="card trouble"><h2>{escape(error.title)}</h2>{detail}'
+        f"<p>{escape((advice or error.advice) + wait)}</p>{reference}</div>"
+    )
+
+
+def _verdict(answer: Explanation) -> str:
+    name, meaning = wording.CONFIDENCES[answer.confidence]
+    share = round(answer.probability * 100, 1)
+    percent = wording.percent(answer.probability)
+    return (
+        f"<h2>{escape(wording.verdict(answer))}</h2>"
+        f'<p class="score"><span>Probability of AI generation</span> <strong>{percent}</strong></p>'
+        f'<div class="bar" role="meter" aria-label="Probability of AI generation" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div>'
+        '<p class="scale" aria-hidden="true"><span>real photograph</span><span>AI-generated</span></p>'
+        f'<p class="confidence"><strong>{escape(name)}</strong> '
+        f"{escape(wording.warning(answer) or meaning)}</p>"
+    )
+
+
+def _facts(answer: Explanation) -> str:
+    version = f"Model version {answer.model_version}"
+    took = answer.inference_time_ms
+    return version if took is None else f"{version} · answered in {wording.duration(took)}"
+
+
+def _pictures(heatmap: bytes, photo: bytes | None) -> str:
+    over = _image("heatmap", heatmap, "The photo with the heat map over it")
+    if photo is None:
+        return f'<figure class="fade">{over}<figcaption>Heat map</figcaption></figure>'
+    return (
+        f'<figure class="fade"><div class="layers">{_image("photo", photo, "Your photo")}{over}</div>'
+        '<figcaption><label for="fade">Heat map over your photo</label>'
+        '<input type="range" id="fade" min="0" max="100" step="5" value="100" aria-valuetext="100 percent">'
+        '<span class="ends" aria-hidden="true"><span>photo</span><span>heat map</span></span></figcaption></figure>'
+    )
+
+
+def _image(name: str, jpeg: bytes, description: str) -> str:
+    data = base64.b64encode(jpeg).decode("ascii")
+    return f'<img class="{name}" alt="{description}" src="data:image/jpeg;base64,{data}">'

@@ -1,0 +1,96 @@
+"""The state of the service as HTML: whether it answers, what is live, and whether the photos have changed."""
+
+from dataclasses import dataclass
+from html import escape
+
+from gateway.client import Drift, Health
+from gateway.client.answers import DriftCheck
+from ui import wording
+from ui.chart import histogram_html
+
+STATUSES = {
+    "monitoring": ("No drift", "The newest photos and scores look like those that the model was calibrated on."),
+    "collecting": ("Not enough predictions yet", "Drift is judged once enough photos have been checked."),
+    "other_version": ("Not compared", "The reference belongs to another version of the model. Ship both together."),
+    "no_reference": ("Not compared", "The service has no reference statistics. Ship them with the model."),
+}
+DRIFT = (
+    "Drift: something has changed",
+    "Look at the checks over their threshold, then judge a sample of recent photos by hand.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What was asked of the service at one moment."""
+
+    health: Health
+    ready: bool
+    drift: Drift
+
+
+def state_html(state: State) -> str:
+    """Show health, live version and drift."""
+    return _health(state.health, ready=state.ready) + _drift(state.drift)
+
+
+def _health(health: Health, *, ready: bool) -> str:
+    look, title = ("real", "The service is ready") if ready else ("trouble", "The service is not ready")
+    advice = (
+        "" if ready else "<p>It may be starting or busy. Refresh in a moment; if it stays so, tell whoever runs it.</p>"
+    )
+    facts = {
+        "Health": health.status,
+        "Ready for photos": "yes" if ready else "no",
+        "Live model version": health.model_version,
+        "Running for": wording.uptime(health.uptime_seconds),
+        "Photos judged since its start": f"{health.predictions_total:,}",
+        "Being judged now": f"{health.active_requests:,}",
+    }
+    return f'<div class="card {look}" id="health-card"><h2>{title}</h2>{advice}{_facts(facts)}</div>'
+
+
+def _drift(drift: Drift) -> str:
+    title, advice = DRIFT if drift.drift_detected else STATUSES.get(drift.status, (drift.status, ""))
+    reason = f"<p>{escape(drift.reason)}</p>" if drift.reason else ""
+    facts = {
+        "Newest predictions looked at": f"{drift.window_size:,} of {drift.window_capacity:,}",
+        "Needed before drift is judged": f"{drift.min_samples:,}",
+        "Drift score (drift above 1)": f"{drift.drift_score:.2f}",
+    }
+    plot = histogram_html(drift.histogram) if drift.histogram else ""
+    return (
+        f'<div class="card {"ai_generated" if drift.drift_detected else "quiet"}" id="drift-card">'
+        f"<h2>{escape(title)}</h2><p>{escape(advice)}</p>{reason}{_facts(facts)}{plot}{_checks(drift)}</div>"
+    )
+
+
+def _facts(facts: dict[str, str]) -> str:
+    pairs = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    return f'<dl class="pairs">{pairs}</dl>'
+
+
+def _checks(drift: Drift) -> str:
+    if not drift.checks:
+        return ""
+    rows = "".join(
+        f'<tr{" class=alert" if check.alert else ""}><th scope="row">{escape(check.name.replace("_", " "))}</th>'
+        f"<td>{_number(check.score)}</td><td>{_number(check.threshold)}</td>"
+        f"<td>{_state(check)}</td></tr>"
+        for check in drift.checks
+    )
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Check", "Score", "Threshold", "State"))
+    return (
+        f"<details{' open' if drift.drift_detected else ''}><summary>{len(drift.checks)} checks</summary>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></details>"
+    )
+
+
+def _state(check: DriftCheck) -> str:
+    if check.score is None:
+        return "too few photos"
+    return "over its threshold" if check.alert else "fine"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
