@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -73,8 +73,10 @@ class LocalStack:
 
 
 @contextmanager
-def running(layout: Layout, ports: Ports, *, page: bool = True) -> Iterator[LocalStack]:
-    """Start the stack; stop all of it on the way out.
+def running(
+    layout: Layout, ports: Ports, *, page: bool = True, settings: Mapping[str, str] | None = None
+) -> Iterator[LocalStack]:
+    """Start the stack, the gateway with these settings besides its own; stop all of it on the way out.
 
     Raises:
         StackError: A port is taken, the disk is full, or the archive or Java is missing; nothing was started.
@@ -85,7 +87,9 @@ def running(layout: Layout, ports: Ports, *, page: bool = True) -> Iterator[Loca
     with Supervisor(layout.logs, environment) as supervisor:
         stack = LocalStack(layout, ports, supervisor)
         supervisor.start(TORCHSERVE, command, layout.torchserve, scratch=layout.unpacked)
-        supervisor.start("gateway", [sys.executable, "-m", "gateway"], ROOT, _gateway_environment(stack))
+        supervisor.start(
+            "gateway", [sys.executable, "-m", "gateway"], ROOT, _gateway_environment(stack, settings or {})
+        )
         if page:
             supervisor.start("page", [sys.executable, "-m", "ui"], ROOT, _page_environment(stack))
         yield stack
@@ -104,13 +108,14 @@ def _folders(layout: Layout) -> dict[str, str]:
     return layout.environment()
 
 
-def _gateway_environment(stack: LocalStack) -> dict[str, str]:
+def _gateway_environment(stack: LocalStack, settings: Mapping[str, str]) -> dict[str, str]:
     return {
         "GATEWAY_HOST": HOST,
         "GATEWAY_PORT": str(stack.ports.gateway),
         "GATEWAY_TORCHSERVE_URL": stack.inference_url,
         "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
         "GATEWAY_DRIFT_FILE": str(stack.layout.var / "drift_window.json"),
+        **settings,
     }
 
 
