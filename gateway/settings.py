@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         default=16, description="Pictures that may wait to be measured; past it a prediction counts without its inputs."
     )
     drift_cpu_share: float = Field(
-        default=0.1,
+        default=0.03,
         ge=0,
         le=1,
         description="Share of a core that measuring pictures may take; past it a prediction counts without its inputs.",

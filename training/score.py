@@ -40,7 +40,7 @@ class Plan:
     archive: Path
     trainer: dict[str, Any]
     root: Path | None = None
-    batch_size: int = 4
+    batch_size: int = 16
     workers: int = 0
     shard_size: int = 4096
     restart: bool = False

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
@@ -132,3 +134,10 @@ def test_the_graph_takes_any_number_of_pixels(model: nn.Module, spec: ModelSpec,
             TorchEngine(deepcopy(model), other, torch.device("cpu")).run([pixels], [True]),
             1e-4,
         )
+
+
+def test_openvino_tells_nobody_that_it_is_used() -> None:
+    """Its own telemetry, where installed, calls a web service whenever OpenVINO is imported."""
+    script = "import handler.openvino_engine; from openvino.tools.ovc.telemetry_utils import tm; print(tm.__name__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "openvino.tools.ovc.telemetry_stub\n"
