@@ -8,6 +8,7 @@ import importlib.util
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,22 +17,20 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from stack.layout import Layout, Ports, StackError
+from stack.layout import Layout, Ports, StackError, free_port
 from stack.local import LocalStack, running
 
 
-def main() -> None:
-    """Run the demo from the command line."""
-    arguments = _parse()
+def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
+    """Run the demo from the command line; `words` are those of the process unless given."""
+    arguments = _parse(words, prog)
     console = Console(highlight=False)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        photo = arguments.photo or sample_photo()
-        _check_photo(photo)
-        ports = (
-            Ports.free() if arguments.free_ports else Ports(gateway=arguments.gateway_port, page=arguments.page_port)
-        )
+        photo = None if arguments.api_only else _checked(arguments.photo or sample_photo())
+        page_port = free_port() if arguments.api_only else arguments.page_port
+        ports = Ports.free() if arguments.free_ports else Ports(gateway=arguments.gateway_port, page=page_port)
         _demo(console, photo, Layout(var=arguments.var.resolve()), ports)
     except StackError as error:
         raise SystemExit(f"demo: {error}") from error
@@ -47,22 +46,30 @@ def sample_photo() -> Path:
     return Path(spec.origin).parent / "data" / "coffee.png"
 
 
-def _demo(console: Console, photo: Path, layout: Layout, ports: Ports) -> None:
-    with running(layout, ports) as stack:
+def _demo(console: Console, photo: Path | None, layout: Layout, ports: Ports) -> None:
+    """Serve page and REST API and judge the photo; without one, the REST API alone."""
+    with running(layout, ports, page=photo is not None) as stack:
         with console.status("starting") as status:
-            for url, what in (
-                (f"{stack.gateway_url}/healthz", "the gateway"),
-                (stack.page_url, "the page"),
-                (f"{stack.gateway_url}/readyz", "a first inference by TorchServe"),
-            ):
+            for url, what in _awaited(stack, page=photo is not None):
                 stack.wait(url, what, status.update)
                 console.print(f"[green]ready[/]: {what}")
-        _judge(console, stack, photo)
-        console.print(f"\nPage      {stack.page_url}\nREST API  {stack.gateway_url}\nLogs      {stack.layout.logs}")
+        if photo:
+            _judge(console, stack, photo)
+            console.print(f"\nPage      {stack.page_url}")
+        console.print(f"REST API  {stack.gateway_url}\nLogs      {stack.layout.logs}")
         console.print("Press Ctrl-C to stop.")
         while True:
             stack.supervisor.check()
             time.sleep(0.5)
+
+
+def _awaited(stack: LocalStack, *, page: bool) -> list[tuple[str, str]]:
+    """Return addresses, and what is there once they answer 200."""
+    return [
+        (f"{stack.gateway_url}/healthz", "the gateway"),
+        *([(stack.page_url, "the page")] if page else []),
+        (f"{stack.gateway_url}/readyz", "a first inference by TorchServe"),
+    ]
 
 
 def _judge(console: Console, stack: LocalStack, photo: Path) -> None:
@@ -91,19 +98,21 @@ def _table(photo: Path, answer: dict[str, Any], heatmap: Path) -> Table:
     return table
 
 
-def _check_photo(photo: Path) -> None:
+def _checked(photo: Path) -> Path:
     if not photo.is_file():
         raise StackError(f"no photo at {photo}: name a JPEG, PNG or WebP file with PHOTO=path")
+    return photo
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+def _parse(words: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("--photo", type=Path, help="a JPEG, PNG or WebP; default: a sample from an installed package")
+    parser.add_argument("--api-only", action="store_true", help="serve the REST API: no page, and judge no photo")
     parser.add_argument("--gateway-port", type=int, default=Ports.gateway)
     parser.add_argument("--page-port", type=int, default=Ports.page)
     parser.add_argument("--free-ports", action="store_true", help="take any ports that are free")
     parser.add_argument("--var", type=Path, default=Layout.var, help="folder for logs, tokens and temporary files")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

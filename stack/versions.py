@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,9 +16,9 @@ from stack.promotion import Switchboard
 from stack.torchserve import ARCHIVE
 
 
-def main() -> None:
-    """Run from the command line."""
-    arguments = _parse()
+def main(words: Sequence[str] | None = None, prog: str = "python -m stack.versions") -> None:
+    """Run from the command line; `words` are those of the process unless given."""
+    arguments = _parse(words, prog)
     console = Console(highlight=False, soft_wrap=True)
     layout = Layout(var=arguments.var.resolve(), store=arguments.store.resolve())
     try:
@@ -64,13 +65,13 @@ def _table(api: ModelApi, switchboard: Switchboard, layout: Layout) -> Table:
     return table
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m stack.versions", description=__doc__)
+def _parse(words: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("action", choices=("list", "promote", "rollback"))
     parser.add_argument("version", nargs="?", help="the version to promote")
     parser.add_argument("--var", type=Path, default=Layout.var, help="folder of the running demo's files")
     parser.add_argument("--store", type=Path, default=Layout.store, help="folder of the archives")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

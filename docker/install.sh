@@ -1,0 +1,26 @@
+#!/bin/sh
+# Install a hashed lock into /opt/venv with uv: install.sh LOCK [TORCH_BACKEND]
+set -eu
+lock=$1
+backend=${2:-}
+
+# Over what pip and uv already trust: certificates that a build secret may have put here.
+export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt UV_SYSTEM_CERTS=true
+python3 -m venv /opt/uv
+/opt/uv/bin/pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes -r uv.txt
+python3 -m venv --without-pip /opt/venv
+
+install() {
+    /opt/uv/bin/uv pip install --python /opt/venv/bin/python --link-mode copy --compile-bytecode "$@"
+}
+
+if [ -z "$backend" ]; then
+    install --require-hashes -r "$lock"
+else
+    # The lock holds the hashes of PyPI's builds, so torch alone is taken by version from the backend's own index.
+    awk '/^[a-z]/ {keep = !/^(torch|torchvision|triton|nvidia-|cuda-)/ || /^torch(-model-archiver|metrics|serve)/} keep' \
+        "$lock" > without-torch.txt
+    install --no-deps --require-hashes -r without-torch.txt
+    # shellcheck disable=SC2046  # two words are meant
+    install --torch-backend "$backend" $(grep -oE '^torch(vision)?==[0-9.]+' "$lock")
+fi

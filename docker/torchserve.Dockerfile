@@ -1,0 +1,41 @@
+# TorchServe with the model: listens on loopback unless told otherwise (`--listen 0.0.0.0`), tokens on.
+# TORCH_BACKEND: cpu takes the small build of torch from PyTorch's own index; empty takes PyPI's, which brings CUDA.
+ARG BASE=docker.io/library/python:3.11-slim
+
+FROM ${BASE} AS build
+ARG TORCH_BACKEND=cpu
+WORKDIR /build
+COPY docker/install.sh requirements/uv.txt requirements/torchserve.txt ./
+# The secrets are optional: pip's and uv's settings for a mirror of the package index, and its certificates.
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+    --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache/uv \
+    ./install.sh torchserve.txt "${TORCH_BACKEND}"
+WORKDIR /app
+COPY stack/__init__.py stack/container.py stack/java.py stack/layout.py stack/torchserve.py stack/
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash stack \
+    && install -d -o 10001 -g 10001 /state/torchserve && install -d -m 1777 /state/tmp
+COPY config.properties ./
+COPY docker/torchserve docker/torchserve
+COPY model_store/product-photo-detector.mar model_store/
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="AI product photo detector: TorchServe and the model" \
+      org.opencontainers.image.licenses="MIT"
+# Without an entry for the user in /etc/passwd, Python and Java ask these who and where they are.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/app/var/tmp \
+    LOGNAME=torchserve
+WORKDIR /app
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app ./
+# All that is written: unpacked archives and sockets in tmp, settings and tokens in torchserve.
+COPY --from=build /state var
+USER 10001:10001
+EXPOSE 8085 8087
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s \
+    CMD ["python", "-m", "stack.container", "--check"]
+ENTRYPOINT ["python", "-m", "stack.container"]

@@ -1,0 +1,37 @@
+# The page, a client of the gateway.
+ARG BASE=docker.io/library/python:3.11-slim
+
+FROM ${BASE} AS build
+WORKDIR /build
+COPY docker/install.sh requirements/uv.txt requirements/ui.txt ./
+# The secrets are optional: pip's and uv's settings for a mirror of the package index, and its certificates.
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+    --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache/uv \
+    ./install.sh ui.txt
+WORKDIR /app
+COPY gateway/__init__.py gateway/
+COPY gateway/client gateway/client
+COPY ui ui
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash gateway ui
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="AI product photo detector: page" \
+      org.opencontainers.image.licenses="MIT"
+# Uploads lie in a private folder below UI_PHOTO_FOLDER, which goes with the process.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
+    LOGNAME=page \
+    UI_HOST=0.0.0.0 \
+    UI_PHOTO_FOLDER=/tmp
+WORKDIR /app
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app ./
+USER 10001:10001
+EXPOSE 7860
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:' + os.environ.get('UI_PORT', '7860') + '/', timeout=4)"]
+ENTRYPOINT ["python", "-m", "ui"]

@@ -1,0 +1,79 @@
+"""The targets of make: all that such a project is expected to have, each with a line in `make help`."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+EXPECTED = {
+    "running": ("serve", "ui", "predict", "predict-batch"),
+    "installing": ("install", "dev", "clean"),
+    "checking": ("test", "lint", "format", "load-test", "load-test-k6"),
+    "training": ("data", "validate", "train", "dvc-repro", "mlflow"),
+    "containers": ("docker-build", "docker-run", "docker-up", "docker-down", "docker-logs"),
+}
+NOT_BUILT = [pytest.param("deploy", marks=pytest.mark.xfail(reason="not built yet", strict=True))]
+PRODUCT = {"benchmarks", "cli", "gateway", "handler", "stack", "training", "ui"}
+OPTIONAL = {"opentelemetry"}
+"""What only some deployments import: `make dev` and the gateway's own lock bring it."""
+TEXT = Path("Makefile").read_text(encoding="utf-8")
+
+
+def make(*words: str) -> str:
+    command = ("make", *words)
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def shown() -> str:
+    return make("help")
+
+
+@pytest.mark.parametrize("target", [*chain(*EXPECTED.values()), *NOT_BUILT])
+def test_a_target_is_there_and_help_shows_what_it_does(target: str, shown: str) -> None:
+    assert re.search(rf"^  make {target} +\S", shown, re.MULTILINE)
+    assert re.search(rf"^\.PHONY:.* {target}( |$)", TEXT, re.MULTILINE)
+
+
+def test_help_shows_every_target_under_a_topic(shown: str) -> None:
+    targets = re.findall(r"^([a-z0-9-]+):", TEXT, re.MULTILINE)
+    assert re.findall(r"^  make ([a-z0-9-]+) ", shown, re.MULTILINE) == targets
+    assert len(re.findall(r"^\S", shown, re.MULTILINE)) >= 5
+
+
+def test_install_is_for_serving_and_dev_adds_what_tests_need() -> None:
+    def wanted(target: str) -> set[str]:
+        return set(re.findall(r"require-hashes -r (\S+)", make("--dry-run", "--always-make", target)))
+
+    assert wanted("install") == {"requirements/uv.txt", "requirements/demo.txt"}
+    assert wanted("dev") == {"requirements/uv.txt", "requirements/demo.txt", "requirements/dev.txt"}
+    assert "requirements/dev.txt" in wanted("test") & wanted("lint")
+
+
+def test_install_brings_all_that_the_product_imports() -> None:
+    lock = Path("requirements/demo.txt").read_text(encoding="utf-8")
+    locked = {_normal(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
+    distributions = packages_distributions()
+    modules = {module for package in PRODUCT for file in Path(package).rglob("*.py") for module in _imported(file)}
+    foreign = modules - sys.stdlib_module_names - PRODUCT - OPTIONAL
+    assert {module for module in foreign if not {_normal(name) for name in distributions[module]} & locked} == set()
+
+
+def _imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name.split(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
