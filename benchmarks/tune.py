@@ -25,7 +25,7 @@ from rich.table import Table
 
 from benchmarks.figures import MOST, PREDICT
 from benchmarks.gateway import SIZES, sample
-from benchmarks.load import measure_for
+from benchmarks.load import Load, measure_for
 from benchmarks.report import Spread, percentile
 from benchmarks.stacks import BenchLayout, Stack, memory_mb, product
 from stack.layout import ROOT
@@ -110,9 +110,12 @@ def try_out(setting: Setting, photo: bytes, archive: Path, rounds: int, seconds:
             _ask(gateway, MOST, seconds)
             many = [_ask(gateway, MOST, seconds) for _ in range(rounds)]
             one = [_ask(gateway, 1, seconds / 2) for _ in range(rounds)]
-            rates = Spread.of(len(latencies) / seconds for latencies in many)
+            rates = Spread.of(len(load.latencies_ms) / load.seconds for load in many)
             return Tried(
-                setting, rates, Spread.of(percentile(found, 50) for found in one), memory_mb(gateway.processes)
+                setting,
+                rates,
+                Spread.of(percentile(load.latencies_ms, 50) for load in one),
+                memory_mb(gateway.processes),
             )
 
 
@@ -150,8 +153,8 @@ def main() -> None:
     )
 
 
-def _ask(stack: Stack, clients: int, seconds: float) -> list[float]:
-    return measure_for(stack.port, stack.requests[PREDICT], seconds=seconds, connections=clients).latencies_ms
+def _ask(stack: Stack, clients: int, seconds: float) -> Load:
+    return measure_for(stack.port, stack.requests[PREDICT], seconds=seconds, connections=clients)
 
 
 def _parse() -> argparse.Namespace:

@@ -20,13 +20,14 @@ from stack.torchserve import ARCHIVE
 from tests.stack.test_supervisor import alive
 
 
-def _demo(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "stack.demo", *arguments]
+def _demo(*arguments: str, program: tuple[str, ...] = ("stack.demo",)) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", *program, *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def test_the_demo_judges_the_sample_and_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
-    with _demo("--free-ports", "--var", str(tmp_path)) as demo:
+    # The command line's `serve` is the same demo.
+    with _demo("--free-ports", "--var", str(tmp_path), program=("cli", "serve")) as demo:
         assert demo.stdout is not None
         said = []
         for line in demo.stdout:
@@ -41,6 +42,20 @@ def test_the_demo_judges_the_sample_and_ctrl_c_leaves_nothing_running(tmp_path: 
     assert any("probability" in line for line in said)
     with Image.open(tmp_path / "coffee-heatmap.jpg") as heatmap:
         assert heatmap.size == (512, 341)
+
+
+def test_the_api_alone_is_served_without_a_page(tmp_path: Path) -> None:
+    with _demo("--api-only", "--free-ports", "--var", str(tmp_path)) as demo:
+        assert demo.stdout is not None
+        said = list(iter(demo.stdout.readline, "Press Ctrl-C to stop.\n"))
+        modules = {" ".join(one.cmdline()[1:3]) for one in psutil.Process(demo.pid).children()}
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0, "".join(said)
+    assert said[:2] == ["ready: the gateway\n", "ready: a first inference by TorchServe\n"]
+    assert [line.split()[0] for line in said[2:]] == ["REST", "Logs"]
+    assert "-m gateway" in modules
+    assert "-m ui" not in modules
+    assert list(tmp_path.glob("*-heatmap.jpg")) == []
 
 
 def test_a_taken_port_is_one_clear_line() -> None:

@@ -1,0 +1,1 @@
+"""What the documentation is made by: its picture, its table of costs, and the site."""

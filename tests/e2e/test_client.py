@@ -1,0 +1,138 @@
+"""The Python client against the real stack, and every program in its documentation."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gateway.client import (
+    AsyncClient,
+    Client,
+    GatewayError,
+    PhotoRefusedError,
+    PhotoTooLargeError,
+    RequestRefusedError,
+    Verdict,
+)
+from stack.layout import ROOT, free_port
+from stack.local import LocalStack
+from tests.e2e.processes import running_gateway
+
+PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def client(stack: LocalStack) -> Iterator[Client]:
+    with Client(stack.gateway_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def torchserve(stack: LocalStack) -> dict[str, str]:
+    """The settings of a gateway of its own in front of the same TorchServe."""
+    return {
+        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
+        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
+    }
+
+
+def test_every_method_reads_what_the_real_gateway_answers(client: Client, coffee: Path) -> None:
+    verdict = client.predict(coffee)
+    explanation = client.explain(coffee.read_bytes(), evidence=True)
+    batch = client.predict_batch([coffee, io.BytesIO(coffee.read_bytes()[:1000])])
+    assert (explanation.prediction, explanation.probability) == (verdict.prediction, verdict.probability)
+    assert explanation.evidence == ()
+    with Image.open(io.BytesIO(explanation.heatmap)) as heatmap:
+        assert heatmap.size == (512, 341)
+    assert (batch.total, batch.successful, batch.failed) == (2, 1, 1)
+    assert isinstance(batch.results[0], Verdict)
+    assert batch.results[0].probability == verdict.probability
+    health, drift = client.health(), client.drift(histogram=True)
+    assert (health.status, health.model_version) == ("healthy", verdict.model_version)
+    assert (client.ready(), client.alive(), client.about().name) == (True, True, "ai-product-photo-detector")
+    assert drift.histogram is not None
+    assert len(drift.histogram.edges) == 11
+    with pytest.raises(RequestRefusedError) as no_shadow:
+        client.compare(coffee)
+    assert no_shadow.value.code == "no_shadow_version"
+
+
+def test_the_real_refusals_are_told_apart(client: Client) -> None:
+    with pytest.raises(PhotoRefusedError) as refused:
+        client.predict(b"GIF89a no photo")
+    assert (refused.value.code, len(refused.value.request_id)) == ("invalid_image_format", 32)
+    with pytest.raises(PhotoTooLargeError) as too_large:
+        client.predict(bytes(6 * 1024 * 1024))
+    assert (too_large.value.code, too_large.value.detail) == ("file_too_large", "Maximum file size: 5 MB")
+
+
+def test_ten_files_of_more_than_a_batch_takes_lose_no_other(client: Client, coffee: Path) -> None:
+    large = bytes(9 * 1024 * 1024)
+    outcomes = list(client.check([large, coffee, *[large] * 7, coffee]))
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Failure", "Verdict", *["Failure"] * 7, "Verdict"]
+
+
+def test_async_clients_judge_at_the_same_time(stack: LocalStack, coffee: Path) -> None:
+    async def run() -> tuple[list[Verdict], list[str]]:
+        async with AsyncClient(stack.gateway_url) as client:
+            verdicts = await asyncio.gather(*[client.predict(coffee) for _ in range(4)])
+            return verdicts, [type(outcome).__name__ async for outcome in client.check([coffee, b"no photo"])]
+
+    verdicts, outcomes = asyncio.run(run())
+    assert len({verdict.probability for verdict in verdicts}) == 1
+    assert outcomes == ["Verdict", "Failure"]
+
+
+def test_a_gateway_that_dies_between_two_batches_and_takes_less_when_it_comes_back_loses_no_photo(
+    torchserve: dict[str, str], tmp_path: Path, coffee: Path
+) -> None:
+    photo, port = coffee.read_bytes(), str(free_port())
+    photos = [photo, *[photo[:1000]] * 2, *[photo] * 9]
+    waits: list[GatewayError] = []
+    with ExitStack() as closing, Client(f"http://127.0.0.1:{port}") as client:
+        first = closing.enter_context(running_gateway(tmp_path / "first.log", GATEWAY_PORT=port, **torchserve))
+
+        def restart(_: float, error: GatewayError) -> None:
+            waits.append(error)
+            if len(waits) == 1:
+                settings = {**torchserve, "GATEWAY_PORT": port, "GATEWAY_MAX_BATCH_FILES": "3"}
+                closing.enter_context(running_gateway(tmp_path / "second.log", **settings))
+
+        outcomes = client.check(photos, batch_size=4, on_wait=restart)
+        kinds = [type(next(outcomes)).__name__ for _ in range(4)]
+        first.process.kill()
+        first.process.wait()
+        kinds += [type(outcome).__name__ for outcome in outcomes]
+    assert kinds == ["Verdict", "Failure", "Failure", *["Verdict"] * 9]
+    assert waits[0].code == "no_answer"
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_each_program_of_the_documentation_runs(stack: LocalStack, coffee: Path, tmp_path: Path, number: int) -> None:
+    programs = PROGRAM.findall((ROOT / "docs" / "client.md").read_text(encoding="utf-8"))
+    assert len(programs) == 4
+    (tmp_path / "listings").mkdir()
+    for name in ("photo.jpg", "another.jpg", "listings/one.jpg"):
+        (tmp_path / name).write_bytes(coffee.read_bytes())
+    (tmp_path / "listings" / "two.jpg").write_bytes(b"broken")
+    (tmp_path / "broken.jpg").write_bytes(b"broken")
+    program = programs[number].replace("Client()", f'Client("{stack.gateway_url}")')
+    program = program.replace("http://127.0.0.1:8080", stack.gateway_url)
+    command = [sys.executable, "-W", "error", "-c", f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{program}"]
+    run = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    expected = (
+        r"(real|ai_generated) 0\.\d+ (low|medium|high) \S+\n",
+        r"listings/one.jpg (real|ai_generated) 0\.\d+\nlistings/two.jpg was not judged: The photo cannot be .*\n",
+        r"(real|ai_generated)\nVerdict\(.*\)\nVerdict\(.*\)\n",
+        r"choose another photo: Supported formats: .*\n",
+    )
+    assert re.fullmatch(expected[number], run.stdout)
