@@ -26,6 +26,14 @@ COMPOSE_LINT := compose-lint==0.36.2
 # `podman-compose` will do as well; podman's own image format knows no health checks.
 COMPOSE ?= docker compose
 IN_CONTAINERS := BUILDAH_FORMAT=docker $(COMPOSE) --file docker/compose.yaml
+# What `make deploy` fills in; the tag is the commit, and says so if the tree has changes.
+REPOSITORY ?= product-photo-detector
+DEPLOYED := gateway torchserve
+RENDERED ?= var/cloud-run.yaml
+DEPLOY_TAG = $(or $(TAG),$(shell git describe --always --dirty --abbrev=12 --exclude '*' 2> /dev/null))
+MANIFEST = $(PYTHON) -m stack.cloud_run --project '$(PROJECT)' --region '$(REGION)' --repository '$(REPOSITORY)' --tag
+REGISTRY = $(REGION)-docker.pkg.dev/$(PROJECT)/$(REPOSITORY)
+ENGINE = $(if $(findstring podman,$(COMPOSE)),podman,docker)
 SENT = $(or $(PHOTO),$(shell $(RUN) -c 'from stack.demo import sample_photo; print(sample_photo())'))
 
 help: ## Show the targets
@@ -79,6 +87,33 @@ lint-docker: $(VENV)/installed ## Check Dockerfiles, their scripts and the stack
 
 test-images: dev ## Build the images with buildah, start them with podman and use them (BASE=, TORCH_BACKEND=, BUILD_ARGS=)
 	TEST_IMAGES=1 $(RUN) -m pytest -v tests/ops/test_images.py
+
+##@ Run it on Cloud Run
+deploy: ## Build, push and deploy this commit (PROJECT=, REGION=, TAG=)
+	$(call write-manifest,$(DEPLOY_TAG))
+	$(call need,$(ENGINE))
+	DOCKER_DEFAULT_PLATFORM=linux/amd64 TAG='$(DEPLOY_TAG)' $(IN_CONTAINERS) build $(DEPLOYED)
+	for name in $(DEPLOYED); do \
+	  $(ENGINE) tag "ai-product-photo-detector-$$name:$(DEPLOY_TAG)" "$(REGISTRY)/$$name:$(DEPLOY_TAG)" && \
+	  $(ENGINE) push "$(REGISTRY)/$$name:$(DEPLOY_TAG)" || exit 1; done
+	$(replace-service)
+
+deploy-rollback: ## Deploy images that were pushed earlier (PROJECT=, REGION=, TAG=earlier)
+	$(call write-manifest,$(TAG))
+	$(replace-service)
+
+deploy-manifest: ## Print what would be deployed (PROJECT=, REGION=, TAG=); needs no account
+	@$(MANIFEST) '$(DEPLOY_TAG)'
+
+# Before anything is built: it stops at a missing value.
+define write-manifest
+@mkdir -p var
+@$(MANIFEST) '$(1)' > '$(RENDERED)'
+$(call need,gcloud)
+endef
+
+need = @command -v $(1) > /dev/null || { echo 'deploy: $(1) is not installed, or not on PATH' >&2; exit 1; }
+replace-service = gcloud run services replace '$(RENDERED)' --project '$(PROJECT)' --region '$(REGION)'
 
 ##@ Install it
 install: $(VENV)/bin/product-photo-detector ## Create .venv with what serves, scores and trains, by hashed locks (TORCH_BACKEND=cpu: the small CPU build of torch)
@@ -205,4 +240,4 @@ lock: install ## Write the hashed locks anew from pyproject.toml
 clean: ## Remove what runs, installs and builds left, not the model
 	rm -rf $(VENV) .cache var site
 
-.PHONY: help demo serve ui models promote rollback docker-build docker-run docker-up docker-down docker-logs docker-secrets docker-base lint-docker test-images install dev test fuzz bench-gateway bench tune predict predict-batch monitoring-demo load-test load-test-k6 lint format data validate train score package repro dvc-repro plots mlflow docs docs-serve lock clean
+.PHONY: help demo serve ui models promote rollback docker-build docker-run docker-up docker-down docker-logs docker-secrets docker-base lint-docker test-images deploy deploy-rollback deploy-manifest install dev test fuzz bench-gateway bench tune predict predict-batch monitoring-demo load-test load-test-k6 lint format data validate train score package repro dvc-repro plots mlflow docs docs-serve lock clean
