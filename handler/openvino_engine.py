@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -69,7 +70,7 @@ class OpenVinoEngine:
 def _compile(
     graph: Path, numbers: openvino.Tensor, side: int, streams: int, precision: str
 ) -> openvino.AsyncInferQueue:
-    core = openvino.Core()
+    core = _core()
     model = core.read_model(graph.read_text(encoding="utf-8"), numbers)
     model.reshape([1, side, side, 3])
     options = {
@@ -81,6 +82,12 @@ def _compile(
     queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", options), streams)
     queue.set_callback(_collect)
     return queue
+
+
+@cache
+def _core() -> openvino.Core:
+    """Return the process's one core: each sets a stack for signals, which goes with it though still in use."""
+    return openvino.Core()
 
 
 def _collect(request: openvino.InferRequest, view: tuple[_Views, int]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -141,3 +143,12 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
     script = "import handler.openvino_engine; from openvino.tools.ovc.telemetry_utils import tm; print(tm.__name__)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "openvino.tools.ovc.telemetry_stub\n"
+
+
+def test_signals_are_taken_when_engines_have_come_and_gone(model_folder: Path, spec: ModelSpec) -> None:
+    """OpenVINO's cores set a stack for signals, and a process that keeps none of them alive dies of its next signal."""
+    for precision in ("f32", "bf16", "f32"):
+        OpenVinoEngine(model_folder / GRAPH, model_folder / WEIGHTS, spec, precision=precision)
+        gc.collect()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
