@@ -4,12 +4,14 @@ import base64
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from handler.detector import Detector, Item, Judged
@@ -48,6 +50,14 @@ def new_context(spec: ModelSpec, folder: Path) -> Context:
         manifest={"model": {"serializedFile": "model.safetensors", "modelVersion": "9.9.9"}},
         system_properties={"model_dir": str(folder), "gpu_id": None, "batch_size": 4},
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _threads() -> Iterator[None]:
+    """A worker takes one thread for PyTorch; the tests after these get theirs back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
