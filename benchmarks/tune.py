@@ -11,11 +11,10 @@ import math
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 import yaml
@@ -28,10 +27,10 @@ from benchmarks.gateway import SIZES, sample
 from benchmarks.load import Load, measure_for
 from benchmarks.report import Spread, percentile
 from benchmarks.stacks import BenchLayout, Stack, memory_mb, product
+from stack.archives import with_config
 from stack.layout import ROOT
 from stack.torchserve import ARCHIVE
 
-CONFIG: Final = "model-config.yaml"
 BATCHES: Final = (1, 4, 8)
 GPU_BATCHES: Final = (8, 16, 32)
 DELAYS_MS: Final = (1, 5)
@@ -117,14 +116,6 @@ def try_out(setting: Setting, photo: bytes, archive: Path, rounds: int, seconds:
                 Spread.of(percentile(load.latencies_ms, 50) for load in one),
                 memory_mb(gateway.processes),
             )
-
-
-def with_config(archive: Path, to: Path, changes: dict[str, Any]) -> None:
-    """Copy an archive with other values in its model-config.yaml."""
-    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as new:
-        for name in old.namelist():
-            content = old.read(name)
-            new.writestr(name, yaml.safe_dump(yaml.safe_load(content) | changes) if name == CONFIG else content)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The archives in a model store, and the one that holds a version of the model."""
+"""The archives in a model store, the one that holds a version of the model, and copies with other settings."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from stack.layout import StackError
 from stack.torchserve import ARCHIVE, MODEL, check_archive
 
 MANIFEST = "MAR-INF/MANIFEST.json"
+CONFIG = "model-config.yaml"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,14 @@ def find(store: Path, version: str) -> Archive:
     chosen = next((archive for archive in held if archive.path.name != ARCHIVE), held[0])
     check_archive(chosen.path)
     return chosen
+
+
+def with_config(archive: Path, to: Path, changes: dict[str, Any]) -> None:
+    """Copy an archive with other values in its model-config.yaml."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, yaml.safe_dump(yaml.safe_load(content) | changes) if name == CONFIG else content)
 
 
 def _named(there: list[Archive]) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks.report import Spread
-from benchmarks.tune import Setting, Tried, best, settings, table, with_config
+from benchmarks.tune import Setting, Tried, best, settings, table
+from stack.archives import with_config
 from stack.layout import ROOT
 from stack.torchserve import ARCHIVE
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -75,21 +72,6 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> nn.Module:
     model = network.build(spec).eval()
     model.load_state_dict(load_file(weights))
     return model
-
-
-@pytest.fixture
-def with_config() -> Callable[[Path, Path, dict[str, Any]], None]:
-    """Copy an archive with other values in its model-config.yaml."""
-
-    def copy(archive: Path, to: Path, overrides: dict[str, Any]) -> None:
-        with zipfile.ZipFile(archive) as old, zipfile.ZipFile(to, "w") as new:
-            for name in old.namelist():
-                content = old.read(name)
-                if name == "model-config.yaml":
-                    content = yaml.safe_dump(yaml.safe_load(content) | overrides).encode()
-                new.writestr(name, content)
-
-    return copy
 
 
 @pytest.fixture

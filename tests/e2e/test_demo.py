@@ -6,14 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from PIL import Image
 
+from stack.archives import with_config
 from stack.layout import ROOT, Layout, Ports, StackError
 from stack.local import running
 from stack.torchserve import ARCHIVE
@@ -79,9 +78,7 @@ def test_a_photo_that_is_not_there_is_one_clear_line() -> None:
     )
 
 
-def test_a_model_that_does_not_load_is_one_clear_line(
-    tmp_path: Path, with_config: Callable[[Path, Path, dict[str, Any]], None]
-) -> None:
+def test_a_model_that_does_not_load_is_one_clear_line(tmp_path: Path) -> None:
     with_config(ROOT / "model_store" / ARCHIVE, tmp_path / ARCHIVE, {"spec": {"version": "1", "temperature": -1}})
     layout = Layout(var=tmp_path / "var", store=tmp_path)
     with (

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 
+from stack.archives import with_config
 from stack.local import LocalStack
 from stack.torchserve import ARCHIVE
 
@@ -20,9 +20,7 @@ BATCH = 3
 
 
 @pytest.fixture
-def batching_model(
-    stack: LocalStack, management: httpx.Client, with_config: Callable[[Path, Path, dict[str, Any]], None]
-) -> str:
+def batching_model(stack: LocalStack, management: httpx.Client) -> str:
     """The shipped model again, with one worker that waits up to DELAY_S for a batch of BATCH to fill."""
     name = "batching"
     config = {"minWorkers": 1, "maxWorkers": 1, "batchSize": BATCH, "maxBatchDelay": DELAY_S * 1000}
