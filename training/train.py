@@ -46,21 +46,16 @@ def run(
     if fast_dev_run:
         _trainer(params, paths, fast_dev_run=True).fit(module, data)
         return 0.0
-    best = ModelCheckpoint(
-        paths.checkpoints,
-        "best",
-        monitor="val/auroc",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,  # a new run in an old folder takes its place, or --resume would find the old one
-    )
+    # Without version counter: a new run in an old folder takes its place, or --resume would find the old one.
+    best = ModelCheckpoint(paths.checkpoints, "best", monitor="val/auroc", mode="max", enable_version_counter=False)
+    last = ModelCheckpoint(paths.checkpoints, "last", enable_version_counter=False)  # of every epoch, better or not
     table = CSVLogger(paths.run, name="", version="logs", flush_logs_every_n_steps=10)
     loggers = [table, logger] if logger else [table]
-    with resumable(params, paths, resume=resume) as last:
-        trainer = _trainer(params, paths, callbacks=[best, *_callbacks(params)], logger=loggers)
+    with resumable(params, paths, resume=resume) as interrupted:
+        trainer = _trainer(params, paths, callbacks=[best, last, *_callbacks(params)], logger=loggers)
         if trainer.is_global_zero:
             dump(params, paths.used_params)
-        trainer.fit(module, data, ckpt_path=last, weights_only=False)
+        trainer.fit(module, data, ckpt_path=interrupted, weights_only=False)
         if trainer.is_global_zero:
             export_weights(params, Path(best.best_model_path), paths.weights)
         trainer.strategy.barrier("export")  # the other processes of a training wait for the file

@@ -35,6 +35,7 @@ TINY = (
     "train.precision=32-true",
     "train.compile=false",
     "train.accelerator=cpu",
+    "train.ema_decay=0.5",  # so that a few steps move the averaged weights, and scores differ by more than rounding
     "train.devices=1",
     "crossvalidate.folds=2",
     "crossvalidate.epochs=1",

@@ -93,6 +93,20 @@ def test_a_resumed_run_goes_on_where_it_stopped(tiny: Tiny, tmp_path: Path) -> N
     assert second["lr_schedulers"][0]["total_steps"] == 9
 
 
+def test_an_epoch_that_is_no_better_is_what_a_resumed_run_goes_on_from(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchmetrics.classification.BinaryAUROC.compute", lambda _: torch.tensor(0.5))
+    paths = Paths(tmp_path)
+    train.run(tiny("train.epochs=2"), paths)
+    best, last = (checkpoint(paths, name) for name in ("best.ckpt", "last.ckpt"))
+    assert [c["global_step"] for c in (best, last)] == [3, 6]
+    [kept] = [
+        state for state in last["callbacks"].values() if state.get("monitor") == "val/auroc" and "kth_value" in state
+    ]
+    assert kept["best_model_path"] == str(paths.checkpoints / "best.ckpt")
+
+
 def test_a_new_run_takes_the_place_of_the_old_one(tiny: Tiny, tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     train.run(tiny("train.epochs=2"), paths)
