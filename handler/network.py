@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from handler.spec import ModelSpec
@@ -37,6 +39,19 @@ def build(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
     model: nn.Module = timm.create_model(spec.architecture, pretrained=pretrained, num_classes=1, drop_rate=0.2)
     nn.init.normal_(model.get_parameter("classifier.weight"), std=0.01)  # timm's own init gives one logit wild values
     return model
+
+
+def load(spec: ModelSpec, weights: Path) -> nn.Module:
+    """Return the spec's network with the weights of a safetensors file, in evaluation mode.
+
+    Raises:
+        OSError: The file cannot be read.
+        safetensors.SafetensorError: It is no safetensors file.
+        RuntimeError: Its tensors are not those of the network.
+    """
+    model = build(spec)
+    model.load_state_dict(load_file(weights))
+    return model.eval()
 
 
 def judge_views(model: nn.Module, views: Views) -> torch.Tensor:

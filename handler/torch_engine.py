@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from handler import network
@@ -26,16 +25,14 @@ class TorchEngine:
     @classmethod
     def load(cls, weights: Path, spec: ModelSpec, device: torch.device) -> Self:
         """Build the spec's network and fill it from a safetensors file."""
-        model = network.build(spec)
-        model.load_state_dict(load_file(weights))
-        return cls(model, spec, device)
+        return cls(network.load(spec, weights), spec, device)
 
     def run(self, pictures: Sequence[Pixels], keep_features: Sequence[bool]) -> list[Forward]:
         """Return a forward for each picture; see `Engine`."""
         logits, features = zip(*[self._one_size(alike) for alike in zip(*pictures, strict=True)], strict=True)
         means = torch.cat(logits, dim=1).mean(dim=1).tolist()
         return [
-            Forward(mean, [alike[index].float() for alike in features] if keep else ())
+            Forward(mean, [alike[index].float().cpu() for alike in features] if keep else ())
             for index, (mean, keep) in enumerate(zip(means, keep_features, strict=True))
         ]
 
@@ -47,4 +44,4 @@ class TorchEngine:
         with torch.no_grad(), torch.autocast("cuda", torch.float16, enabled=self._device.type == "cuda"):
             logits, features = self._network(pixels.to(self._device, non_blocking=True))
         shape = (len(views), -1)
-        return logits.float().view(shape), features.unflatten(0, shape).cpu()
+        return logits.float().view(shape), features.unflatten(0, shape)

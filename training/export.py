@@ -18,7 +18,6 @@ import openvino
 import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-from safetensors.torch import load_file
 
 from handler import network
 from handler.openvino_engine import CONSTANTS
@@ -43,12 +42,12 @@ def write_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
 
 def _converted(spec: ModelSpec, weights: Path) -> openvino.Model:
     """Convert without OpenVINO's optimisations, which would fold the weights; compiling makes up for it."""
-    model = network.build(spec)
-    model.load_state_dict(load_file(weights))
     example = torch.zeros(1, spec.input_size, spec.input_size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns in three ways of tracing
-        traced = TorchScriptPythonDecoder(network.PixelNetwork(model, spec).eval(), example_input=example)
+        traced = TorchScriptPythonDecoder(
+            network.PixelNetwork(network.load(spec, weights), spec).eval(), example_input=example
+        )
     front_end = FrontEndManager().load_by_framework("pytorch")
     return front_end.convert(front_end.load(traced))
 

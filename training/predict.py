@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
-from safetensors.torch import load_file
 
+from handler import network
 from training.data import Photo
 from training.datamodule import Degrade, PhotoDataModule
 from training.module import DetectorModule
@@ -23,8 +23,7 @@ def predict(
 
     `degrade` changes each decoded picture before serving's own transform; a progress bar shows the way.
     """
-    module = DetectorModule(data.params)
-    module.model.load_state_dict(load_file(paths.weights))
+    module = DetectorModule(data.params, network.load(data.params.model.spec(), paths.weights))
     with quiet():
         trainer = pl.Trainer(
             accelerator=data.params.train.accelerator, devices=1, logger=False, enable_checkpointing=False

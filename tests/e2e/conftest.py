@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from safetensors.torch import load_file
 from torch import nn
 
 from handler import network
@@ -69,9 +68,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
 def eager(tmp_path_factory: pytest.TempPathFactory) -> nn.Module:
     """The shipped network as training has it."""
     spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, tmp_path_factory.mktemp("unpacked"))
-    model = network.build(spec).eval()
-    model.load_state_dict(load_file(weights))
-    return model
+    return network.load(spec, weights)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 import handler
@@ -71,9 +70,8 @@ def read_packed(archive: Path, folder: Path) -> Packed:
     try:
         spec, weights = read_archive(archive, folder)
         digest = hashlib.sha256(json.dumps(spec.to_mapping(), sort_keys=True).encode() + weights.read_bytes())
-        model = network.build(spec)
-        model.load_state_dict(load_file(weights))
-        return Packed(model.eval(), weights, _graph(archive, folder), spec, digest.hexdigest(), _other_code(archive))
+        model = network.load(spec, weights)
+        return Packed(model, weights, _graph(archive, folder), spec, digest.hexdigest(), _other_code(archive))
     except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, InvalidSpecError, SafetensorError) as error:
         raise InvalidArchiveError(f"{archive} is no archive that this code can score by: {error}") from error
 
