@@ -14,13 +14,18 @@ install() {
     /opt/uv/bin/uv pip install --python /opt/venv/bin/python --link-mode copy --compile-bytecode "$@"
 }
 
+# A lock is whole: what it leaves out (see override-dependencies in pyproject.toml) is not to be had by resolving anew.
+install_lock() {
+    install --no-deps --require-hashes -r "$1"
+}
+
 if [ -z "$backend" ]; then
-    install --require-hashes -r "$lock"
+    install_lock "$lock"
 else
     # The lock holds the hashes of PyPI's builds, so torch alone is taken by version from the backend's own index.
     awk '/^[a-z]/ {keep = !/^(torch|torchvision|triton|nvidia-|cuda-)/ || /^torch(-model-archiver|metrics|serve)/} keep' \
         "$lock" > without-torch.txt
-    install --no-deps --require-hashes -r without-torch.txt
+    install_lock without-torch.txt
     # shellcheck disable=SC2046  # two words are meant
     install --torch-backend "$backend" $(grep -oE '^torch(vision)?==[0-9.]+' "$lock")
 fi
