@@ -28,14 +28,14 @@ def main() -> None:
         if arguments.check:
             check(layout)
         else:
-            java, *options = prepare(layout, arguments.listen)
+            java, *options = prepare(layout, arguments.listen, arguments.listen_metrics)
             os.chdir(layout.torchserve)
             os.execve(java, [java, *options], _environment(layout))  # noqa: S606 - so that signals reach the JVM itself
     except StackError as error:
         sys.exit(f"torchserve: {error}")
 
 
-def prepare(layout: Layout, listen: str) -> list[str]:
+def prepare(layout: Layout, listen: str = HOST, listen_metrics: str | None = None) -> list[str]:
     """Empty TorchServe's folders, which may be mounted, write its settings, and return the command to run.
 
     Raises:
@@ -46,7 +46,7 @@ def prepare(layout: Layout, listen: str) -> list[str]:
     try:
         for folder in (layout.torchserve, layout.var / "tmp"):
             _empty(folder)
-        layout.config.write_text(f"{base}\n{_reachable_at(listen)}", encoding="utf-8")
+        layout.config.write_text(f"{base}\n{_reachable_at(listen, listen_metrics or listen)}", encoding="utf-8")
     except OSError as error:
         raise StackError(f"cannot write below {layout.var} ({error.strerror}): mount a tmpfs of its user") from error
     java, *options = torchserve.command(find_java(), layout.config, layout)
@@ -89,9 +89,9 @@ def _environment(layout: Layout) -> dict[str, str]:
     return layout.environment() | dict.fromkeys(caches, str(layout.var / "tmp"))
 
 
-def _reachable_at(listen: str) -> str:
+def _reachable_at(inferences: str, metrics: str) -> str:
     """Let others have inferences and metrics; the management API stays on loopback."""
-    return f"inference_address=http://{listen}:8085\nmetrics_address=http://{listen}:8087\n"
+    return f"inference_address=http://{inferences}:8085\nmetrics_address=http://{metrics}:8087\n"
 
 
 def _parse() -> argparse.Namespace:
@@ -99,6 +99,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--listen", default=HOST, help="address for inferences and metrics; 0.0.0.0 for other containers"
     )
+    parser.add_argument("--listen-metrics", help="another address for metrics, so that they alone are for others")
     parser.add_argument("--check", action="store_true", help="exit with 0 if a worker of the model is ready")
     return parser.parse_args()
 

@@ -23,7 +23,10 @@ REASON = why_not() if ASKED else "takes minutes and gigabytes: `make test-images
 pytestmark = [pytest.mark.skipif(REASON is not None, reason=str(REASON)), pytest.mark.timeout(3600)]
 
 NETWORK = "photo-detector-test"
+POD = "photo-detector-test-pod"
 SCRATCH = "--tmpfs=/app/var/tmp:size=512m,mode=1777,noexec"
+KEY_FILE = "--env=GATEWAY_TORCHSERVE_KEY_FILE=/run/torchserve/key_file.json"
+NO_DRIFT_FILE = "--env=GATEWAY_DRIFT_FILE=."
 SEND = """
 import sys, httpx
 url = "http://127.0.0.1:8080" + sys.argv[1]
@@ -75,9 +78,10 @@ def options(clean_up: ExitStack) -> dict[str, list[str]]:
     """What compose.yaml gives each: a network without a way out, scratch space, and tokens that stay in memory."""
     podman("network", "create", "--internal", NETWORK)
     clean_up.callback(podman, "network", "rm", NETWORK)
-    own = "o=mode=0700,uid=10001,gid=10001"
-    podman("volume", "create", "--opt=type=tmpfs", "--opt=device=tmpfs", f"--opt={own}", NETWORK)
-    clean_up.callback(podman, "volume", "rm", NETWORK)
+    for tokens in (NETWORK, POD):
+        own = "o=mode=0700,uid=10001,gid=10001"
+        podman("volume", "create", "--opt=type=tmpfs", "--opt=device=tmpfs", f"--opt={own}", tokens)
+        clean_up.callback(podman, "volume", "rm", tokens)
     network = f"--network={NETWORK}"
     return {
         "torchserve": [network, SCRATCH, f"--volume={NETWORK}:/app/var/torchserve"],
@@ -85,8 +89,8 @@ def options(clean_up: ExitStack) -> dict[str, list[str]]:
             network,
             "--tmpfs=/tmp",
             f"--volume={NETWORK}:/run/torchserve:ro",
-            "--env=GATEWAY_TORCHSERVE_KEY_FILE=/run/torchserve/key_file.json",
-            "--env=GATEWAY_DRIFT_FILE=.",
+            KEY_FILE,
+            NO_DRIFT_FILE,
         ],
     }
 
@@ -150,6 +154,28 @@ def test_others_reach_metrics_but_neither_model_nor_management(gateway: Containe
     host = inference_url.rsplit(":", 1)[0]
     found = {port: gateway.python(KNOCK, f"{host}:{port}/metrics").strip() for port in (8085, 8086, 8087, 8088, 8089)}
     assert found == {8085: "400", 8086: "refused", 8087: "200", 8088: "refused", 8089: "refused"}
+
+
+def test_in_a_pod_others_reach_the_gateway_and_metrics_alone(
+    image: Callable[[str], str], start: Callable[..., Container], gateway: Container, coffee: Path
+) -> None:
+    """As on Kubernetes: gateway and TorchServe share a loopback; the other gateway is who knocks from outside."""
+    volume = f"--volume={POD}:"
+    torchserve = start(
+        image("torchserve"),
+        f"--network={NETWORK}",
+        SCRATCH,
+        f"{volume}/app/var/torchserve",
+        command=("--listen-metrics", "0.0.0.0"),  # noqa: S104 - of a container
+    )
+    torchserve.wait_healthy()
+    inside = f"--network=container:{torchserve.id}"
+    beside = start(image("gateway"), inside, "--tmpfs=/tmp", f"{volume}/run/torchserve:ro", KEY_FILE, NO_DRIFT_FILE)
+    beside.wait_healthy()
+    assert send(beside, "/predict", coffee)[0] == 200
+    host = f"http://{torchserve.address(NETWORK)}"
+    found = {port: gateway.python(KNOCK, f"{host}:{port}/metrics").strip() for port in (8080, 8085, 8086, 8087)}
+    assert found == {8080: "200", 8085: "refused", 8086: "refused", 8087: "200"}
 
 
 @pytest.mark.parametrize(("name", "tools"), [("gateway", {"torch", "timm"}), ("torchserve", {"gateway", "training"})])

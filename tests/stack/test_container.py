@@ -63,6 +63,16 @@ def test_inferences_and_metrics_are_for_others_and_management_is_not(layout: Lay
     assert "disable_token_authorization=false" in layout.config.read_text()
 
 
+def test_metrics_alone_may_be_for_others(layout: Layout) -> None:
+    prepare(layout, listen_metrics="0.0.0.0")  # noqa: S104 - only written down
+    listening = {api: address(layout.config, api) for api in ("inference", "management", "metrics")}
+    assert listening == {
+        "inference": "http://127.0.0.1:8085",
+        "management": "http://127.0.0.1:8086",
+        "metrics": "http://0.0.0.0:8087",
+    }
+
+
 def test_all_goes_to_the_console(layout: Layout) -> None:
     java, logging, *rest = prepare(layout, "127.0.0.1")
     assert Path(java).name == "java"
