@@ -1,0 +1,4 @@
+output "url" {
+  description = "The service's address."
+  value       = "https://${local.host}"
+}
