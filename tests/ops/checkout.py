@@ -9,7 +9,23 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from stack.layout import ROOT
+
 PIPELINE = (".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "handler", "params.yaml", "training")
+
+
+def copy_files(root: Path, *below: str) -> None:
+    """Copy the files that Git has or would take, all or those below some paths."""
+    listed = subprocess.run(
+        ("git", "ls-files", "--cached", "--others", "--exclude-standard", *below),  # noqa: S607 - the PATH's
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for name in filter(lambda name: (ROOT / name).is_file(), listed):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
 
 
 @dataclass(frozen=True)
@@ -21,11 +37,7 @@ class Checkout:
     @classmethod
     def of_this_project(cls, root: Path) -> Checkout:
         """Copy the files that Git has or would take, and commit them."""
-        git = ("git", "ls-files", "--cached", "--others", "--exclude-standard", *PIPELINE)
-        listed = subprocess.run(git, capture_output=True, text=True, check=True).stdout.splitlines()
-        for name in filter(os.path.isfile, listed):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(name, root / name)
+        copy_files(root, *PIPELINE)
         checkout = cls(root)
         for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "clone")):
             checkout.run("git", "-c", "user.name=a", "-c", "user.email=a@b", *words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from stack.layout import ROOT
+from tests.ops.checkout import copy_files
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 PLANTED = "ghp_" + hashlib.sha256(b"planted").hexdigest()[:36]
@@ -56,16 +56,7 @@ class Repository:
     @classmethod
     def of_this_project(cls, root: Path) -> Repository:
         """Copy what Git has or would take, and commit it."""
-        listed = subprocess.run(
-            ("git", "ls-files", "--cached", "--others", "--exclude-standard"),  # noqa: S607 - the PATH's
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.splitlines()
-        for name in filter(lambda name: (ROOT / name).is_file(), listed):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
+        copy_files(root)
         (root / ".venv").symlink_to(sysconfig.get_path("data"))
         here = cls(root)
         here.git("init", "--quiet", "--initial-branch=main")

@@ -71,7 +71,7 @@ def test_prometheus_scrapes_as_the_rules_and_compose_have_it() -> None:
 
 
 def test_the_rules_are_printed_for_the_operator_and_lie_in_one_place() -> None:
-    said = subprocess.run(["make", "kubernetes-rules"], capture_output=True, text=True, check=True).stdout  # noqa: S607 - from PATH
+    said = subprocess.run(["make", "--silent", "kubernetes-rules"], capture_output=True, text=True, check=True).stdout  # noqa: S607 - from PATH
     documents: list[Any] = list(yaml.safe_load_all(said))
     assert [error for document in documents for error in errors(document)] == []
     files = sorted((ROOT / "docker/prometheus/rules").glob("*.yml"))

@@ -351,7 +351,7 @@ def test_the_trainings_form_becomes_settings(inputs: dict[str, str], settings: l
     [step] = [step for step in ALL["model-training"]["jobs"]["train"]["steps"] if step.get("run") == "make repro"]
     given = {name: filled(value, {"inputs": inputs}) for name, value in step["env"].items()}
     dry = subprocess.run(
-        ("make", "--dry-run", "--old-file=install", "repro"),  # noqa: S607 - the PATH's
+        ("make", "--no-print-directory", "--dry-run", "--old-file=install", "repro"),  # noqa: S607 - the PATH's
         env=os.environ | given,
         capture_output=True,
         text=True,
