@@ -208,6 +208,12 @@ def test_the_model_is_a_part_of_torchserve_alone(sboms: dict[str, Path]) -> None
     assert models == {"gateway": [], "training": [], "ui": []}
 
 
+@pytest.fixture(autouse=True)
+def _uv_as_make_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("UV_CACHE_DIR", "UV_SYSTEM_CERTS"):
+        monkeypatch.setenv(name, ENVIRONMENT[name])
+
+
 def osv(request: httpx.Request) -> httpx.Response:
     """What the OSV service would answer, did it know of a fault in every Pillow before 99."""
     asked = json.loads(request.content)
