@@ -221,7 +221,7 @@ tune: install ## Find the workers, threads and batches that suit this machine (A
 
 load-test: install ## Let Locust's clients use a running gateway (URL=, LOAD_API_KEY=, PHOTO=, USERS=10, TIME=60s)
 	@# In an environment of its own: nothing of the product needs Locust.
-	$(UV) tool run --python $(RUN) --from $(LOCUST) locust --locustfile tests/load/locustfile.py --headless --only-summary \
+	$(TOOL) $(LOCUST) locust --locustfile tests/load/locustfile.py --headless --only-summary \
 	  --host $(URL) --photo "$(SENT)" --users $(or $(USERS),10) --spawn-rate 5 --run-time $(or $(TIME),60s) $(ARGS)
 
 load-test-k6: install ## The same with k6, which must be installed

@@ -6,12 +6,9 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from gateway.settings import Settings
+from tests.gateway.variables import variable
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-
-
-def variable(name: str) -> str:
-    return str(Settings.model_fields[name].validation_alias or f"GATEWAY_{name.upper()}")
 
 
 def default(name: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.settings import Settings
 from stack.layout import ROOT
+from tests.gateway.variables import VARIABLES
 from tests.ops.compose import FOLDER, Service, read, services
 from ui.settings import Settings as PageSettings
 
@@ -98,14 +99,11 @@ def test_every_volume_network_and_secret_that_is_used_is_declared_and_the_other_
 
 def test_the_gateways_settings_are_ones_that_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = BY_NAME["gateway"].environment()
-    known = {
-        str(field.validation_alias or f"GATEWAY_{name.upper()}"): name for name, field in Settings.model_fields.items()
-    }
-    assert set(environment) <= set(known)
+    assert set(environment) <= set(VARIABLES)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     read_back = Settings()
-    assert {name: str(getattr(read_back, known[name])).rstrip("/") for name in environment} == environment
+    assert {name: str(getattr(read_back, VARIABLES[name])).rstrip("/") for name in environment} == environment
 
 
 def test_the_page_asks_the_gateway() -> None:

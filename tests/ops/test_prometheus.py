@@ -12,6 +12,7 @@ import yaml
 
 from stack.layout import ROOT
 from tests.ops.alert_cases import CALM, CASES, Calm, Case
+from tests.ops.headings import anchors
 from tests.ops.promtool import PROMETHEUS, RULES, alerts, all_rules, needs_promtool, promtool
 
 PAGE = ROOT / "docs" / "monitoring.md"
@@ -23,11 +24,6 @@ def play(folder: Path, series: dict[str, str], checks: list[dict[str, Any]]) -> 
     story = {"interval": "1m", "input_series": inputs, "alert_rule_test": checks}
     file.write_text(yaml.safe_dump({"rule_files": [str(rules) for rules in RULES], "tests": [story]}))
     promtool("test", "rules", file)
-
-
-def anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 @needs_promtool

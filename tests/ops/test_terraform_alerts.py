@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from stack.layout import ROOT
+from tests.ops.headings import anchors
 from tests.ops.promql import labels_of, metrics_of
 from tests.ops.promtool import alerts, needs_promtool, promtool
 from tests.ops.terraform_alerts import METRICS, MONITORING, OF_SERVICE, STORIES, Story, charts, checks, filled, rules
@@ -89,8 +90,7 @@ def test_waits_are_whole_minutes_which_is_what_the_module_reckons_with() -> None
 @pytest.mark.parametrize("name", rules())
 def test_an_alert_says_where_help_stands(name: str) -> None:
     page, _, section = rules()[name]["annotations"]["runbook"].partition("#")
-    headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
-    assert section in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    assert section in anchors(ROOT / page)
 
 
 def test_the_metric_of_the_log_counts_an_event_that_the_gateway_logs() -> None:
