@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.contract.claims import Ask, Claim, error
+from tests.e2e.contract.claims import Ask, Claim, error, text
 from tests.e2e.contract.gateways import Gateways
 from tests.e2e.contract.pictures import MIB, as_kind, garbled, header_alone, padded, photo
 from tests.e2e.contract.shipped import PREDICTION
