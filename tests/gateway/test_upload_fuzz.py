@@ -163,7 +163,7 @@ def lengthy(chance: Chance, size: tuple[int, int]) -> bytes:
 
 def rgba(chance: Chance) -> bytes:
     """Flat pixels with transparency: some kilobytes that are four bytes a pixel once they are decoded."""
-    side = chance.choice([20, 1000, 3000, 7000])
+    side = chance.choice([20, 1000, 7000])
     return chance.choice([flat_rgba(side), saved("WEBP", (min(side, 1000),) * 2, "RGBA", lossless=True)])
 
 
