@@ -32,9 +32,13 @@ EvidenceType = Literal[
     "c2pa_manifest",
     "c2pa_source_type",
     "c2pa_generator",
+    "c2pa_ingredient",
     "iptc_source_type",
+    "iptc_ai_field",
+    "aigc_label",
     "generator_parameters",
     "generator_software",
+    "incomplete",
 ]
 Count = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]

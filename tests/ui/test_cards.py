@@ -62,6 +62,12 @@ def test_evidence_is_in_words_with_its_strength() -> None:
     assert "no part of the probability" in html
 
 
+def test_what_was_left_out_is_said_without_a_strength() -> None:
+    html = evidence_html([evidence("incomplete", "left out: no time to read the metadata")])
+    assert "<strong>Not everything was read:</strong> left out: no time to read the metadata</li>" in html
+    assert "strength" not in html
+
+
 def test_no_evidence_is_said_to_prove_nothing() -> None:
     assert NOTHING in cards.answer_html(explanation(), None)
 
