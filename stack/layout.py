@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,14 @@ def replace_text(file: Path, text: str) -> None:
     new = file.with_suffix(".new")
     new.write_text(text, encoding="utf-8")
     new.replace(file)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host of an address is this machine, by its name or number."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def free_ports(count: int) -> list[int]:
