@@ -192,6 +192,8 @@ endif
 $(VENV)/bin/product-photo-detector: $(VENV)/installed
 	@# The checkout itself, so that the command runs what is here; what builds it keeps to the lock as well.
 	$(UV) pip install --quiet --python $(RUN) --no-deps --build-constraints requirements/dev.txt --editable .
+	@# With a path from there: Python before 3.13 reads this file in the locale's encoding, and may not know an umlaut.
+	@for file in $(VENV)/lib/python*/site-packages/_editable_impl_*.pth; do echo ../../../.. > "$$file"; done
 	@touch $@
 
 ##@ Check and measure it
