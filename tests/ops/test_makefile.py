@@ -70,6 +70,14 @@ def test_install_brings_all_that_the_product_imports() -> None:
     assert {module for module in foreign if not {_normal(name) for name in distributions[module]} & locked} == set()
 
 
+@pytest.mark.parametrize(("words", "named"), [((), "SOURCE="), (("SOURCE=photos",), "OUT=")])
+def test_score_names_what_it_was_not_told(words: tuple[str, ...], named: str) -> None:
+    command = ("make", "--dry-run", "--old-file=install", "score", *words)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in done.stderr
+
+
 def test_an_installed_checkout_runs_under_a_folder_with_an_umlaut_in_a_locale_that_knows_none(tmp_path: Path) -> None:
     """uv stands in for itself: it writes the one file of an editable install that Python reads in the locale."""
     checkout = tmp_path / "Caf\u00e9 und B\u00fccher"
