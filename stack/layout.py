@@ -32,7 +32,7 @@ def replace_text(file: Path, text: str) -> None:
 
 @contextmanager
 def short_folder() -> Iterator[Path]:
-    """Make a private folder for Unix sockets, whose paths must be short, wherever the checkout is; remove it at the end.
+    """Make a private folder for Unix sockets, whose paths must be short wherever the checkout is; remove it at the end.
 
     Raises:
         StackError: There is no place for it.

@@ -29,9 +29,7 @@ def test_sigterm_stops_the_page_and_removes_what_was_uploaded(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
-def test_the_page_starts_whatever_proxies_are_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
-) -> None:
+def test_the_page_starts_whatever_proxies_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy)
         monkeypatch.setenv(name.lower(), proxy)
