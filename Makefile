@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs
-DVC := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/dvc
+DVC := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" "$(CURDIR)/$(VENV)/bin/dvc"
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_NO_CACHE_DIR ?= 1
 export KF_RULE_CACHE_DIR ?= $(CURDIR)/.cache/kingfisher
@@ -192,6 +192,8 @@ endif
 $(VENV)/bin/product-photo-detector: $(VENV)/installed
 	@# The checkout itself, so that the command runs what is here; what builds it keeps to the lock as well.
 	$(UV) pip install --quiet --python $(RUN) --no-deps --build-constraints requirements/dev.txt --editable .
+	@# With a path from there: Python before 3.13 reads this file in the locale's encoding, and may not know an umlaut.
+	@for file in $(VENV)/lib/python*/site-packages/_editable_impl_*.pth; do echo ../../../.. > "$$file"; done
 	@touch $@
 
 ##@ Check and measure it
@@ -303,15 +305,16 @@ train: install ## Train a detector (SET="train.epochs=3", RESUME=1 goes on)
 	$(RUN) -m training.train $(if $(SET),--set $(SET)) $(if $(RESUME),--resume)
 
 score: install ## Score a catalogue into Parquet (SOURCE=folder, .csv or .parquet, OUT=folder, ARGS="--devices 2")
-	$(RUN) -m training.score '$(SOURCE)' --out '$(OUT)' $(ARGS)
+	$(RUN) -m training.score '$(or $(SOURCE),$(error name what to score with SOURCE=))' \
+	  --out '$(or $(OUT),$(error name a folder for the results with OUT=))' $(ARGS)
 
 package: install ## Calibrate, evaluate and pack the trained detector into model_store
 	for stage in calibrate evaluate reference package; do \
 	  $(RUN) -m training.$$stage $(if $(SET),--set $(SET)) || exit 1; done
 
-repro: install ## Run what has changed of the whole pipeline (SET="train.epochs=3" edits params.yaml, TINY=1: a small one)
-	$(if $(SET)$(TINY),$(RUN) -m training.set_params $(if $(TINY),--preset tiny) $(SET))
-	$(DVC) repro
+repro: install ## Run what has changed of the whole pipeline (SET="train.epochs=3" edits params.yaml, TINY=1: a small one in var/tiny)
+	$(if $(SET)$(TINY),$(RUN) -m training.set_params $(if $(TINY),--preset tiny --apart var/tiny) $(SET))
+	$(if $(TINY),cd var/tiny && )$(DVC) repro
 
 dvc-repro: repro ## The same by another name
 

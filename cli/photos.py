@@ -55,7 +55,11 @@ def _pictures(folder: str) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield os.path.join(place, name)  # noqa: PTH118 - the name must come out as it was given
+                path = os.path.join(place, name)  # noqa: PTH118 - the name must come out as it was given
+                if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - the same
+                    print(f"left out {ascii(path)[1:-1]}: neither a file nor a folder", file=sys.stderr)
+                else:
+                    yield path
 
 
 def _read_stdin() -> bytes:

@@ -37,5 +37,5 @@ USER 10001:10001
 EXPOSE 8080
 # Alive, not ready: whoever restarts unhealthy containers must not restart this one while the model loads.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:' + os.environ.get('GATEWAY_PORT', '8080') + '/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as web; web.build_opener(web.ProxyHandler({})).open('http://127.0.0.1:' + os.environ.get('GATEWAY_PORT', '8080') + '/healthz', timeout=4)"]
 ENTRYPOINT ["python", "-m", "gateway"]

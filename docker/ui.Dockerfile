@@ -33,5 +33,5 @@ COPY --from=build /app ./
 USER 10001:10001
 EXPOSE 7860
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:' + os.environ.get('UI_PORT', '7860') + '/', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as web; web.build_opener(web.ProxyHandler({})).open('http://127.0.0.1:' + os.environ.get('UI_PORT', '7860') + '/', timeout=4)"]
 ENTRYPOINT ["python", "-m", "ui"]

@@ -222,6 +222,10 @@ class DriftBody(_Body):
     window_capacity: Count
     min_samples: Count
     false_alarm_rate: Ratio = Field(description="Most false alarms a window, all checks together.")
+    reference_source: Literal["shipped", "own traffic"] | None = Field(
+        description="The model's calibration, which never alerts, or the first predictions here; null without either."
+    )
+    reference_since: str | None = Field(description="When own traffic became the reference, RFC 3339.")
     reference: DriftStatistics | None
     current: DriftStatistics | None
     checks: list[DriftCheck]

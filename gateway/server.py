@@ -34,7 +34,7 @@ def build(settings: Settings) -> Server:
     return Server(
         uvicorn.Config(
             create_app(settings),
-            host=settings.host,
+            host="" if settings.host == "::" else settings.host,  # asyncio takes :: for IPv6 alone, nothing for both
             port=settings.port,
             http=Protocol,
             ws="none",  # else a request for an upgrade would get an answer that is no JSON

@@ -49,7 +49,7 @@ def prepare(layout: Layout, listen: str = HOST, listen_metrics: str | None = Non
         layout.config.write_text(f"{base}\n{_reachable_at(listen, listen_metrics or listen)}", encoding="utf-8")
     except OSError as error:
         raise StackError(f"cannot write below {layout.var} ({error.strerror}): mount a tmpfs of its user") from error
-    java, *options = torchserve.command(find_java(), layout.config, layout)
+    java, *options = torchserve.command(find_java(), layout, layout.var / "tmp")
     return [java, f"-Dlog4j.configurationFile={LOGGING.as_uri()}", *options]
 
 

@@ -26,7 +26,8 @@ def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
     arguments = _parse(words, prog)
     console = Console(highlight=False)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _interrupt)
     try:
         photo = None if arguments.api_only else _checked(arguments.photo or sample_photo())
         page_port = free_port() if arguments.api_only else arguments.page_port

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
+import locale
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
+SHORT_BYTES = 70
+"""With the names in it, a folder's path of this length is one that a Unix socket can have: 103 bytes on macOS."""
 
 
 class StackError(RuntimeError):
@@ -22,6 +28,34 @@ def replace_text(file: Path, text: str) -> None:
     new = file.with_suffix(".new")
     new.write_text(text, encoding="utf-8")
     new.replace(file)
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """Make a private folder for Unix sockets, whose paths must be short wherever the checkout is; remove it at the end.
+
+    Raises:
+        StackError: There is no place for it.
+    """
+    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - a private folder
+        if not parent or len(os.fsencode(parent)) > SHORT_BYTES:
+            continue
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="photo-", dir=parent, ignore_cleanup_errors=True)
+        except OSError:
+            continue
+        with folder as made:
+            yield Path(made)
+        return
+    raise StackError(f"no folder with a path below {SHORT_BYTES} bytes can be written: name one with XDG_RUNTIME_DIR")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host of an address is this machine, by its name or number."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def free_ports(count: int) -> list[int]:
@@ -107,11 +141,20 @@ class Layout:
     def environment(self) -> dict[str, str]:
         """Return the environment of every process: ours, with temporary files and caches below `var`."""
         temporary, cache = str(self.var / "tmp"), str(self.var / "cache")
-        return os.environ | {
-            "TMPDIR": temporary,
-            "TEMP": temporary,
-            "XDG_CACHE_HOME": cache,
-            "XDG_CONFIG_HOME": cache,
-            "MPLCONFIGDIR": cache,
-            "PYTHONUNBUFFERED": "1",
-        }
+        return (
+            os.environ
+            | {
+                "TMPDIR": temporary,
+                "TEMP": temporary,
+                "XDG_CACHE_HOME": cache,
+                "XDG_CONFIG_HOME": cache,
+                "MPLCONFIGDIR": cache,
+                "PYTHONUNBUFFERED": "1",
+            }
+            | _locale()
+        )
+
+
+def _locale() -> dict[str, str]:
+    """In a locale of ASCII alone, as LC_ALL=C asks for, a JVM finds no file below a folder with an umlaut."""
+    return {"LC_ALL": "C.UTF-8"} if codecs.lookup(locale.getencoding()).name == "ascii" else {}

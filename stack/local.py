@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx
 
 from stack import torchserve
-from stack.layout import HOST, ROOT, Layout, Ports, StackError
+from stack.layout import HOST, ROOT, Layout, Ports, StackError, short_folder
 from stack.supervisor import Supervisor
 
 START_S = 180
@@ -83,8 +83,8 @@ def running(
     """
     ports.check_free()
     environment = _folders(layout)
-    command = torchserve.prepare(layout, ports)
-    with Supervisor(layout.logs, environment) as supervisor:
+    with short_folder() as sockets, Supervisor(layout.logs, environment) as supervisor:
+        command = torchserve.prepare(layout, ports, sockets)
         stack = LocalStack(layout, ports, supervisor)
         supervisor.start(TORCHSERVE, command, layout.torchserve, scratch=layout.unpacked)
         supervisor.start(
@@ -99,7 +99,7 @@ def _folders(layout: Layout) -> dict[str, str]:
     temporary = layout.var / "tmp"
     try:
         shutil.rmtree(temporary, ignore_errors=True)  # a killed TorchServe leaves its unpacked archives
-        temporary.mkdir(parents=True)
+        temporary.mkdir(mode=0o700, parents=True)
     except OSError as error:
         raise StackError(f"cannot write below {layout.var} ({error.strerror}): make room or mend its rights") from error
     free = shutil.disk_usage(layout.var).free

@@ -40,6 +40,7 @@ class Program:
         """Start it as the leader of a process group, with an empty scratch folder and the log going on."""
         if self.scratch:
             shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch.mkdir(parents=True)
         with self.log.open("ab") as out:
             return subprocess.Popen(  # noqa: S603 - our own commands
                 self.command,

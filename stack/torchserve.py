@@ -15,11 +15,14 @@ from stack.layout import HOST, ROOT, Layout, Ports, StackError, replace_text
 
 MODEL = "product-photo-detector"
 ARCHIVE = f"{MODEL}.mar"
+NOT_LOADED = "Load model failed"
+NOT_STARTED = "Backend worker error"
+"""What TorchServe's log says of a worker; one that dies later is told in other words."""
 MEND = "get the archive back with `git checkout model_store`, or make your own with `make train package`"
 
 
-def prepare(layout: Layout, ports: Ports) -> list[str]:
-    """Make TorchServe's working folder anew and return the command to run in it.
+def prepare(layout: Layout, ports: Ports, sockets: Path) -> list[str]:
+    """Make TorchServe's working folder anew and return the command to run in it, with its sockets in another folder.
 
     Raises:
         StackError: No archive, a broken one, or no Java.
@@ -28,16 +31,17 @@ def prepare(layout: Layout, ports: Ports) -> list[str]:
     shutil.rmtree(layout.torchserve, ignore_errors=True)  # tokens and unpacked archives of an earlier run
     layout.torchserve.mkdir(parents=True)
     layout.config.write_text(f"{(ROOT / 'config.properties').read_text(encoding='utf-8')}\n{_overrides(ports)}")
-    return command(find_java(), layout.config, layout)
+    (sockets / layout.unpacked.name).symlink_to(layout.unpacked)  # beside them, but for its size
+    return command(find_java(), layout, sockets)
 
 
-def command(java: Path, config: Path, layout: Layout) -> list[str]:
+def command(java: Path, layout: Layout, temporary: Path) -> list[str]:
     """Return the JVM's command line: TorchServe's frontend, with workers run by this Python."""
     site_packages = _site_packages()
     return [
         str(java),
         f"-Dmodel_server_home={site_packages}",
-        f"-Djava.io.tmpdir={layout.var / 'tmp'}",
+        f"-Djava.io.tmpdir={temporary}",
         "-XX:-UsePerfData",  # it would write below /tmp
         "-Xms128m",
         "-Xmx512m",
@@ -47,7 +51,7 @@ def command(java: Path, config: Path, layout: Layout) -> list[str]:
         f"{site_packages}/ts/frontend/*",
         "org.pytorch.serve.ModelServer",
         *("--python", sys.executable),
-        *("-f", str(config)),
+        *("-f", str(layout.config)),
         *("-s", str(layout.store)),
         "-ncs",
     ]
@@ -68,13 +72,19 @@ def check_archive(archive: Path) -> None:
 
 
 def check_loaded(log: Path) -> None:
-    """Raise StackError when a worker has failed to load the model; TorchServe would go on trying."""
-    if cause := load_failure(log):
-        raise StackError(f"TorchServe cannot load the model ({cause}): {MEND}")
+    """Raise StackError when a worker has failed to start or to load the model; TorchServe would go on trying."""
+    if cause := _failure(log, NOT_LOADED):
+        raise StackError(f"TorchServe cannot load the model ({cause}; its log: {log}): {MEND}")
+    if cause := _failure(log, NOT_STARTED):
+        raise StackError(f"TorchServe's worker cannot start ({cause}; its log: {log}): mend that and try again")
 
 
 def load_failure(log: Path, version: str = "", begin: int = 0) -> str | None:
-    """Return why a worker of a version (or of any) failed to load the model, as the log tells from a byte on."""
+    """Return why a worker of a version (or of any) did not start or load the model, as the log tells from a byte on."""
+    return _failure(log, f"{NOT_LOADED}|{NOT_STARTED}", version, begin)
+
+
+def _failure(log: Path, signs: str, version: str = "", begin: int = 0) -> str | None:
     if not log.exists():
         return None
     with log.open("rb") as file:
@@ -82,7 +92,7 @@ def load_failure(log: Path, version: str = "", begin: int = 0) -> str | None:
         said = file.read().decode(errors="replace")
     thread = re.compile(rf"W-\d+-{MODEL}_{re.escape(version)}(-stdout|-stderr)? ") if version else re.compile("")
     lines = [line for line in said.splitlines() if thread.search(line)]
-    if not any("Load model failed" in line for line in lines):
+    if not any(re.search(signs, line) for line in lines):
         return None
     causes = re.findall(r"MODEL_LOG - (\S*(?:Error|Exception)\b.*)", "\n".join(lines))
     return str(causes[0]) if causes else "its worker died"

@@ -133,8 +133,10 @@ def main() -> None:
 
 def _parse() -> Plan:
     parser = argparse.ArgumentParser(prog="python -m training.score", description=__doc__)
-    parser.add_argument("source", type=Path, help="a folder of pictures, or a .csv or .parquet file with a column path")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results; a second run goes on there")
+    parser.add_argument(
+        "source", type=_path, help="a folder of pictures, or a .csv or .parquet file with a column path"
+    )
+    parser.add_argument("--out", type=_path, required=True, help="folder of the results; a second run goes on there")
     parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
     parser.add_argument("--root", type=Path, help="folder that relative paths begin at, if not that of the list")
     parser.add_argument("--batch-size", type=_count, default=Plan.batch_size)
@@ -151,6 +153,12 @@ def _parse() -> Plan:
     options = vars(parser.parse_args())
     names = ("accelerator", "devices", "num_nodes", "strategy", "precision")
     return Plan(trainer={name: options.pop(name) for name in names}, **options)
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: name a path, . for the working directory")
+    return Path(text)
 
 
 def _number(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 from training.atomic import write_bytes
 from training.params import InvalidParamsError, load
 
+ROOT = Path(__file__).absolute().parent.parent
 PRESETS = Path(__file__).with_name("presets")
 
 
@@ -43,19 +45,41 @@ def preset(name: str) -> Iterator[str]:
             yield f"{section}.{key}={value}"
 
 
+def prepare(folder: Path) -> Path:
+    """Make a folder in which DVC runs the pipeline apart from this checkout, and return its parameter file.
+
+    It has this checkout's stages, parameters and code, the latter linked, and a DVC of its own: what its stages write
+    comes below the folder.
+    """
+    (folder / ".dvc").mkdir(parents=True, exist_ok=True)
+    settings = (ROOT / ".dvc/config").read_text(encoding="utf-8")
+    # Git ignores the folder, and DVC takes no stages from a place that Git ignores.
+    write_bytes(folder / ".dvc/config", settings.replace("[core]\n", "[core]\n    no_scm = true\n").encode())
+    for name in ("dvc.yaml", "params.yaml"):
+        write_bytes(folder / name, (ROOT / name).read_bytes())
+    for name in ("handler", "training"):
+        link = folder / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(ROOT / name, folder), target_is_directory=True)
+    return folder / "params.yaml"
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.set_params", description=__doc__)
     parser.add_argument("overrides", nargs="*", metavar="SECTION.KEY=VALUE")
     parser.add_argument("--preset", choices=sorted(file.stem for file in PRESETS.glob("*.yaml")), help="settings first")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--params", type=Path, default=Path("params.yaml"))
+    where.add_argument("--apart", type=Path, metavar="FOLDER", help="prepare a folder to run the pipeline in instead")
     arguments = parser.parse_args()
     overrides = [*(preset(arguments.preset) if arguments.preset else ()), *arguments.overrides]
+    file = prepare(arguments.apart) if arguments.apart else arguments.params
     try:
-        run(arguments.params, overrides)
+        run(file, overrides)
     except InvalidParamsError as error:
         parser.error(str(error))
-    print(f"{arguments.params}: {', '.join(overrides)}")
+    print(f"{file}: {', '.join(overrides)}")
 
 
 if __name__ == "__main__":

@@ -40,13 +40,16 @@ def serve(settings: Settings, stop: threading.Event) -> None:
 
 @contextmanager
 def _private_gradio(settings: Settings) -> Iterator[None]:
-    # Gradio has no other switch for these: where uploads lie, and whether it calls home.
+    # Gradio has no other switch for these: where uploads lie, whether it calls home, and that it asks itself whether it
+    # has started. That must not go through a proxy, and the page has nobody else to ask but the gateway.
     with tempfile.TemporaryDirectory(prefix="photo-page-", dir=settings.photo_folder) as folder:
         os.environ |= {
             "GRADIO_TEMP_DIR": folder,
             "GRADIO_ANALYTICS_ENABLED": "False",
             "HF_HUB_OFFLINE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_PROXY": "*",
+            "no_proxy": "*",
         }
         yield
 

@@ -1,10 +1,13 @@
 """The page: one photo, many photos, and the state of the service, each in a tab."""
 
+import socket
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import cast
 
 import gradio as gr
+from gradio import http_server
 
 from ui.gateway import Gateway
 from ui.settings import Settings
@@ -42,7 +45,7 @@ def build(gateway: Gateway) -> gr.Blocks:
 def launch(page: gr.Blocks, settings: Settings) -> None:
     """Serve the page in the background: no outside addresses, no API pages, no history in the browser."""
     page.launch(
-        server_name=settings.host,
+        server_name=_listening_at(settings),
         server_port=settings.port,
         max_file_size=settings.photo_max_bytes,
         favicon_path=str(_asset("favicon.svg")),
@@ -59,6 +62,15 @@ def launch(page: gr.Blocks, settings: Settings) -> None:
         quiet=True,
         prevent_thread_lock=True,
     )
+
+
+def _listening_at(settings: Settings) -> str:
+    """Gradio's own form of the address; `::` stands for both families, as people expect, and asyncio takes one."""
+    if settings.host == "::":
+        serve = http_server.Server.run
+        listening = partial(socket.create_server, ("::", settings.port), family=socket.AF_INET6, dualstack_ipv6=True)
+        http_server.Server.run = lambda server: serve(server, [listening()])
+    return f"[{settings.host}]" if ":" in settings.host else settings.host
 
 
 def _key() -> gr.Textbox:

@@ -200,4 +200,6 @@ class Drift:
     alerts: tuple[str, ...]
     drift_detected: bool
     drift_score: float
+    reference_source: Literal["shipped", "own traffic"] | None = None
+    reference_since: str | None = None
     histogram: DriftHistogram | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -53,29 +53,63 @@ class Check:
         )
 
 
-def columns_of(samples: Sequence[Sample]) -> dict[str, Floats]:
-    """The window by column: scores, verdicts as 0 and 1, and inputs, where those were measured."""
+def columns_of(samples: Sequence[Sample], reference: Reference | None = None) -> dict[str, Floats]:
+    """The window by column: scores, verdicts as 0 and 1, and inputs, where those were measured.
+
+    Of a reference with the least and the greatest of its inputs, also whether a picture has none between them.
+    """
     columns = {
         "probability": np.array([sample.probability for sample in samples]),
         "ai_generated": np.array([float(sample.prediction == "ai_generated") for sample in samples]),
         "low_confidence": np.array([float(sample.confidence == "low") for sample in samples]),
     }
     names = {name for sample in samples for name in sample.inputs}
-    return columns | {
-        name: np.array([sample.inputs[name] for sample in samples if name in sample.inputs]) for name in names
-    }
+    columns |= {name: np.array([sample.inputs[name] for sample in samples if name in sample.inputs]) for name in names}
+    if reference and (ranges := _ranges(reference)):
+        measured = (sample.inputs.items() for sample in samples if sample.inputs)
+        outside = [any(name in ranges and not _within(ranges[name], value) for name, value in row) for row in measured]
+        columns["outside"] = np.array(outside, dtype=float)
+    return columns
+
+
+def _ranges(reference: Reference) -> dict[str, tuple[float, float]]:
+    inputs = {name: found.quantiles for name, found in reference.inputs.items()}
+    return {name: (points[0.0], points[1.0]) for name, points in inputs.items() if {0.0, 1.0} <= points.keys()}
+
+
+def _within(limits: tuple[float, float], value: float) -> bool:
+    return limits[0] <= value <= limits[1]
 
 
 def plan(reference: Reference, floors: Floors) -> tuple[Check, ...]:
     """All checks that a reference allows."""
+    n = reference.n
+    return (
+        *score_plan(reference, floors),
+        *(check for name, found in reference.inputs.items() for check in _shape(name, found, found.n or n, floors)),
+        *_outside(reference, floors),
+    )
+
+
+def score_plan(reference: Reference, floors: Floors) -> tuple[Check, ...]:
+    """Those of scores and verdicts alone."""
     scores, n = reference.scores, reference.n
     return (
         *_moments(scores, n, floors),
         *_shape("probability", scores, n, floors),
-        _share("ai_generated", scores.ai_generated_ratio.value, n, floors),
-        _share("low_confidence", scores.low_confidence_ratio.value, n, floors),
-        *(check for name, inputs in reference.inputs.items() for check in _shape(name, inputs, n, floors)),
+        _share("ai_generated", scores.ai_generated_ratio.value, n, floors.change),
+        _share("low_confidence", scores.low_confidence_ratio.value, n, floors.change),
     )
+
+
+def _outside(reference: Reference, floors: Floors) -> tuple[Check, ...]:
+    """Pictures such as the reference has none: a few tell of another source long before all quantiles move."""
+    ranges, n = _ranges(reference), min((found.n or reference.n for found in reference.inputs.values()), default=0)
+    if not ranges:
+        return ()
+    # The least and the greatest of n values are passed by 2 of n + 1 further ones; the inputs are not independent.
+    check = _share("outside", min(1.0, 2 * len(ranges) / (n + 1)), n, floors.change / 2)
+    return (replace(check, score=lambda values: max(0.0, float(values.mean()) - 2 * len(ranges) / (n + 1))),)
 
 
 def _moments(scores: Distribution, n: int, floors: Floors) -> tuple[Check, ...]:
@@ -97,7 +131,7 @@ def _moments(scores: Distribution, n: int, floors: Floors) -> tuple[Check, ...]:
     )
 
 
-def _share(column: str, reference_share: float, n: int, floors: Floors) -> Check:
+def _share(column: str, reference_share: float, n: int, floor: float) -> Check:
     def limit(alpha: float, values: Floats) -> float:
         return statistics.share_limit(alpha, float(values.mean()), values.size, reference_share, n)
 
@@ -106,7 +140,7 @@ def _share(column: str, reference_share: float, n: int, floors: Floors) -> Check
         column=column,
         score=lambda values: abs(float(values.mean()) - reference_share),
         limit=limit,
-        floor=floors.change,
+        floor=floor,
     )
 
 

@@ -7,12 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from gateway.drift.reference import Reference
+from gateway.drift.reference import EDGES, Reference
 from gateway.schemas import DriftHistogram
 
 DECIMALS: Final = 6
-EDGES: Final = tuple(round(number / 10, 1) for number in range(11))
-"""Those of a window that has no reference."""
 
 
 def histogram_of(scores: Sequence[float], reference: Reference | None) -> DriftHistogram:

@@ -1,4 +1,8 @@
-"""Drift: whether the newest predictions, and the pictures behind them, still look like the model's reference."""
+"""Drift: whether the newest predictions, and the pictures behind them, still look like the first ones here.
+
+What shipped with the model is of research pictures, from which every shop's differ for good: until a version has judged
+a window full here, its scores stand beside those, and nothing alerts.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,10 @@ from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from typing import Final, get_args
 
-from gateway.drift.checks import Floors, columns_of, plan
+from gateway.drift.checks import Floors, columns_of, plan, score_plan
 from gateway.drift.histogram import histogram_of
 from gateway.drift.input_statistics import InputName
-from gateway.drift.reference import Distribution, Reference
+from gateway.drift.reference import Distribution, Reference, learn
 from gateway.drift.statistics import Floats
 from gateway.drift.store import DriftStore, Sample
 from gateway.schemas import (
@@ -28,27 +32,36 @@ from gateway.schemas import (
 from gateway.settings import Settings
 
 LIVE_TAIL: Final = 20
-"""Newest predictions of which the reference's version must have given half to count as live."""
+"""Newest predictions of which a reference's version must have given half to count as live."""
+LEARNED_SHARE: Final = 0.9
+"""Of a full window, that a version must have given for it to become the version's reference."""
 DECIMALS: Final = 6
 
 
 class DriftMonitor:
     """The window of the newest predictions and its comparison with the reference; lives in the event loop."""
 
-    def __init__(self, reference: Reference | None, settings: Settings) -> None:
-        self._reference = reference
+    def __init__(
+        self, reference: Reference | None, settings: Settings, learned: Mapping[str, Reference] | None = None
+    ) -> None:
+        self._shipped = reference
+        self._learned = dict(learned or {})
         self._settings = settings
-        floors = Floors(settings.drift_min_psi, settings.drift_min_ks, settings.drift_min_change)
-        self._checks = plan(reference, floors) if reference else ()
+        self._floors = Floors(settings.drift_min_psi, settings.drift_min_ks, settings.drift_min_change)
         self._window: deque[Sample] = deque(maxlen=settings.drift_window)
+        self._given: Counter[str] = Counter()
         self._unsaved = 0
         self._report: DriftBody | None = None
 
     def record(self, sample: Sample) -> None:
         """Add a prediction; the oldest one falls out of a full window."""
+        if len(self._window) == self._window.maxlen:
+            self._given[self._window[0].model_version] -= 1
         self._window.append(sample)
+        self._given[sample.model_version] += 1
         self._unsaved += 1
         self._report = None
+        self._learn(sample.model_version)
 
     def report(self) -> DriftBody:
         """What `GET /drift` says; worked out again only after a new prediction."""
@@ -60,12 +73,16 @@ class DriftMonitor:
         """The distribution of the scores that the report is about."""
         version = self._version()
         scores = [sample.probability for sample in self._window if sample.model_version == version]
-        return histogram_of(scores, self._reference)
+        return histogram_of(scores, self._reference(version))
 
     @asynccontextmanager
     async def kept(self, store: DriftStore) -> AsyncIterator[None]:
         """Start with the stored window; while the block runs, save what is new at intervals, and at its end."""
         self._window.extend(await store.load())
+        self._given = Counter(sample.model_version for sample in self._window)
+        self._learned |= await store.share({})
+        if self._window:
+            self._learn(self._window[-1].model_version)
         self._report = None
         stop = asyncio.Event()
         saving = asyncio.create_task(self._save_until(stop, store))
@@ -83,13 +100,25 @@ class DriftMonitor:
             fresh, self._unsaved = self._unsaved, 0
             if fresh:
                 await store.save(tuple(self._window), fresh)
+                self._learned |= await store.share(dict(self._learned))
+                self._report = None
+
+    def _learn(self, version: str) -> None:
+        """Take the window for the version's reference, once it is full of it."""
+        most = self._settings.drift_window
+        if version in self._learned or len(self._window) < most or self._given[version] < LEARNED_SHARE * most:
+            return
+        columns = columns_of([sample for sample in self._window if sample.model_version == version])
+        self._learned[version] = learn(version, columns, self._settings.drift_min_samples)
 
     def _compare(self) -> DriftBody:
         version = self._version()
+        reference = self._reference(version)
         samples = [sample for sample in self._window if sample.model_version == version]
-        columns = columns_of(samples)
+        columns = columns_of(samples, reference)
         status, reason = self._status(version, len(samples))
-        checks = self._run_checks(columns) if status == "monitoring" else []
+        enough = len(samples) >= self._settings.drift_min_samples and status != "other_version"
+        checks = self._run_checks(reference, columns) if reference and enough else []
         alerts = [check for check in checks if check.alert]
         return DriftBody(
             status=status,
@@ -98,35 +127,57 @@ class DriftMonitor:
             window_capacity=self._settings.drift_window,
             min_samples=self._settings.drift_min_samples,
             false_alarm_rate=self._settings.drift_false_alarm_rate,
-            reference=_of_reference(self._reference) if self._reference else None,
+            reference_source=("own traffic" if reference.since else "shipped") if reference else None,
+            reference_since=reference.since.isoformat() if reference and reference.since else None,
+            reference=_of_reference(reference) if reference else None,
             current=_of_samples(samples, columns) if samples else None,
             checks=checks,
             alerts=[f"{check.name} is {check.score:g}, over its threshold of {check.threshold:g}" for check in alerts],
             drift_detected=bool(alerts),
-            drift_score=max((_relative(check) for check in checks), default=0.0),
+            drift_score=max(map(_relative, checks), default=0.0) if status == "monitoring" else 0.0,
         )
 
     def _version(self) -> str | None:
-        """The version that is compared: the reference's while it is live, else the newest."""
+        """The version that is compared: one with a reference while it is live, else the newest."""
         newest = [sample.model_version for sample in islice(reversed(self._window), LIVE_TAIL)]
-        if self._reference and 2 * Counter(newest)[self._reference.model_version] >= max(1, len(newest)):
-            return self._reference.model_version
-        return newest[0] if newest else None
+        known = {*self._learned, *([self._shipped.model_version] if self._shipped else [])}
+        live = [version for version, given in Counter(newest).most_common() if 2 * given >= len(newest)]
+        return next((version for version in live if version in known), newest[0] if newest else None)
+
+    def _reference(self, version: str | None) -> Reference | None:
+        return self._learned.get(version or "", self._shipped)
 
     def _status(self, version: str | None, size: int) -> tuple[DriftStatus, str | None]:
-        if self._reference is None:
-            return "no_reference", "There are no reference statistics to compare with."
-        if version not in {None, self._reference.model_version}:
-            theirs = self._reference.model_version
-            return "other_version", f"The reference is of model version {theirs}; version {version} answers now."
-        missing = self._settings.drift_min_samples - size
-        if missing > 0:
-            return "collecting", f"{missing} more predictions are needed."
-        return "monitoring", None
+        least, most = self._settings.drift_min_samples, self._settings.drift_window
+        if version in self._learned:
+            return (
+                ("monitoring", None)
+                if size >= least
+                else ("collecting", f"{least - size} more predictions are needed.")
+            )
+        missing = most - size
+        coming = (
+            f"{missing} more predictions become the reference." if missing > 0 else "Two versions share the window."
+        )
+        if self._shipped is None:
+            return "no_reference", f"There are no reference statistics to compare with. {coming}"
+        if version not in {None, self._shipped.model_version}:
+            theirs = self._shipped.model_version
+            return (
+                "other_version",
+                f"The reference is of model version {theirs}; version {version} answers now. {coming}",
+            )
+        return (
+            "collecting",
+            f"{coming} Until then scores stand beside those of the model's calibration, and nothing alerts.",
+        )
 
-    def _run_checks(self, columns: Mapping[str, Floats]) -> list[DriftCheck]:
-        alpha = self._settings.drift_false_alarm_rate / len(self._checks)  # Bonferroni
-        return [check.run(columns, alpha, self._settings.drift_min_samples) for check in self._checks]
+    def _run_checks(self, reference: Reference, columns: Mapping[str, Floats]) -> list[DriftCheck]:
+        own = reference.since is not None  # what shipped is no measure of this traffic: it informs, and never alerts
+        checks = plan(reference, self._floors) if own else score_plan(reference, self._floors)
+        alpha = self._settings.drift_false_alarm_rate / len(checks)  # Bonferroni
+        done = [check.run(columns, alpha, self._settings.drift_min_samples) for check in checks]
+        return done if own else [check.model_copy(update={"alert": False}) for check in done]
 
 
 def _relative(check: DriftCheck) -> float:
@@ -143,7 +194,7 @@ def _of_reference(reference: Reference) -> DriftStatistics:
         low_confidence_ratio=scores.low_confidence_ratio.value,
         confidence_ratios=None,
         class_ratios=_class_ratios(scores.ai_generated_ratio.value),
-        inputs={name: _summary(found, reference.n) for name, found in reference.inputs.items()},
+        inputs={name: _summary(found, found.n or reference.n) for name, found in reference.inputs.items()},
     )
 
 

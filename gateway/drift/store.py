@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol, cast
+from typing import Annotated, Any, Final, Protocol, TypeVar, cast
 
 import structlog
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -16,10 +16,13 @@ from starlette.concurrency import run_in_threadpool
 from structlog.typing import FilteringBoundLogger
 
 from gateway.drift.input_statistics import InputName
+from gateway.drift.reference import Reference
 from gateway.schemas import Confidence, Prediction
 from gateway.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger()
+
+T = TypeVar("T")
 
 REDIS_KEY: Final = "aidetect:drift:"
 """Followed by the model's name in TorchServe."""
@@ -38,6 +41,10 @@ class Sample:
 
 _SAMPLES: Final[TypeAdapter[list[Sample]]] = TypeAdapter(list[Sample])
 _SAMPLE: Final[TypeAdapter[Sample]] = TypeAdapter(Sample)
+_REFERENCES: Final[TypeAdapter[dict[str, Reference]]] = TypeAdapter(dict[str, Reference])
+_REFERENCE: Final[TypeAdapter[Reference]] = TypeAdapter(Reference)
+VERSIONS: Final = 8
+"""Of the model, whose references a file keeps."""
 
 
 class DriftStore(Protocol):
@@ -48,6 +55,9 @@ class DriftStore(Protocol):
 
     async def save(self, window: Sequence[Sample], fresh: int) -> None:
         """Keep the window, whose last `fresh` samples are new since the last time."""
+
+    async def share(self, learned: dict[str, Reference]) -> dict[str, Reference]:
+        """Keep references by version, each unless there is one, and return those that are kept."""
 
 
 class NoStore:
@@ -60,40 +70,54 @@ class NoStore:
     async def save(self, window: Sequence[Sample], fresh: int) -> None:
         """Do nothing."""
 
+    async def share(self, learned: dict[str, Reference]) -> dict[str, Reference]:
+        """The same."""
+        return learned
+
 
 class FileStore:
-    """One JSON file, replaced as a whole; for one gateway process."""
+    """A JSON file, and one of references beside it, each replaced as a whole; for one gateway process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     async def load(self) -> list[Sample]:
         """The file's samples; a file that cannot be understood is set aside."""
-        return await run_in_threadpool(self._read)
+        return await run_in_threadpool(self._read, self._path, _SAMPLES) or []
 
     async def save(self, window: Sequence[Sample], fresh: int) -> None:  # noqa: ARG002 - a file is written as a whole
         """Write a new file and move it over the old one."""
-        await run_in_threadpool(self._write, list(window))
+        await run_in_threadpool(self._write, self._path, _SAMPLES.dump_json(list(window)))
 
-    def _read(self) -> list[Sample]:
+    async def share(self, learned: dict[str, Reference]) -> dict[str, Reference]:
+        """Write them where there are more than before; those of the versions learned last stay."""
+        path = self._path.with_suffix(".reference.json")
+        kept: dict[str, Reference] = await run_in_threadpool(self._read, path, _REFERENCES) or {}
+        if learned.keys() - kept.keys():
+            newest = sorted((learned | kept).items(), key=lambda one: str(one[1].since))[-VERSIONS:]
+            kept = dict(newest)
+            await run_in_threadpool(self._write, path, _REFERENCES.dump_json(kept))
+        return kept
+
+    def _read(self, path: Path, kind: TypeAdapter[Any]) -> Any:  # noqa: ANN401 - as the kind
         try:
-            return _SAMPLES.validate_json(self._path.read_bytes())
+            return kind.validate_json(path.read_bytes())
         except FileNotFoundError:
-            return []
+            return None
         except ValidationError:
-            aside = self._path.with_name(self._path.name + ".corrupt")
-            _log.warning("drift_window_set_aside", file=str(self._path), aside=str(aside))
-            self._try_to(lambda: self._path.replace(aside))
+            aside = path.with_name(path.name + ".corrupt")
+            _log.warning("drift_window_set_aside", file=str(path), aside=str(aside))
+            self._try_to(lambda: path.replace(aside))
         except OSError as error:
             _warn(error)
-        return []
+        return None
 
-    def _write(self, window: list[Sample]) -> None:
+    def _write(self, path: Path, content: bytes) -> None:
         def write() -> None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_name(self._path.name + ".partial")
-            partial.write_bytes(_SAMPLES.dump_json(window))
-            partial.replace(self._path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(path.name + ".partial")
+            partial.write_bytes(content)
+            partial.replace(path)
 
         self._try_to(write)
 
@@ -120,7 +144,7 @@ class RedisStore:
         except (RedisError, OSError) as error:
             _warn(error)
             return []
-        return [sample for row in rows if (sample := _parse(row)) is not None]
+        return [sample for row in rows if (sample := _parse(row, _SAMPLE)) is not None]
 
     async def save(self, window: Sequence[Sample], fresh: int) -> None:
         """Append what is new and cut the list to the window's capacity."""
@@ -132,6 +156,21 @@ class RedisStore:
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             _warn(error)
+
+    async def share(self, learned: dict[str, Reference]) -> dict[str, Reference]:
+        """Put them where no other gateway was faster, and take over what all have."""
+        key = f"{self._key}:reference"
+        try:
+            async with self._client.pipeline() as pipeline:
+                for version, reference in learned.items():
+                    pipeline.hsetnx(key, version, reference.model_dump_json())
+                pipeline.hgetall(key)
+                rows = (await pipeline.execute())[-1]
+        except (RedisError, OSError) as error:
+            _warn(error)
+            return learned
+        found = (_parse(row, _REFERENCE) for row in rows.values())
+        return {one.model_version: one for one in found if one is not None}
 
 
 @asynccontextmanager
@@ -147,9 +186,9 @@ async def open_store(settings: Settings) -> AsyncIterator[DriftStore]:
         yield FileStore(settings.drift_file)
 
 
-def _parse(row: bytes) -> Sample | None:
+def _parse(row: bytes, kind: TypeAdapter[T]) -> T | None:
     try:
-        return _SAMPLE.validate_json(row)
+        return kind.validate_json(row)
     except ValidationError:
         _log.warning("drift_sample_dropped")
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def names(*words: str) -> list[str]:
 def test_a_folder_gives_its_photos_in_order_and_nothing_hidden(listings: Path) -> None:
     assert names("listings") == ["listings/a.png", "listings/b.JPG", "listings/more/c.webp"]
     assert names(str(listings)) == [f"{listings}/a.png", f"{listings}/b.JPG", f"{listings}/more/c.webp"]
+
+
+def test_a_pipe_in_a_folder_is_left_out_and_told(listings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(listings / "pipe.jpg")
+    assert names("listings") == ["listings/a.png", "listings/b.JPG", "listings/more/c.webp"]
+    assert capsys.readouterr().err == "left out listings/pipe.jpg: neither a file nor a folder\n"
 
 
 def test_a_pattern_gives_what_it_names(listings: Path) -> None:

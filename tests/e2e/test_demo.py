@@ -19,20 +19,27 @@ from stack.torchserve import ARCHIVE
 from tests.stack.test_supervisor import alive
 
 
-def _demo(*arguments: str, program: tuple[str, ...] = ("stack.demo",)) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", *program, *arguments]
+def _demo(
+    *arguments: str, program: tuple[str, ...] = ("stack.demo",), before: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
+    command = [*before, sys.executable, "-m", *program, *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _said_until_up(demo: subprocess.Popen[str]) -> list[str]:
+    assert demo.stdout is not None
+    said = []
+    for line in demo.stdout:
+        if "Ctrl-C" in line:
+            return said
+        said.append(line)
+    raise AssertionError("".join(said))
 
 
 def test_the_demo_judges_the_sample_and_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
     # The command line's `serve` is the same demo.
     with _demo("--free-ports", "--var", str(tmp_path), program=("cli", "serve")) as demo:
-        assert demo.stdout is not None
-        said = []
-        for line in demo.stdout:
-            said.append(line)
-            if "Ctrl-C" in line:
-                break
+        said = _said_until_up(demo)
         started = psutil.Process(demo.pid).children(recursive=True)
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0, "".join(said)
@@ -43,18 +50,28 @@ def test_the_demo_judges_the_sample_and_ctrl_c_leaves_nothing_running(tmp_path: 
         assert heatmap.size == (512, 341)
 
 
-def test_the_api_alone_is_served_without_a_page(tmp_path: Path) -> None:
-    with _demo("--api-only", "--free-ports", "--var", str(tmp_path)) as demo:
-        assert demo.stdout is not None
-        said = list(iter(demo.stdout.readline, "Press Ctrl-C to stop.\n"))
+def test_the_api_alone_is_served_without_a_page_and_in_a_folder_as_deep_as_one_likes(tmp_path: Path) -> None:
+    deep = tmp_path / ("a b" * 20) / ("ü" * 40)
+    with _demo("--api-only", "--free-ports", "--var", str(deep)) as demo:
+        said = _said_until_up(demo)
         modules = {" ".join(one.cmdline()[1:3]) for one in psutil.Process(demo.pid).children()}
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0, "".join(said)
     assert said[:2] == ["ready: the gateway\n", "ready: a first inference by TorchServe\n"]
-    assert [line.split()[0] for line in said[2:]] == ["REST", "Logs"]
+    assert said[2].startswith("REST API ")
     assert "-m gateway" in modules
     assert "-m ui" not in modules
-    assert list(tmp_path.glob("*-heatmap.jpg")) == []
+    assert list(deep.glob("*-heatmap.jpg")) == []
+
+
+def test_a_closed_terminal_ends_the_demo_unless_nohup_started_it(tmp_path: Path) -> None:
+    with _demo("--api-only", "--free-ports", "--var", str(tmp_path), before=("nohup",)) as demo:
+        said = _said_until_up(demo)
+        demo.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            demo.wait(2)
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(60) == 0, "".join(said)
 
 
 def test_a_taken_port_is_one_clear_line() -> None:

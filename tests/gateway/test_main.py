@@ -48,11 +48,17 @@ def torchserve_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def gateway(torchserve_url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def gateway(torchserve_url: str, request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process, listening where a test's parameter says."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"GATEWAY_PORT": str(port), "GATEWAY_TORCHSERVE_URL": torchserve_url}
+    host = getattr(request, "param", "127.0.0.1")
+    environment = os.environ | {
+        "GATEWAY_HOST": host,
+        "GATEWAY_PORT": str(port),
+        "GATEWAY_TORCHSERVE_URL": torchserve_url,
+    }
     command = [sys.executable, "-m", "gateway"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
         wait_until_up(f"http://127.0.0.1:{port}")
@@ -63,7 +69,7 @@ def gateway(torchserve_url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 def wait_until_up(url: str) -> None:
     for _ in range(200):
         try:
-            httpx.get(f"{url}/healthz")
+            httpx.get(f"{url}/healthz", trust_env=False)
         except httpx.ConnectError:
             time.sleep(0.05)
         else:
@@ -74,7 +80,7 @@ def wait_until_up(url: str) -> None:
 def test_sigterm_finishes_what_is_in_flight_and_exits_0(gateway: tuple[subprocess.Popen[str], str]) -> None:
     process, url = gateway
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(httpx.post, f"{url}/predict", files=FILES)
+        answer = pool.submit(httpx.post, f"{url}/predict", files=FILES, trust_env=False)
         assert ASKED.wait(5)
         process.send_signal(signal.SIGTERM)
         response = answer.result(5)
@@ -115,3 +121,11 @@ def test_small_files_with_huge_metadata_cost_neither_memory_nor_time(
         worst = max(worst, seconds_of(process) - started)
     assert worst < 1.5
     assert memory_of(process, "VmHWM") - before < 50
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("gateway", ["::"], indirect=True)
+def test_on_all_addresses_it_is_heard_on_both_families(gateway: tuple[subprocess.Popen[str], str]) -> None:
+    _, url = gateway
+    for host in ("127.0.0.1", "[::1]"):
+        assert httpx.get(f"{url.replace('127.0.0.1', host)}/healthz", trust_env=False).status_code == 200

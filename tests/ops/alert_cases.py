@@ -196,16 +196,19 @@ CASES = (
         {f"aidetect_drift_detected{{{GATEWAY}}}": "0x4 1x20"},
         quiet=19,
         firing=20,
-        says="What the gateway gateway:8080 sees no longer looks like the model's reference. GET /drift says "
+        says="What the gateway gateway:8080 sees no longer looks like its own first traffic. GET /drift says "
         "which checks alert.",
     ),
     Case(
         "DriftNotCompared",
-        {f"aidetect_drift_score{{{GATEWAY}}}": "0x100", f"aidetect_drift_window_size{{{GATEWAY}}}": "0+10x99"},
-        quiet=70,
-        firing=80,
-        says="The gateway gateway:8080 has predictions enough and compares nothing: its reference is missing "
-        "or of another version than the model. GET /drift says which.",
+        {
+            f"aidetect_drift_score{{{GATEWAY}}}": "0x1700",
+            f"aidetect_drift_window_size{{{GATEWAY}}}": "0+10x99 1000x1600",
+        },
+        quiet=1530,
+        firing=1550,
+        says="The gateway gateway:8080 has a full window and has compared nothing for a day: no version of the model "
+        "fills it, so that none gets a reference. GET /drift says more.",
     ),
     Case(
         "VersionsMixed",
@@ -249,6 +252,11 @@ CALM = (
             f"aidetect_drift_score{{{GATEWAY}}}": "0.4x100",
             f"aidetect_drift_window_size{{{GATEWAY}}}": "1000x100",
         },
+    ),
+    Calm(
+        "DriftNotCompared",
+        "the first predictions become the reference",
+        {f"aidetect_drift_score{{{GATEWAY}}}": "0x1700", f"aidetect_drift_window_size{{{GATEWAY}}}": "900x1700"},
     ),
     Calm("ShadowDisagrees", "too few samples", {AGREED: "0x10 0+1x10", DISAGREED: "0x10 0+1x10"}),
     Calm(

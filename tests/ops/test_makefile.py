@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from itertools import chain
@@ -65,6 +68,34 @@ def test_install_brings_all_that_the_product_imports() -> None:
     modules = {module for package in PRODUCT for file in Path(package).rglob("*.py") for module in _imported(file)}
     foreign = modules - sys.stdlib_module_names - PRODUCT - OPTIONAL
     assert {module for module in foreign if not {_normal(name) for name in distributions[module]} & locked} == set()
+
+
+@pytest.mark.parametrize(("words", "named"), [((), "SOURCE="), (("SOURCE=photos",), "OUT=")])
+def test_score_names_what_it_was_not_told(words: tuple[str, ...], named: str) -> None:
+    command = ("make", "--dry-run", "--old-file=install", "score", *words)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in done.stderr
+
+
+def test_an_installed_checkout_runs_under_a_folder_with_an_umlaut_in_a_locale_that_knows_none(tmp_path: Path) -> None:
+    """uv stands in for itself: it writes the one file of an editable install that Python reads in the locale."""
+    checkout = tmp_path / "Caf\u00e9 und B\u00fccher"
+    venv.create(checkout / ".venv", symlinks=True)
+    (folder,) = (checkout / ".venv").glob("lib/python*/site-packages")
+    (checkout / ".venv/bin/uv").write_text(f'#!/bin/sh\npwd > "{folder}/_editable_impl_product.pth"\n')
+    (checkout / ".venv/bin/uv").chmod(0o755)
+    (checkout / ".venv/installed").touch()
+    (checkout / "product.py").write_text("print('found')")
+    shutil.copy("Makefile", checkout)
+    environment = os.environ | {"LC_ALL": "C"}
+    for command in (
+        ("make", "--old-file=.venv/installed", ".venv/bin/product-photo-detector"),
+        (".venv/bin/python", "-P", "-c", "import product"),
+    ):
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == b"found\n"
 
 
 def _imported(file: Path) -> Iterator[str]:

@@ -357,15 +357,18 @@ def test_the_trainings_form_becomes_settings(inputs: dict[str, str], settings: l
         text=True,
         check=True,
     ).stdout
-    preset = ["--preset", "tiny"] if tiny else []
+    preset = ["--preset", "tiny", "--apart", "var/tiny"] if tiny else []
     assert dry.splitlines()[0].split()[2:] == ["training.set_params", *preset, *settings]
 
 
 def test_a_refused_models_reports_are_kept_and_its_archive_is_not() -> None:
     reports, model = ALL["model-training"]["jobs"]["train"]["steps"][-2:]
-    assert (reports["if"], reports["with"]["path"]) == ("always()", "reports")
+    assert reports["if"] == "always()"
     assert "if" not in model
-    assert set(model["with"]["path"].split()) == {"dvc.lock", "model_store", "params.yaml"}
+    for source, folder in (("cifake", ""), ("tiny", "var/tiny/")):
+        kept, packed = (filled(step["with"]["path"], {"inputs": {"source": source}}) for step in (reports, model))
+        assert kept == f"{folder}reports"
+        assert set(packed.split()) == {f"{folder}{name}" for name in ("dvc.lock", "model_store", "params.yaml")}
 
 
 @pytest.fixture(scope="module")

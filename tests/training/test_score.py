@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
+import socket
 import subprocess
 import sys
 import zipfile
@@ -167,6 +169,50 @@ def test_columns_of_a_list_are_carried_through_as_they_are(plan: Plan, tmp_path:
     assert parquet.read_table(tmp_path / "typed").select(["price", "path", "tags"]) == typed
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_list_is_read_as_spreadsheets_write_it(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    text = f"path{delimiter}sku\nw\u00fcrfel, rot.jpg{delimiter}007\n".replace(
+        ", rot", "" if delimiter == "," else ", rot"
+    )
+    marked = f"\ufeff{text}" if encoding == "utf-16-be" else text
+    (tmp_path / "list.csv").write_bytes(marked.encode(encoding))
+    write_list(tmp_path / "list.csv", tmp_path / "list.parquet", 4)
+    name = "w\u00fcrfel.jpg" if delimiter == "," else "w\u00fcrfel, rot.jpg"
+    assert parquet.read_table(tmp_path / "list.parquet").to_pylist() == [{"path": name, "sku": "007"}]
+
+
+def test_pipes_and_sockets_are_left_out_of_a_folder_and_are_unreadable_in_a_list(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(plan.source / "pipe.jpg")
+    os.mkfifo(plan.source / "shoes" / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(plan.source / "socket.png"))
+    summary = score.run(plan)
+    assert summary is not None
+    assert summary.pictures == len(GOOD) + len(BAD)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("score: left out ")]
+    assert told == [
+        f"score: left out {plan.source / name}: neither a file nor a folder"
+        for name in ("pipe.jpg", "socket.png", "shoes/pipe")
+    ]
+    rows = [{"path": "pipe.jpg"}, {"path": "/dev/zero"}, {"path": "0.png"}]
+    listed = csv_of(tmp_path / "list.csv", rows)
+    score.run(replace(plan, source=listed, root=plan.source, out=tmp_path / "listed"))
+    assert [row["error"] for row in read(tmp_path / "listed")] == ["unreadable_file", "unreadable_file", None]
+
+
+@pytest.mark.parametrize("words", [("score", "", "--out", ""), ("score", "photos", "--out", "")])
+def test_the_command_without_source_or_results_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sys, "argv", list(words))
+    with pytest.raises(SystemExit):
+        score.main()
+    assert "is empty: name a path" in capsys.readouterr().err
+
+
 def test_a_file_that_cannot_be_read_is_a_row_with_an_error(plan: Plan, tmp_path: Path) -> None:
     listed = tmp_path / "list.parquet"
     parquet.write_table(pa.table({"path": ["gone.jpg", None, "shoes", "nul\0.jpg", "0.png"]}), listed)
@@ -282,16 +328,25 @@ def test_shards_without_a_job_are_not_taken_for_ours(plan: Plan) -> None:
         ("list.csv", "path\n", "lists no picture"),
         ("list.csv", "path,sku\na.jpg\n", "cannot be read as a list of pictures"),
         ("list.csv", "", "cannot be read as a list of pictures"),
+        (
+            "list.csv",
+            "gr\u00f6\u00dfe,path\n".encode("latin-1"),
+            r"codec can't decode .*; save a CSV as UTF-8 or UTF-16$",
+        ),
+        ("list.csv", "path\n\u00fc.jpg\n".encode("latin-1"), r"invalid UTF8 data; save a CSV as UTF-8 or UTF-16$"),
+        ("list.csv", "path\na.jpg\n".encode("utf-16")[:-1], r"truncated data; save a CSV as UTF-8 or UTF-16$"),
+        ("list.csv", "path\na.jpg\n".encode("utf-16-le"), r"named path; there are p\\x00a"),
         ("list.parquet", "path\n", "cannot be read as a list of pictures"),
         ("list.txt", "path\n", "neither a folder nor a .csv or .parquet file"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_refused_and_leaves_no_job(
-    name: str, content: str, message: str, plan: Plan, tmp_path: Path
+    name: str, content: str | bytes, message: str, plan: Plan, tmp_path: Path
 ) -> None:
-    (tmp_path / name).write_text(content, encoding="utf-8")
-    with pytest.raises(InvalidListError, match=message):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InvalidListError, match=message) as refused:
         score.run(replace(plan, source=tmp_path / name))
+    assert "\n" not in str(refused.value)
     assert [file for file in plan.out.rglob("*") if file.is_file()] == []
 
 

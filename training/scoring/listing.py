@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import itertools
 import os
+import sys
 from collections.abc import Iterable, Iterator
+from errno import EINVAL
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +28,7 @@ RESULTS: Final = pa.schema(
     }
 )
 """The columns that scoring adds."""
+HEAD_BYTES: Final = 65_536
 BLOCK: Final = 10_000
 """Rows that are read at a time, so that no list need fit into memory."""
 
@@ -44,8 +48,10 @@ def write_list(source: Path, target: Path, shard_size: int) -> str:
     """
     try:
         _write(_regrouped(_tables(source), shard_size), target)
-    except (OSError, pa.ArrowException) as error:
-        raise InvalidListError(f"{source} cannot be read as a list of pictures: {error}") from error
+    except (OSError, UnicodeError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())
+        form = "; save a CSV as UTF-8 or UTF-16" if source.suffix.lower() == ".csv" else ""
+        raise InvalidListError(f"{source} cannot be read as a list of pictures: {said}{form}") from error
     if not target.is_file():
         raise InvalidListError(f"{source} lists no picture")
     with target.open("rb") as file:
@@ -85,12 +91,18 @@ def _from_folder(folder: Path) -> Iterator[pa.Table]:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_leave_out):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
+        for name in sorted(name for name in files if not name.startswith(".")):
             file = Path(parent, name)
-            if not name.startswith(".") and is_picture(file):
+            if os.access(file, os.F_OK) and not file.is_file():
+                _leave_out(OSError(EINVAL, "neither a file nor a folder", str(file)))
+            elif is_picture(file):
                 yield _as_text(file.relative_to(folder).as_posix())
+
+
+def _leave_out(error: OSError) -> None:
+    print(f"score: left out {_as_text(str(error.filename))}: {error.strerror}", file=sys.stderr)
 
 
 def _as_text(path: str) -> str:
@@ -99,11 +111,22 @@ def _as_text(path: str) -> str:
 
 
 def _from_csv(file: Path) -> Iterator[pa.Table]:
-    parsing = csv.ParseOptions(newlines_in_values=True)
-    with csv.open_csv(file, parse_options=parsing) as reader:
+    encoding, delimiter = _form(file)
+    reading = csv.ReadOptions(encoding=encoding)
+    parsing = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with csv.open_csv(file, reading, parsing) as reader:
         as_text = dict.fromkeys(reader.schema.names, pa.string())  # or an article number loses its leading zeros
-    with csv.open_csv(file, parse_options=parsing, convert_options=csv.ConvertOptions(column_types=as_text)) as reader:
+    with csv.open_csv(file, reading, parsing, csv.ConvertOptions(column_types=as_text)) as reader:
         yield from (pa.Table.from_batches([batch]) for batch in reader)
+
+
+def _form(file: Path) -> tuple[str, str]:
+    """Return the encoding and the delimiter, as far as the first line tells: spreadsheets write several kinds."""
+    with file.open("rb") as opened:
+        head = opened.read(HEAD_BYTES)
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    header = head.decode(encoding, errors="replace").partition("\n")[0]
+    return encoding, next((one for one in ",;\t" if one in header), ",")
 
 
 def _from_parquet(file: Path) -> Iterator[pa.Table]:
@@ -114,7 +137,8 @@ def _from_parquet(file: Path) -> Iterator[pa.Table]:
 def _checked(table: pa.Table) -> pa.Table:
     names = table.column_names
     if names.count(PATH) != 1:
-        raise InvalidListError(f"one column must be named {PATH}; there are {', '.join(names)}")
+        found = ", ".join(ascii(name)[1:-1] for name in names)
+        raise InvalidListError(f"one column must be named {PATH}; there are {found}")
     taken = sorted(set(names) & set(RESULTS.names))
     if taken:
         raise InvalidListError(f"scoring adds columns of the names {', '.join(taken)}: rename the list's")

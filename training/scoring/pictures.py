@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from errno import EINVAL
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from PIL import Image
 
@@ -22,7 +25,7 @@ def is_picture(file: Path) -> bool:
     if file.suffix.lower() in SUFFIXES:
         return True
     try:
-        with file.open("rb") as opened:
+        with _opened(file) as opened:
             return _begins_as_picture(opened.read(SIGNATURE_BYTES))
     except OSError:
         return False
@@ -39,9 +42,18 @@ def read_pixels(file: Path, spec: ModelSpec) -> Pixels | str:
 
 
 def _read(file: Path) -> bytes:
-    with file.open("rb") as opened:
+    with _opened(file) as opened:
         head = opened.read(SIGNATURE_BYTES)
         return head + opened.read() if _begins_as_picture(head) else head  # a film need not be read to be refused
+
+
+def _opened(file: Path) -> BinaryIO:
+    """Open a file; a pipe or a device has no end, and opening one may take for ever."""
+    opened = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise OSError(EINVAL, "not a regular file", str(file))
+    return opened
 
 
 def _begins_as_picture(head: bytes) -> bool:

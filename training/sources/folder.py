@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from rich.progress import track
@@ -18,6 +19,8 @@ from training.sources import splits
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 INDEX = re.compile(r"[-_ .(]+\d{1,3}\)?$")
 """What numbers the pictures of one object, at the end of a name."""
+TOLD = 10
+"""Pictures that are named where they cannot be used; of more, the number is."""
 NUMBERED = 10
 """Pictures; where so many of a folder share a name but for the index, the name stands for the folder, not an object."""
 
@@ -43,6 +46,19 @@ def fill(params: DataParams, folder: Path) -> list[Photo]:
     return photos
 
 
+def _usable(origin: Path, paths: Iterable[str]) -> list[str]:
+    """Return those that can be read, and tell of the others; nothing but a file has an end."""
+    found, lost = [], []
+    for path in paths:
+        usable = os.access(origin / path, os.R_OK) and (origin / path).is_file()
+        (found if usable else lost).append(path)
+    for path in lost[:TOLD]:
+        print(f"download: left out {ascii(path)[1:-1]}: no file that can be read", file=sys.stderr)
+    if len(lost) > TOLD:
+        print(f"download: left out {len(lost) - TOLD} more", file=sys.stderr)
+    return found
+
+
 def _listed(origin: Path, manifest: Path) -> list[Photo]:
     """Read a manifest; only the columns path and label must be there."""
     file = origin / manifest
@@ -50,13 +66,15 @@ def _listed(origin: Path, manifest: Path) -> list[Photo]:
     for line, photo in enumerate(photos, start=2):
         if photo.label not in LABELS:
             raise InvalidDataError(f"{file}, line {line}: label {photo.label!r} is none of {', '.join(LABELS)}")
-        if not _is_inside(photo.path) or not (origin / photo.path).is_file():
+        if not _is_inside(photo.path):
             raise InvalidDataError(f"{file}, line {line}: no picture {photo.path!r} in the folder")
+    usable = set(_usable(origin, dict.fromkeys(photo.path for photo in photos)))
+    photos = [photo for photo in photos if photo.path in usable]
     unsplit = sum(not photo.split for photo in photos)
     if 0 < unsplit < len(photos):
         raise InvalidDataError(f"{file}: {unsplit} rows have no split; fill the column split in all rows or in none")
     if not photos:
-        raise InvalidDataError(f"{file} lists no picture")
+        raise InvalidDataError(f"{file} lists no picture that is there")
     return photos
 
 
@@ -82,12 +100,14 @@ def _is_inside(path: str) -> bool:
 def _found(origin: Path) -> list[Photo]:
     photos = []
     for label in LABELS:
-        files = sorted(file for file in (origin / label).rglob("*") if _is_shown(file.relative_to(origin)))
-        if not files:
+        shown = sorted(file.relative_to(origin) for file in (origin / label).rglob("*"))
+        paths = [
+            PurePosixPath(path) for path in _usable(origin, (path.as_posix() for path in shown if _is_shown(path)))
+        ]
+        if not paths:
             raise InvalidDataError(
                 f"{origin} has neither a manifest nor pictures ({', '.join(SUFFIXES)}) in both real/ and ai_generated/"
             )
-        paths = [PurePosixPath(file.relative_to(origin).as_posix()) for file in files]
         groups = _groups(paths)
         generator = "none" if label == LABELS[0] else "unknown"
         for path in paths:

@@ -44,7 +44,7 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         "GATEWAY_MIN_SIDE_PIXELS": "20",
         "GATEWAY_MAX_SIDE_PIXELS": "200",
         "GATEWAY_MAX_PIXELS": "20000",
-        "GATEWAY_DRIFT_WINDOW": "8",
+        "GATEWAY_DRIFT_WINDOW": "12",
         "GATEWAY_DRIFT_MIN_SAMPLES": "5",
         "GATEWAY_DRIFT_FALSE_ALARM_RATE": "0.2",
         "GATEWAY_DRIFT_MIN_KS": "0.9",

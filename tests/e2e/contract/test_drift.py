@@ -18,6 +18,7 @@ INPUTS = ("width", "height", "megapixels", "bytes_per_pixel", "brightness", "sha
 RATIO, SCORE = number(6, high=1.0), number(6)
 SHARE = text("a check's name", str.isidentifier)
 WHITE = {"file": as_kind("JPEG", (120, 80))}
+USUAL = {"file": as_kind("JPEG", (60, 90))}
 FIELDS = [
     "status",
     "reason",
@@ -25,6 +26,8 @@ FIELDS = [
     "window_capacity",
     "min_samples",
     "false_alarm_rate",
+    "reference_source",
+    "reference_since",
     "reference",
     "current",
     "checks",
@@ -80,25 +83,26 @@ def test_single_ones_batch_items_and_explanations_all_count(gateways: Gateways) 
 
 @pytest.fixture(scope="module")
 def shifted(gateways: Gateways) -> list[dict[str, Any]]:
-    """What a gateway with a window of 8 and a minimum of 5 says after each of ten predictions on one white picture."""
-    assert SETTINGS["small"]["GATEWAY_DRIFT_WINDOW"] == "8"
+    """What a gateway with a window of 12 says after each prediction: on a picture that it learns, then on another."""
+    assert SETTINGS["small"]["GATEWAY_DRIFT_WINDOW"] == "12"
     client, bodies = gateways.clients["small"], []
-    for _ in range(10):
-        client.post("/predict", files=WHITE).raise_for_status()
+    for place in range(24):
+        client.post("/predict", files=USUAL if place < 12 else WHITE).raise_for_status()
         bodies.append(drift(gateways, "small"))
     return bodies
 
 
 def test_the_window_slides(shifted: list[dict[str, Any]]) -> None:
     assert [(body["window_size"], body["current"]["samples"]) for body in shifted] == [
-        (size, size) for size in (1, 2, 3, 4, 5, 6, 7, 8, 8, 8)
+        (size, size) for size in (*range(1, 13), *[12] * 12)
     ]
 
 
 def test_no_alert_before_the_minimum_sample(shifted: list[dict[str, Any]]) -> None:
-    assert [body["status"] for body in shifted] == ["collecting"] * 4 + ["monitoring"] * 6
-    assert [body["reason"] for body in shifted[3:5]] == ["1 more predictions are needed.", None]
-    assert [(body["checks"], body["alerts"], body["drift_detected"]) for body in shifted[:4]] == [([], [], False)] * 4
+    assert [body["status"] for body in shifted] == ["collecting"] * 11 + ["monitoring"] * 13
+    assert [body["reference_source"] for body in shifted] == ["shipped"] * 11 + ["own traffic"] * 13
+    assert shifted[10]["reason"].startswith("1 more predictions become the reference.")
+    assert [(body["alerts"], body["drift_detected"]) for body in shifted[:12]] == [([], False)] * 12
 
 
 def test_current_statistics_are_of_the_scores_the_classes_and_the_pictures(shifted: list[dict[str, Any]]) -> None:
@@ -106,13 +110,13 @@ def test_current_statistics_are_of_the_scores_the_classes_and_the_pictures(shift
     assert in_order(current) == in_order(
         {
             "model_version": VERSION,
-            "samples": 8,
+            "samples": 12,
             "mean": RATIO,
             "std": number(6, high=1e-4),  # one picture
             "low_confidence_ratio": RATIO,
             "confidence_ratios": dict.fromkeys(("low", "medium", "high"), RATIO),
             "class_ratios": dict.fromkeys(("real", "ai_generated"), RATIO),
-            "inputs": {name: {"samples": 8, "mean": SCORE, "std": number(6, high=1e-6)} for name in INPUTS},
+            "inputs": {name: {"samples": 12, "mean": SCORE, "std": number(6, high=1e-6)} for name in INPUTS},
         }
     )
     assert sum(current["class_ratios"].values()) == sum(current["confidence_ratios"].values()) == 1
@@ -121,7 +125,7 @@ def test_current_statistics_are_of_the_scores_the_classes_and_the_pictures(shift
 
 
 def test_each_statistic_has_a_score_and_its_threshold(shifted: list[dict[str, Any]]) -> None:
-    row = {"name": SHARE, "score": SCORE, "threshold": SCORE, "samples": whole(5), "alert": False}
+    row = {"name": SHARE, "score": SCORE, "threshold": SCORE, "samples": whole(12), "alert": False}
     checks = shifted[-1]["checks"]
     assert [in_order(check | {"alert": False}) for check in checks] == [in_order(row)] * len(checks)
     assert [check["alert"] for check in checks] == [check["score"] > check["threshold"] for check in checks]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from tests.gateway.drift_data import (
     Columns,
     columns_of_population,
     population,
-    reference_fields,
     reference_of,
     sample,
     samples_of,
@@ -29,8 +29,11 @@ BOUND = 0.01
 FILES = {"file": upload(picture("JPEG"))}
 
 
-def monitor_of(columns: Columns, reference: Reference | None, **changes: Any) -> DriftMonitor:  # noqa: ANN401
-    monitor = DriftMonitor(reference, Settings(**changes))
+def monitor_of(columns: Columns, reference: Reference, **changes: Any) -> DriftMonitor:  # noqa: ANN401
+    """A window beside what was learned before."""
+    since = datetime(2026, 11, 28, tzinfo=UTC)
+    learned = {reference.model_version: reference.model_copy(update={"since": since})}
+    monitor = DriftMonitor(None, Settings(**changes), learned)
     for found in samples_of(columns):
         monitor.record(found)
     return monitor
@@ -115,12 +118,99 @@ def test_every_statistic_has_its_checks() -> None:
         "sharpness_ks",
         "sharpness_psi",
     ]
+    window = monitor_of(population(random, 999), reference_of(population(random, 311)))
+    window._learned.clear()  # noqa: SLF001 - so that it learns
+    window.record(samples_of(population(random, 1))[0])
+    assert [check.name for check in window.report().checks] == [
+        *(check.name for check in report.checks),
+        "outside_ratio",
+    ]
     assert report.drift_score == max(
         round(check.score / check.threshold, 6)
         for check in report.checks
         if check.score is not None and check.threshold
     )
     assert (report.status, report.reason, report.alerts, report.drift_detected) == ("monitoring", None, [], False)
+
+
+def catalogue(random: np.random.Generator, size: int) -> Columns:
+    """A shop's: 800 px on white ground, few of them AI-generated."""
+    sides = np.full(size, 800.0)
+    return {
+        "probability": random.beta(0.5, 6.0, size).round(4),
+        "width": sides,
+        "height": sides,
+        "megapixels": sides * sides / 1e6,
+        "bytes_per_pixel": random.lognormal(-2.4, 0.35, size),
+        "brightness": random.normal(228, 9, size).clip(0, 255),
+        "sharpness": random.lognormal(6.2, 0.6, size),
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_catalogue_raises_no_alarm_until_a_tenth_of_it_comes_from_elsewhere(seed: int) -> None:
+    """Beside the model's own reference every second check of it would alert from its 200th photo on."""
+    random = np.random.default_rng(seed)
+    shipped = read_reference(SHIPPED)
+    assert shipped is not None
+    version = shipped.model_version
+    monitor = DriftMonitor(shipped, Settings())
+    usual = samples_of(catalogue(random, 10_500), version)
+    for number, found in enumerate(usual[:10_000], start=1):
+        monitor.record(found)
+        if number % 100 == 0:
+            assert monitor.report().alerts == [], number
+            assert monitor.report().reference_source == ("shipped" if number < 1000 else "own traffic")
+    odd = samples_of(population(random, 500), version)
+    elsewhere = random.random(500) < 0.1
+    alarms = []
+    for number, other in enumerate(elsewhere):
+        monitor.record(odd[number] if other else usual[10_000 + number])
+        if number % 50 == 49:
+            alarms.append(monitor.report().drift_detected)
+    assert any(alarms)
+
+
+def test_beside_the_models_reference_scores_are_shown_and_nothing_alerts() -> None:
+    random = np.random.default_rng(1)
+    monitor = DriftMonitor(reference_of(population(random, 311)), Settings())
+    for found in samples_of(catalogue(random, 999)):
+        monitor.record(found)
+    report = monitor.report()
+    assert (report.status, report.reference_source, report.reference_since) == ("collecting", "shipped", None)
+    assert report.reason is not None
+    assert report.reason.startswith("1 more predictions become the reference.")
+    beyond = [check for check in report.checks if (check.score or 0) > (check.threshold or 0)]
+    assert beyond
+    assert {check.name.split("_")[0] for check in report.checks} == {"probability", "ai", "low"}
+    assert (report.alerts, report.drift_detected, report.drift_score) == ([], False, 0.0)
+
+
+def test_each_version_learns_its_own_reference_and_finds_it_again() -> None:
+    random = np.random.default_rng(1)
+    monitor = DriftMonitor(reference_of(population(random, 311)), Settings(drift_window=300))
+    seen = []
+    for version, size in (("1.0.0", 300), ("2.0.0", 150), ("2.0.0", 150), ("1.0.0", 250)):
+        for found in samples_of(population(random, size), version):
+            monitor.record(found)
+        report = monitor.report()
+        seen.append((report.status, report.reference and report.reference.model_version))
+    assert seen == [
+        ("monitoring", "1.0.0"),
+        ("other_version", "1.0.0"),
+        ("monitoring", "2.0.0"),
+        ("monitoring", "1.0.0"),
+    ]
+
+
+def test_inputs_that_few_pictures_were_measured_for_are_no_part_of_what_is_learned() -> None:
+    random = np.random.default_rng(1)
+    monitor = DriftMonitor(None, Settings())
+    for number, found in enumerate(samples_of(population(random, 1000))):
+        monitor.record(found if number < 150 else sample(found.probability))
+    reference = monitor.report().reference
+    assert reference is not None
+    assert (reference.samples, reference.inputs) == (1000, {})
 
 
 def test_nothing_is_compared_before_the_minimum_sample() -> None:
@@ -160,9 +250,14 @@ def test_the_window_slides() -> None:
 
 def test_another_version_is_not_compared() -> None:
     random = np.random.default_rng(1)
-    report = monitor_of(population(random, 300), reference_of(population(random, 311), version="2.0.0")).report()
+    monitor = DriftMonitor(reference_of(population(random, 311), version="2.0.0"), Settings())
+    for found in samples_of(population(random, 300)):
+        monitor.record(found)
+    report = monitor.report()
     assert report.status == "other_version"
-    assert report.reason == "The reference is of model version 2.0.0; version 1.0.0 answers now."
+    assert report.reason == (
+        "The reference is of model version 2.0.0; version 1.0.0 answers now. 700 more predictions become the reference."
+    )
     assert (report.checks, report.drift_detected) == ([], False)
 
 
@@ -175,7 +270,7 @@ def test_a_few_answers_of_another_version_change_nothing() -> None:
     assert report.current is not None
     assert (report.status, report.window_size, report.current.samples) == ("monitoring", 310, 300)
     monitor.record(sample(0.99, version="2.0.0"))  # now it gave more than half of the newest
-    assert monitor.report().status == "other_version"
+    assert monitor.report().status == "no_reference"
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"model_version": "1.0.0"}'])
@@ -198,11 +293,9 @@ def test_the_shipped_reference_is_understood() -> None:
 
 
 @pytest.fixture
-def drifting(open_client: OpenClient, tmp_path: Path) -> TestClient:
-    """A gateway whose reference is far from what the fake model server answers."""
-    path = tmp_path / "reference.json"
-    path.write_text(json.dumps(reference_fields(population(np.random.default_rng(1), 311))))
-    return open_client(drift_reference_file=path, drift_min_samples=12, rate_limit_enabled=False)
+def drifting(open_client: OpenClient) -> TestClient:
+    """A gateway whose window is soon full."""
+    return open_client(drift_window=12, drift_min_samples=12, drift_cpu_share=1, rate_limit_enabled=False)
 
 
 @pytest.mark.parametrize("path", ["/drift", "/v1/drift"])
@@ -212,16 +305,18 @@ def test_single_batch_and_explanation_alike(drifting: TestClient, path: str) -> 
     drifting.post("/predict/batch", files=[("files", FILES["file"])] * 2 + [("files", upload(picture("GIF")))])
     drifting.get("/readyz")
     body = drifting.get(path).json()
-    assert (body["status"], body["window_size"], body["window_capacity"]) == ("collecting", 4, 1000)
+    assert (body["status"], body["window_size"], body["window_capacity"]) == ("other_version", 4, 12)
     assert body["current"]["inputs"]["width"] == {"samples": 4, "mean": 64.0, "std": 0.0}
     assert body["current"]["inputs"]["sharpness"]["samples"] == 4
 
 
 def test_drift_shows_in_health(drifting: TestClient) -> None:
-    for _ in range(12):
-        drifting.post("/predict", files=FILES)
-    body = drifting.get("/drift").json()
-    assert body["drift_detected"] is True
+    for number in range(24):
+        size = (64, 48) if number < 12 else (400, 300)
+        drifting.post("/predict", files={"file": upload(picture("JPEG", size))})
+        body = drifting.get("/drift").json()
+        assert body["drift_detected"] is (number == 23)
+    assert body["reference_source"] == "own traffic"
     assert drifting.get("/health").json()["drift_detected"] is True
 
 

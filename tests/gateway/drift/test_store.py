@@ -13,7 +13,9 @@ from redis import Redis as PlainRedis
 from starlette.testclient import TestClient
 
 from gateway.app import create_app
+from gateway.drift.checks import columns_of
 from gateway.drift.monitor import DriftMonitor
+from gateway.drift.reference import learn
 from gateway.drift.store import FileStore, open_store
 from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
@@ -94,6 +96,9 @@ async def test_saves_are_spaced_and_only_when_something_is_new() -> None:
         async def save(self, window: object, fresh: int) -> None:  # noqa: ARG002
             saved.append(fresh)
 
+        async def share(self, learned: dict[str, object]) -> dict[str, object]:
+            return learned
+
     monitor = DriftMonitor(None, Settings(drift_save_interval_s=60.0))
     async with monitor.kept(Store()):  # type: ignore[arg-type]
         monitor.record(SAMPLES[0])
@@ -101,6 +106,25 @@ async def test_saves_are_spaced_and_only_when_something_is_new() -> None:
     async with monitor.kept(Store()):  # type: ignore[arg-type]
         pass
     assert saved == [2]
+
+
+def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
+    settings = {"drift_file": tmp_path / "window.json", "drift_window": 5, "drift_min_samples": 2}
+    with started(**settings) as client:
+        for _ in range(5):
+            client.post("/predict", files=FILES)
+        before = client.get("/drift").json()
+    with started(**settings) as client:
+        client.post("/predict", files=FILES)
+        after = client.get("/drift").json()
+    assert (before["status"], before["reference_source"]) == ("monitoring", "own traffic")
+    assert [after[name] for name in ("reference", "reference_since")] == [
+        before[name] for name in ("reference", "reference_since")
+    ]
+    # Without it, the window becomes the reference at the next start: so an operator begins anew.
+    (tmp_path / "window.reference.json").unlink()
+    with started(**settings) as client:
+        assert client.get("/drift").json()["reference_source"] == "own traffic"
 
 
 @pytest.fixture
@@ -130,6 +154,16 @@ async def test_redis_is_shared_and_bounded(redis: str) -> None:
         assert await first.load() == SAMPLES[1:]
     with PlainRedis.from_url(redis) as client:
         assert client.llen("aidetect:drift:product-photo-detector") == 4
+
+
+@pytest.mark.anyio
+async def test_all_gateways_have_the_reference_that_was_learned_first(redis: str) -> None:
+    settings = Settings.model_validate({"redis_timeout_s": 5.0, "redis_url": redis, "drift_window": 4})
+    first, second = (learn("1.0.0", columns_of(SAMPLES[part]), 2) for part in (slice(3), slice(2, 5)))
+    async with open_store(settings) as store, open_store(settings) as other:
+        assert await other.share({}) == {}
+        assert await store.share({"1.0.0": first}) == {"1.0.0": first}
+        assert await other.share({"1.0.0": second}) == {"1.0.0": first}
 
 
 @pytest.mark.anyio

@@ -69,7 +69,7 @@ def test_a_manifest_of_paths_and_labels_is_completed_and_split(tmp_path: Path) -
     ("text", "message"),
     [
         ("path,label\na.png,fake\n", "line 2: label 'fake' is none of real, ai_generated"),
-        ("path,label\nb.png,real\n", "line 2: no picture 'b.png' in the folder"),
+        ("path,label\nb.png,real\n", "lists no picture that is there"),
         ("path,label\na.png,real\n../outside.png,real\n", "line 3: no picture '../outside.png' in the folder"),
         ("path,label\n,real\n", "line 2: no picture '' in the folder"),
         (
@@ -87,6 +87,27 @@ def test_a_manifest_that_breaks_a_rule_is_refused_with_its_place(text: str, mess
         take(tmp_path)
     assert message in str(refused.value)
     assert not (tmp_path / "photos").exists()
+
+
+@pytest.mark.parametrize("manifest", [False, True], ids=["two folders", "a manifest"])
+def test_what_is_no_file_that_can_be_read_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], manifest: bool
+) -> None:
+    good = [f"{label}/{index:02}/{index}.png" for label in LABELS for index in range(20)]
+    fill(tmp_path, *(f"mine/{path}" for path in good))
+    odd = tmp_path / "mine" / "real"
+    (odd / "dangling.jpg").symlink_to("gone.jpg")
+    (odd / "round.jpg").symlink_to("round.jpg")
+    (odd / "loop").symlink_to(odd)
+    (odd / "folder.jpg").mkdir()
+    os.mkfifo(odd / "pipe.jpg")
+    bad = [f"real/{name}.jpg" for name in ("dangling", "folder", "pipe", "round")]
+    if manifest:
+        rows = "".join(f"{path},{path.split('/')[0]}\n" for path in good + bad)
+        write_manifest(tmp_path / "mine", f"path,label\n{rows}")
+    assert sorted(photo.path for photo in take(tmp_path)) == sorted(good)
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"download: left out {path}: no file that can be read" for path in bad]
 
 
 def test_an_absolute_path_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ locals {
       period   = "300s"
       duration = "900s"
       severity = "WARNING"
-      says     = "What an instance sees no longer looks like the model's reference. If ModelNotLoaded fires as well, begin there. See docs/INCIDENT_SCENARIO.md#drift-alert."
+      says     = "What an instance sees no longer looks like its own first traffic. If ModelNotLoaded fires as well, begin there. See docs/INCIDENT_SCENARIO.md#drift-alert."
     }
   }
 }
