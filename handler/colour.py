@@ -83,7 +83,8 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         takes = _MODES.get(source.profile.xcolor_space.strip(), "")
         if takes != mode and (takes, mode) != ("RGB", "L"):
             return None
-        transform = ImageCms.ImageCmsTransform(source, _SRGB_PROFILE, takes, "RGB")
+        exact = ImageCms.Flags.NOOPTIMIZE if takes == "L" else ImageCms.Flags.NONE  # else dark greys are far off
+        transform = ImageCms.ImageCmsTransform(source, _SRGB_PROFILE, takes, "RGB", flags=exact)
         return None if _is_srgb(transform) else transform
     except Exception:  # noqa: BLE001 - Little CMS refuses broken profiles in many ways
         return None
