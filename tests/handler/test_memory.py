@@ -13,12 +13,12 @@ import io, json, resource, sys, threading
 from PIL import Image
 from handler.images import reduced
 
+TURNED = bytes.fromhex("45786966000049492a00080000000100120103000100000006000000")
 WAYS = {
     "RGBA PNG": ("RGBA", "PNG", {"compress_level": 1}),
     "palette PNG": ("P", "PNG", {}),
     "grey PNG": ("I;16", "PNG", {}),
-    "progressive JPEG": ("RGB", "JPEG", {"progressive": True, "subsampling": 0, "exif": b"Exif\\0\\0II*\\0\\x08\\0\\0\\0\\x01\\0"
-                         b"\\x12\\x01\\x03\\0\\1\\0\\0\\0\\x06\\0\\0\\0"}),
+    "progressive JPEG": ("RGB", "JPEG", {"progressive": True, "subsampling": 0, "exif": TURNED}),
     "CMYK JPEG": ("CMYK", "JPEG", {}),
     "WebP": ("RGB", "WEBP", {"quality": 1, "method": 0}),
 }
