@@ -217,7 +217,7 @@ def _without_end(parts: Parts, shortest: int | None) -> Image.Image:
         if _digest(image) == expected:
             return image
         if data[-1:] == b"\0":
-            spared, expected = _digest(loaded(data[:-3])), _digest(loaded(data + _FILLING))
+            spared, expected = _digest(loaded(data[:-8])), _digest(loaded(data + _FILLING))
             image = loaded(data)
             if spared != _digest(image) == expected:
                 return image
