@@ -54,7 +54,7 @@ print(json.dumps({"peak": resident("VmHWM") - before, "kept": resident("VmRSS") 
         ("palette PNG", 300),
         ("grey PNG", 350),
         ("progressive JPEG", 550),
-        ("CMYK JPEG", 450),
+        ("CMYK JPEG", 550),
         ("WebP", 700),
     ],
 )
@@ -62,4 +62,4 @@ def test_four_of_the_largest_images_at_once_take_the_room_of_one(way: str, most:
     done = subprocess.run([sys.executable, "-c", SCRIPT, way], check=True, capture_output=True, text=True, timeout=300)
     taken = json.loads(done.stdout)
     assert taken["peak"] < most, taken
-    assert taken["kept"] < 50, taken
+    assert taken["kept"] < 150, taken
