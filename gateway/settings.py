@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     backend_queue: NonNegativeInt = Field(
         default=64, description="Images that may wait for a call to TorchServe; past it the answer is 503."
     )
+    max_pixels_in_flight: PositiveInt = Field(
+        default=100_000_000,
+        description="Pixels of all images that are with TorchServe at the same time, 50 megapixels for each of its "
+        "workers; others wait in the queue.",
+    )
     retry_after_s: PositiveInt = Field(default=5, description="Seconds named in the `Retry-After` of a 503.")
     readiness_timeout_s: PositiveFloat = Field(default=5.0, description="Deadline of a readiness inference in seconds.")
     readiness_cache_s: NonNegativeFloat = Field(

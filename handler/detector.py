@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from PIL import Image
@@ -13,7 +14,7 @@ from handler import gradcam
 from handler.decision import Verdict, decide
 from handler.engine import Engine, Forward
 from handler.gradcam import Head
-from handler.images import BadImageError, decode
+from handler.images import BadImageError, reduced
 from handler.spec import ModelSpec
 from handler.transforms import Pixels, to_pixels
 
@@ -36,9 +37,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class _Opened:
-    """What the network sees of a picture, and the picture itself where its heat map will be drawn over it."""
+    """What the network sees of a picture, its size, and a small copy where the heat map will be drawn over it."""
 
     pixels: Pixels
+    size: tuple[int, int]
     picture: Image.Image | None
 
 
@@ -54,7 +56,7 @@ class Detector:
     def warm_up(self, pictures: int) -> None:
         """Judge and explain batches of blanks up to so many, so that no request pays for what comes but once."""
         size = self.spec.input_size
-        blank = _Opened(to_pixels(Image.new("RGB", (size, size)), self.spec), Image.new("RGB", (size, size)))
+        blank = self._see(Image.new("RGB", (size, size)), explain=True)
         for count in range(1, pictures + 1):
             self._judge([blank] * count)
 
@@ -66,10 +68,12 @@ class Detector:
 
     def _open(self, item: Item) -> _Opened | BadImageError:
         try:
-            picture = decode(item.data)
+            return reduced(item.data, partial(self._see, explain=item.explain))
         except BadImageError as error:
-            return error
-        return _Opened(to_pixels(picture, self.spec), picture if item.explain else None)
+            return BadImageError(error.code)  # without a traceback, which would hold the decoded pixels
+
+    def _see(self, picture: Image.Image, *, explain: bool) -> _Opened:
+        return _Opened(to_pixels(picture, self.spec), picture.size, gradcam.small(picture) if explain else None)
 
     def _judge(self, opened: Sequence[_Opened]) -> list[Judged]:
         if not opened:
@@ -86,4 +90,4 @@ class Detector:
     def _answer(self, verdict: Verdict, maps: Sequence[torch.Tensor], opened: _Opened) -> Judged:
         if opened.picture is None:
             return Judged(verdict)
-        return Judged(verdict, gradcam.overlay(opened.picture, maps, self.spec))
+        return Judged(verdict, gradcam.overlay(opened.picture, maps, self.spec, opened.size))

@@ -78,14 +78,22 @@ def heat_maps(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -
     return [view for alike in features for view in _heat_maps(head, alike, positive=positive)]
 
 
-def overlay(image: Image.Image, maps: Sequence[torch.Tensor], spec: ModelSpec) -> bytes:
+def small(picture: Image.Image) -> Image.Image:
+    """Return a copy of a picture with a long side of at most 512 px, which is what its heat map is drawn over."""
+    limit = (OVERLAY_LONG_SIDE,) * 2
+    return ImageOps.contain(picture, limit) if max(picture.size) > OVERLAY_LONG_SIDE else picture.copy()
+
+
+def overlay(
+    image: Image.Image, maps: Sequence[torch.Tensor], spec: ModelSpec, size: tuple[int, int] | None = None
+) -> bytes:
     """Return a JPEG of the photo with each view's map, shape (h, w), over what it saw; long side at most 512 px.
 
     Evidence adds where views overlap; the strongest region of the photo has the hottest colour. Where there is none,
-    the photo stays as it is and says so.
+    the photo stays as it is and says so. Of an image that is a small copy, `size` is that of the whole.
     """
-    photo = ImageOps.contain(image, (OVERLAY_LONG_SIDE,) * 2) if max(image.size) > OVERLAY_LONG_SIDE else image.copy()
-    heat = _heat(image.size, photo.size, maps, spec)
+    photo = small(image)
+    heat = _heat(size or image.size, photo.size, maps, spec)
     out = io.BytesIO()
     if heat.max() < LEAST_HEAT:
         _caption(photo)

@@ -1,21 +1,40 @@
-"""Bytes to an upright RGB picture, or a BadImageError that says why not."""
+"""Bytes to an upright sRGB picture, or a BadImageError that says why not.
+
+What looks the same in a browser comes out the same, whatever its format, profile, orientation or transparency. Serving
+and training decode here alone.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import io
-import re
-import warnings
-from typing import Final, Literal
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, Literal, TypeVar
 
-from PIL import ExifTags, Image
+import numpy as np
+from PIL import Image, ImageChops
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from handler import colour
+from handler.files import MAX_SCANNED_PIXELS, Parts, jpeg_parts, orientation, png_parts
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
-"""What Pillow may recognise; its JPEG reader also opens MPO, the JPEG of phones that append a second picture."""
+"""What Pillow may recognise."""
 MIN_SIDE: Final = 10
 MAX_SIDE: Final = 10_000
 MAX_PIXELS: Final = 50_000_000
+BAND_PIXELS: Final = 1 << 20
+"""Pixels that are converted at a time, so that no mode in between needs a copy of the whole picture."""
+LARGE_PIXELS: Final = 4_000_000
+"""From here on a picture's memory is given back to the system at once, which takes a millisecond."""
 
-_SIGNATURE: Final = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP", re.DOTALL)
 _TURN_BY_ORIENTATION: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -25,8 +44,13 @@ _TURN_BY_ORIENTATION: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_END_OF_JPEG: Final = b"\xff\xd9"
+_NOISE: Final = hashlib.sha512(b"filling").digest()  # without a marker, and its first bits are not zeros
+_FILLING: Final = b"".join(_NOISE + bytes([0xFF, 0xD0 + restart]) for restart in range(8))
+"""What a decoder takes for pixels, wherever in the data of a scan it stands."""
 
 BadImageCode = Literal["unsupported_format", "bad_dimensions", "too_many_pixels", "corrupt_image"]
+T = TypeVar("T")
 
 
 class BadImageError(Exception):
@@ -37,53 +61,236 @@ class BadImageError(Exception):
         self.code: BadImageCode = code
 
 
-def decode(data: bytes | bytearray) -> Image.Image:
-    """Decode the first frame of a JPEG, PNG or WebP: upright by EXIF, transparency on white, mode RGB.
+def decode(data: bytes | bytearray, shortest: int | None = None) -> Image.Image:
+    """Decode the first frame of a JPEG, PNG or WebP: upright by EXIF, sRGB by its profile, on white, mode RGB.
+
+    Args:
+        data: The file.
+        shortest: Pixels that the shorter side must keep; a JPEG is then decoded smaller, which is faster and takes
+            less memory. Without it all pixels are kept.
 
     Raises:
-        BadImageError: Not such a picture, too small or large, truncated or corrupt.
+        BadImageError: Not such a picture, too small or large, a part of it missing, or corrupt.
     """
-    image = _open(data)
-    _check_size(*image.size)
+    return _picture(*_open(data), shortest)
+
+
+def reduced(data: bytes | bytearray, reduce: Callable[[Image.Image], T], shortest: int | None = None) -> T:
+    """Decode as `decode` does and return what `reduce` makes of the picture, which it must not keep.
+
+    Large pictures wait for each other: those open at a time in this process have at most MAX_PIXELS together, and their
+    memory is given back.
+
+    Raises:
+        BadImageError: As of `decode`.
+    """
+    image, parts = _open(data)
+    pixels = image.width * image.height
+    with _room.of(pixels):
+        try:
+            return reduce(_picture(image, parts, shortest))
+        finally:
+            image.close()
+            if pixels >= LARGE_PIXELS:
+                _give_back_memory()
+
+
+class _Room:
+    """So many pixels that threads may have open at the same time."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_room: Final = _Room(MAX_PIXELS)
+
+
+def _give_back_memory() -> None:
+    with suppress(OSError, AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _open(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
+    """Read the header, and check the size before anything is decoded."""
+    if data[:3] == b"\xff\xd8\xff":
+        take_apart = _open_jpeg
+    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+        take_apart = _open_png
+    elif data[:4] + data[8:12] == b"RIFFWEBP":
+        take_apart = _open_webp
+    else:
+        raise BadImageError("unsupported_format")
+    with _as_corrupt():
+        image, parts = take_apart(data)
+    width, height = image.size
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE:
+        raise BadImageError("bad_dimensions")
+    if width * height > MAX_PIXELS:
+        raise BadImageError("too_many_pixels")
+    if parts.scans * width * height > MAX_SCANNED_PIXELS:
+        raise BadImageError("corrupt_image")
+    return image, parts
+
+
+@contextmanager
+def _as_corrupt() -> Iterator[None]:
     try:
-        image.load()
-        return _to_rgb(_upright(image))
+        yield
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         raise BadImageError("corrupt_image") from error
 
 
-def _open(data: bytes | bytearray) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own caps are stricter than Pillow's bomb warning
-            return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise BadImageError("too_many_pixels") from error
-    except Exception as error:
-        raise BadImageError("corrupt_image" if _SIGNATURE.match(data) else "unsupported_format") from error
+# Pillow's readers directly: `Image.open` would add a bomb check whose limit and warning are global to the process, and
+# try MPO, a JPEG with a second picture behind it.
+def _open_jpeg(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
+    parts = jpeg_parts(data)
+    return JpegImageFile(io.BytesIO(parts.data)), parts
 
 
-def _check_size(width: int, height: int) -> None:
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE:
-        raise BadImageError("bad_dimensions")
-    if width * height > MAX_PIXELS:
-        raise BadImageError("too_many_pixels")
+def _open_png(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
+    parts = png_parts(data)
+    return PngImageFile(io.BytesIO(parts.data)), parts
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        turn = _TURN_BY_ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001 - a broken EXIF block, on which Pillow raises nearly anything, spoils no picture
-        turn = None
-    return image if turn is None else image.transpose(turn)
+def _open_webp(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
+    image = WebPImageFile(io.BytesIO(data))
+    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    return image, Parts(data, orientation(exif), image.info.get("icc_profile", b""))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips instead of scaling
-        image = image.convert("I").point(lambda value: value / 256).convert("L")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return image.convert("RGB")
+def _picture(image: ImageFile, parts: Parts, shortest: int | None) -> Image.Image:
+    with _as_corrupt():
+        hole = _hole(image, parts)
+        picture = _in_srgb(_pixels(image, parts, shortest), parts.profile, hole)
+        turn = _TURN_BY_ORIENTATION.get(parts.orientation)
+        return picture if turn is None else picture.transpose(turn)
+
+
+def _pixels(image: ImageFile, parts: Parts, shortest: int | None) -> Image.Image:
+    """Decode into the mode that the file has."""
+    if isinstance(image, WebPImageFile):
+        frame, *_ = image._get_next()  # noqa: SLF001 - its `load` would copy the frame while the decoder holds two more
+        del image._decoder  # noqa: SLF001
+        return Image.frombuffer(image.rawmode, image.size, frame, "raw", image.rawmode, 0, 1)
+    return _loaded(image, shortest) if parts.has_end else _without_end(parts, shortest)
+
+
+def _loaded(image: ImageFile, shortest: int | None) -> ImageFile:
+    if shortest is not None:
+        image.draft(None, (shortest, shortest))  # only the JPEG reader can
+    image.load()
+    return image
+
+
+def _without_end(parts: Parts, shortest: int | None) -> Image.Image:
+    """Return a JPEG that lacks its end, if no pixel depends on what would have followed.
+
+    The decoder fills up what is missing and does not tell, so it is given two continuations. Zeros at the end either
+    stand for the rest of a file that was never written, or are the last pixels of a plain ground: then none of them but
+    those in place of the end can be spared.
+    """
+
+    def loaded(data: bytes | bytearray) -> ImageFile:
+        return _loaded(JpegImageFile(io.BytesIO(data + _END_OF_JPEG)), shortest)
+
+    data = parts.data
+    bare = data.rstrip(b"\0")
+    bare = bare + b"\0" if len(bare) < len(data) and bare[-1:] == b"\xff" else bare.rstrip(b"\xff")
+    if parts.all_scans:
+        expected = _digest(loaded(bare + _FILLING))
+        image = loaded(bare)
+        if _digest(image) == expected:
+            return image
+        if data[-1:] == b"\0":
+            spared, expected = _digest(loaded(data[:-8])), _digest(loaded(data + _FILLING))
+            image = loaded(data)
+            if spared != _digest(image) == expected:
+                return image
+    raise OSError("a part of the picture is missing")
+
+
+def _digest(image: Image.Image) -> int:
+    digest = 0
+    for _, band in _bands(image):
+        digest = zlib.crc32(band.tobytes(), digest)
+    return digest
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield an image in bands of its full width, each with the row that it begins at."""
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _hole(image: ImageFile, parts: Parts) -> Image.Image | None:
+    """Return a mask of the pixels that have a PNG's transparent colour, 255 for each."""
+    if not parts.transparent:
+        return None
+    if parts.deep and image.mode == "RGB":  # Pillow has no deep RGB, but can be told to read the lower bytes
+        lower = PngImageFile(io.BytesIO(parts.data))
+        lower.tile = [lower.tile[0]._replace(args="RGB;16L")]
+        lower.load()
+        hole = _equal(lower, [level & 255 for level in parts.transparent])
+        lower.close()
+        image.load()
+        return ImageChops.darker(hole, _equal(image, [level >> 8 for level in parts.transparent]))
+    image.load()
+    return _equal(image, parts.transparent)
+
+
+def _equal(image: Image.Image, levels: Sequence[int]) -> Image.Image:
+    mask = Image.new("L", image.size)
+    for top, band in _bands(image):
+        pixels = np.asarray(band.convert("L") if band.mode == "1" else band).reshape(band.height, band.width, -1)
+        mask.paste(Image.fromarray((pixels == levels).all(axis=-1).astype(np.uint8) * 255), (0, top))
+    return mask
+
+
+def _in_srgb(image: Image.Image, profile: bytes, hole: Image.Image | None) -> Image.Image:
+    """Return a decoded image in RGB and let go of its own pixels, unless they need no change."""
+    if image.mode == "RGB" and hole is None and not colour.changes(profile, "RGB"):
+        return image
+    picture = image if image.mode == "RGB" else Image.new("RGB", image.size)
+    for top, band in _bands(image):
+        box = (0, top, image.width, top + band.height)
+        flat = colour.to_srgb(_without_alpha(band), profile)
+        alpha = band.convert("RGBA").getchannel("A") if band.has_transparency_data else None
+        if alpha is not None:
+            flat = Image.composite(flat, Image.new("RGB", flat.size, "white"), alpha)
+        if hole is not None:
+            flat.paste("white", mask=hole.crop(box))
+        picture.paste(flat, box)
+    if picture is not image:
+        image.close()
+    return picture
+
+
+def _without_alpha(band: Image.Image) -> Image.Image:
+    """Return a band in a mode that a profile may speak of."""
+    match band.mode:
+        case "1" | "LA":
+            return band.convert("L")
+        case mode if mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips instead of scaling
+            return Image.fromarray((np.asarray(band) >> 8).astype(np.uint8))
+        case "L" | "RGB" | "CMYK":
+            return band
+        case "P":
+            return band.convert("RGBA").convert("RGB")  # Pillow warns of alpha in a palette that goes straight to RGB
+        case _:
+            return band.convert("RGB")

@@ -150,6 +150,7 @@ class Layout:
                 "XDG_CONFIG_HOME": cache,
                 "MPLCONFIGDIR": cache,
                 "PYTHONUNBUFFERED": "1",
+                "MALLOC_ARENA_MAX": "2",  # or a worker's threads each keep what decoding a large image took
             }
             | _locale()
         )

@@ -6,6 +6,7 @@ tiny ones would hold a processor for seconds, here as in the model server.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,17 @@ from typing import Final
 MAX_STEPS: Final = 20_000
 """Blocks, and bytes of filling between the segments of a JPEG, that a file may have; real ones have tens."""
 
+MAX_SCANS: Final = 100
+"""Scans that a JPEG may have, each of which costs a pass over the whole image; encoders write about ten."""
+MAX_SCANNED_PIXELS: Final = 1_000_000_000
+"""The pixels of all those passes."""
+
+FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+"""Segments of a JPEG that tell its size; it has one."""
+
+_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
+_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_START_OF_IMAGE: Final = 0xD8
 _START_OF_SCAN: Final = 0xDA
 _END_OF_IMAGE: Final = 0xD9
 _FILLING: Final = 0xFF
@@ -39,6 +51,26 @@ def blocks(data: bytes, kind: str) -> Iterator[Block]:
         TooManyBlocksError: There is no end to them.
     """
     return _WALKS[kind](data)
+
+
+def count_scans(data: bytes, frame: Block) -> int:
+    """The scans of a JPEG as far as they can be more than one: up to one more than there may be.
+
+    Raises:
+        TooManyBlocksError: There is no end to the segments between them.
+    """
+    scans, at = 0, 2
+    for _ in range(MAX_STEPS):
+        marker = _MARKER.search(data, at)
+        if marker is None or (code := data[marker.end() - 1]) in {_START_OF_IMAGE, _END_OF_IMAGE}:
+            return scans
+        at = marker.end() + max(int.from_bytes(data[marker.end() : marker.end() + 2], "big"), 2)
+        if code == _START_OF_SCAN:
+            scans += 1
+            whole = data[marker.end() + 2 : marker.end() + 3] == frame.content[5:6]
+            if scans > MAX_SCANS or (whole and frame.name[0] not in _PROGRESSIVE):
+                return scans
+    raise TooManyBlocksError
 
 
 def _segments(data: bytes) -> Iterator[Block]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,14 +17,16 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from gateway.errors import CorruptImageError, EmptyFileError, InvalidDimensionsError, InvalidFormatError
-from gateway.images.blocks import TooManyBlocksError, blocks
-from gateway.images.traps import check_blocks
+from gateway.images.blocks import FRAMES, TooManyBlocksError, blocks
+from gateway.images.traps import check_blocks, check_scans
 
 MEGA: Final = 1_000_000
 QUICK_BLOCKS: Final = 32
 QUICK_BYTES: Final = 16 * 1024
 """Metadata that is read in less time than a thread takes to be handed the job."""
+QUICK_FILE: Final = 1024 * 1024
 UNKNOWN: Final = "unknown"
+CORRUPT: Final = "The image is truncated or corrupt."
 
 
 class _JpegHeader(JpegImageFile):
@@ -45,12 +50,29 @@ _MAGIC: Final[tuple[tuple[int, bytes, str], ...]] = (
     (0, b"BM", "image/bmp"),
     (0, b"II*\0", "image/tiff"),
     (0, b"MM\0*", "image/tiff"),
+    (0, b"II+\0", "image/tiff"),
+    (0, b"MM\0+", "image/tiff"),
     (0, b"\0\0\1\0", "image/x-icon"),
-    (4, b"ftypavif", "image/avif"),
-    (4, b"ftypheic", "image/heic"),
-    (4, b"ftypmif1", "image/heif"),
+    (0, b"\xff\x0a", "image/jxl"),
+    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
+    (0, b"\xff\x4f\xff\x51", "image/jp2"),
+    (0, b"8BPS", "image/vnd.adobe.photoshop"),
     (0, b"%PDF", "application/pdf"),
+    (0, b"%!PS", "application/postscript"),
+    (0, b"PK\3\4", "application/zip"),
 )
+_BRANDS: Final[Mapping[bytes, str]] = {
+    **dict.fromkeys((b"avif", b"avis"), "image/avif"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "image/heic"),
+    **dict.fromkeys((b"mif1", b"msf1", b"mif2", b"miaf"), "image/heif"),
+    b"crx ": "image/x-canon-cr3",
+    b"qt  ": "video/quicktime",
+}
+"""Of ISO base media files, what they say of themselves; the others are films. HEIF says least of what is inside."""
+MAX_BRANDS: Final = 64
+_HTML: Final = (b"<!doctype html", b"<html", b"<head", b"<body")
+_MARKUP_BYTES: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -64,7 +86,35 @@ class ImageLimits:
 
 def content_type(data: bytes) -> str:
     """The media type that the first bytes show, or `unknown`."""
-    return next((kind for offset, magic, kind in _MAGIC if data.startswith(magic, offset)), UNKNOWN)
+    if data[4:8] == b"ftyp":
+        return _of_brands(data)
+    return next((kind for offset, magic, kind in _MAGIC if data.startswith(magic, offset)), "") or _of_markup(data)
+
+
+def _of_brands(data: bytes) -> str:
+    """HEIC, AVIF and films, by the major brand, or by one of the compatible ones where that says more."""
+    end = min(int.from_bytes(data[:4], "big"), 16 + 4 * MAX_BRANDS)
+    brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
+    kinds = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+    return next((kind for kind in kinds if kind != "image/heif"), kinds[0] if kinds else "video/mp4")
+
+
+def _of_markup(data: bytes) -> str:
+    head = data[:_MARKUP_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if not head.startswith(b"<"):
+        return UNKNOWN
+    if b"<svg" in head and not head.startswith(_HTML):
+        return "image/svg+xml"
+    return "text/html" if any(tag in head for tag in _HTML) else UNKNOWN
+
+
+def pixel_count(data: bytes) -> float:
+    """How many pixels a checked image has; infinitely many where its header is long, and reading it would take time."""
+    kind = content_type(data)
+    if kind not in _SIZES:
+        return 0
+    size = _SIZES[kind](data, QUICK_BLOCKS)
+    return size[0] * size[1] if size else math.inf
 
 
 def reader_of(data: bytes) -> type[ImageFile]:
@@ -73,8 +123,8 @@ def reader_of(data: bytes) -> type[ImageFile]:
 
 
 def is_quick(data: bytes) -> bool:
-    """Whether `check_image` is done in no time, as with most photos: a JPEG with few and small segments."""
-    if content_type(data) != "image/jpeg":
+    """Whether `check_image` is done in no time, as with most photos: a small JPEG with few and small segments."""
+    if content_type(data) != "image/jpeg" or len(data) > QUICK_FILE:
         return False
     try:
         found = list(islice(blocks(data, "image/jpeg"), QUICK_BLOCKS + 1))
@@ -98,15 +148,56 @@ def check_image(data: bytes, limits: ImageLimits) -> None:
     if kind not in _READERS:
         raise InvalidFormatError(f"Supported formats: JPEG, PNG, WebP. Got: {kind}")
     check_blocks(data, kind)
-    _check_size(*_read_size(data, _READERS[kind]), limits)
+    width, height = _read_size(data, kind)
+    _check_size(width, height, limits)
+    check_scans(data, kind, width * height)
 
 
-def _read_size(data: bytes, reader: type[ImageFile]) -> tuple[int, int]:
+def _read_size(data: bytes, kind: str) -> tuple[int, int]:
     try:
-        with reader(BytesIO(data)) as image:
-            return image.size
+        if kind == "image/webp":  # Pillow reads no more of it than needed, and all of what decoders will look at
+            with WebPImageFile(BytesIO(data)) as image:
+                return image.size
+        size = _SIZES[kind](data, None)
     except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
-        raise CorruptImageError("The image is truncated or corrupt.") from error
+        raise CorruptImageError(CORRUPT) from error
+    if size is None:
+        raise CorruptImageError(CORRUPT)
+    return size
+
+
+# Not Pillow's readers, which refuse an image for what is wrong with its profile or its comments.
+def _jpeg_size(data: bytes, most: int | None = None) -> tuple[int, int] | None:
+    found = islice(blocks(data, "image/jpeg"), most)
+    frame = next((block.content for block in found if block.name[0] in FRAMES), b"")
+    if len(frame) < 6 or frame[0] != 8 or frame[5] not in {1, 3, 4}:  # noqa: PLR2004 - 8 bits, all that decoders know
+        return None
+    height, width = struct.unpack_from(">HH", frame, 1)
+    return width, height
+
+
+def _png_size(data: bytes, most: int | None = None) -> tuple[int, int] | None:  # noqa: ARG001 - it comes first
+    head = data[12:29]
+    if head[:4] != b"IHDR" or zlib.crc32(head).to_bytes(4, "big") != data[29:33]:
+        return None
+    width, height = struct.unpack_from(">II", head, 4)
+    return width, height
+
+
+def _webp_size(data: bytes, most: int | None = None) -> tuple[int, int] | None:  # noqa: ARG001 - it comes first
+    match data[12:16]:
+        case b"VP8X":
+            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+        case _:
+            return None
+
+
+_SIZES: Final = {"image/jpeg": _jpeg_size, "image/png": _png_size, "image/webp": _webp_size}
 
 
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.errors import CorruptImageError
-from gateway.images.blocks import Block, TooManyBlocksError, blocks
+from gateway.images.blocks import (
+    FRAMES,
+    MAX_SCANNED_PIXELS,
+    MAX_SCANS,
+    Block,
+    TooManyBlocksError,
+    blocks,
+    count_scans,
+)
 from gateway.images.exif import exif_blocks, is_trap
 from gateway.images.png_text import MAX_TEXT, png_texts
 
@@ -28,6 +36,23 @@ def check_blocks(data: bytes, kind: str) -> None:
     exif = [*exif_blocks(found), *_raw_profiles(found)]
     if any(map(is_trap, exif)):
         raise CorruptImageError("The image's metadata is malformed.")
+
+
+def check_scans(data: bytes, kind: str, pixels: int) -> None:
+    """Refuse a JPEG that decoders would go over more often than any encoder lets them.
+
+    Raises:
+        CorruptImageError: Too many scans, or too many for so many pixels.
+    """
+    if kind != "image/jpeg":
+        return
+    frame = next(block for block in blocks(data, kind) if block.name[0] in FRAMES)
+    try:
+        scans = count_scans(data, frame)
+    except TooManyBlocksError as error:
+        raise CorruptImageError("The image has too many metadata blocks.") from error
+    if scans > MAX_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
+        raise CorruptImageError("The image has too many scans. Save it anew as JPEG.")
 
 
 def _raw_profiles(found: list[Block]) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import ApiError, CorruptImageError, InvalidDimensionsError, InvalidFormatError, UnavailableError
+from gateway.images.reader import pixel_count
 from gateway.model_server.fair_queue import FairQueue, QueueFullError
 from gateway.model_server.token_file import TokenFile, TokenFileError
 from gateway.schemas import Confidence, ModelInfo, Prediction
@@ -102,7 +103,7 @@ class Backend:
         self._served = served or live(settings)
         base = str(settings.torchserve_url).rstrip("/")
         self._urls = {route: httpx.URL(f"{base}/{route}/{self._served.name}") for route in ROUTES}
-        self.queue = FairQueue(self._served.slots, self._served.places)
+        self.queue = FairQueue(self._served.slots, self._served.places, settings.max_pixels_in_flight)
         self._answered_at = -math.inf
         self.model_version: str | None = None
         self.model: ModelInfo | None = None
@@ -137,7 +138,7 @@ class Backend:
     ) -> Answer:
         deadline = asyncio.timeout(timeout_s or self._settings.predict_timeout_s)
         try:
-            async with deadline, self.queue.slot(object() if flow is None else flow):
+            async with deadline, self.queue.slot(object() if flow is None else flow, pixel_count(image)):
                 response = await self._post(route, image, request_id)
         except (TimeoutError, httpx.HTTPError, TokenFileError, QueueFullError) as error:
             raise self._unavailable(cause=type(error).__name__) from error

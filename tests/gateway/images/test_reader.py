@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from io import BytesIO
@@ -17,7 +18,7 @@ from gateway.errors import (
     InvalidDimensionsError,
     InvalidFormatError,
 )
-from gateway.images.reader import ImageLimits, check_image, content_type
+from gateway.images.reader import ImageLimits, check_image, content_type, pixel_count
 from tests.gateway.fakes import picture
 
 LIMITS = ImageLimits(min_side=10, max_side=10_000, max_pixels=50_000_000)
@@ -80,6 +81,12 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:  # noqa: ANN4
     return buffer.getvalue()
 
 
+def iso(major: bytes, *compatible: bytes) -> bytes:
+    """The beginning of an ISO base media file."""
+    brands = b"ftyp" + major + bytes(4) + b"".join(compatible)
+    return struct.pack(">I", len(brands) + 4) + brands + b"\0\0\0\x08free"
+
+
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
@@ -89,8 +96,28 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:  # noqa: ANN4
         (picture("ICO"), "image/x-icon"),
         (picture("AVIF"), "image/avif"),
         (b"%PDF-1.7 ", "application/pdf"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "unknown"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unknown"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "application/postscript"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- made by hand --><svg/>", "image/svg+xml"),
+        (b"\n<!DOCTYPE html><html><svg/></html>", "text/html"),
+        (b"<?xml version='1.0'?><feed/>", "unknown"),
+        *((iso(brand), "image/heic") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
+        (iso(b"mif1", b"mif1", b"heic"), "image/heic"),
+        (iso(b"msf1", b"hevc"), "image/heic"),
+        (iso(b"mif1", b"miaf", b"avif"), "image/avif"),
+        (iso(b"msf1"), "image/heif"),
+        (iso(b"mif1"), "image/heif"),
+        (iso(b"avis", b"msf1"), "image/avif"),
+        (iso(b"crx "), "image/x-canon-cr3"),
+        (iso(b"isom", b"mp42"), "video/mp4"),
+        (iso(b"qt  "), "video/quicktime"),
+        (b"\xff\xff\xff\xffftyp" + b"abcd" * 100_000, "video/mp4"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ", "image/jp2"),
+        (b"\xff\x4f\xff\x51\0\x2f", "image/jp2"),
+        (b"\xff\x0a\xfa\x1f", "image/jxl"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
+        (b"8BPS\0\1", "image/vnd.adobe.photoshop"),
+        (b"PK\3\4", "application/zip"),
         (b"\0", "unknown"),
     ],
 )
@@ -98,6 +125,41 @@ def test_other_content_is_named_when_known(data: bytes, kind: str) -> None:
     with pytest.raises(InvalidFormatError) as refused:
         check_image(data, LIMITS)
     assert refused.value.detail == f"Supported formats: JPEG, PNG, WebP. Got: {kind}"
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1, 1), (16_000, 17)])
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("JPEG", "RGB", {}),
+        ("JPEG", "L", {"progressive": True}),
+        ("PNG", "RGB", {}),
+        ("WEBP", "RGB", {}),
+        ("WEBP", "RGBA", {"lossless": True}),
+        ("WEBP", "RGB", {"exif": b"Exif\0\0MM\0*\0\0\0\b\0\0"}),
+    ],
+)
+def test_the_pixels_of_a_header_are_counted(
+    kind: str, mode: str, options: dict[str, Any], size: tuple[int, int]
+) -> None:
+    assert pixel_count(saved(Image.new(mode, size), kind, **options)) == size[0] * size[1]
+
+
+def test_a_long_header_counts_as_any_number_of_pixels() -> None:
+    data = picture("JPEG")
+    assert pixel_count(data[:2] + b"\xff\xfe\0\2" * 100 + data[2:]) == math.inf
+    assert pixel_count(b"GIF89a") == 0
+
+
+@pytest.mark.parametrize("extra", [b"\0\0\0\4gAMA\0\0\0\1wrng", b"\0\0\0\3iCCPa\0\7" + (0x4ECC23DC).to_bytes(4, "big")])
+def test_a_fault_beside_the_pixels_of_a_png_is_none_of_the_images(extra: bytes) -> None:
+    data = picture("PNG")
+    check_image(data[:33] + extra + data[33:], LIMITS)
+
+
+def test_a_broken_profile_in_a_jpeg_is_none_of_the_images() -> None:
+    data = picture("JPEG")
+    check_image(data[:2] + b"\xff\xe2\0\x0eICC_PROFILE\0" + data[2:], LIMITS)
 
 
 def test_nothing_is_an_empty_file() -> None:

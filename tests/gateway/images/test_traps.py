@@ -3,8 +3,10 @@ from __future__ import annotations
 import struct
 import time
 import zlib
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from gateway.errors import CorruptImageError
 from gateway.images.reader import ImageLimits, check_image
@@ -98,3 +100,40 @@ def test_exif_whose_entries_claim_the_same_bytes_is_refused(data: bytes) -> None
 )
 def test_merely_broken_metadata_spoils_no_picture(data: bytes) -> None:
     check_image(data, LIMITS)
+
+
+def scanned(image: Image.Image, times: int) -> bytes:
+    """A progressive JPEG whose last scan comes so many times more."""
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    return data[:-2] + data[data.rfind(b"\xff\xda") : -2] * times + data[-2:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        scanned(Image.new("L", (64, 64)), 100),
+        scanned(Image.new("L", (64, 64)), 300_000),
+        scanned(Image.new("L", (7000, 7000)), 30),
+    ],
+    ids=["some too many", "hundreds of thousands", "large"],
+)
+def test_more_scans_than_an_encoder_writes_are_refused_in_no_time(data: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(CorruptImageError) as refused:
+        check_image(data, LIMITS)
+    assert refused.value.detail == "The image has too many scans. Save it anew as JPEG."
+    assert time.process_time() - started < 0.1
+
+
+def test_segments_without_end_between_scans_are_refused() -> None:
+    data = scanned(Image.new("L", (64, 64)), 0)
+    with pytest.raises(CorruptImageError) as refused:
+        check_image(data[:-2] + b"\xff\xfe\0\2" * 1_000_000, LIMITS)
+    assert refused.value.detail == MANY
+
+
+@pytest.mark.parametrize("behind", [b"", b"\xff\xda\0\2" * 1000], ids=["nothing", "a film behind the end"])
+def test_a_progressive_photo_passes_whatever_is_behind_it(behind: bytes) -> None:
+    check_image(scanned(Image.effect_noise((512, 512), 50), 20) + behind, LIMITS)

@@ -131,3 +131,61 @@ async def test_no_slot_is_lost_or_doubled_whoever_leaves_when(seed: int) -> None
     work = Work(queue)
     await work.start("after", "x", "y", "z", "w")
     assert work.order == ["x", "y", "z"]  # three slots, as at the start
+
+
+class Heavy(Work):
+    """Calls whose name ends with their weight."""
+
+    async def call(self, flow: str, name: str) -> None:
+        self._finish[name] = asyncio.Event()
+        async with self._queue.slot(flow, int(name.rpartition(" ")[2])):
+            self.order.append(name)
+            await self._finish[name].wait()
+
+
+async def test_calls_that_run_together_have_no_more_than_the_room() -> None:
+    work = Heavy(FairQueue(slots=16, places=64, room=100))
+    await work.start("a", "a 60")
+    await work.start("b", "b 50")
+    await work.start("c", "c 10")
+    assert work.order == ["a 60"]
+    await work.finish("a 60")
+    assert work.order == ["a 60", "b 50", "c 10"]
+
+
+async def test_light_calls_do_not_keep_a_heavy_one_waiting_for_ever() -> None:
+    work = Heavy(FairQueue(slots=16, places=64, room=100))
+    await work.start("light", "l 1")
+    await work.start("heavy", "h 100")
+    await work.start("late", "m 1")
+    assert work.order == ["l 1"]
+    await work.finish("l 1")
+    await work.finish("h 100")
+    assert work.order == ["l 1", "h 100", "m 1"]
+
+
+async def test_a_call_heavier_than_the_room_runs_alone() -> None:
+    work = Heavy(FairQueue(slots=16, places=64, room=100))
+    await work.start("huge", "h 1000")
+    await work.start("small", "s 1")
+    assert work.order == ["h 1000"]
+    await work.finish("h 1000")
+    assert work.order == ["h 1000", "s 1"]
+
+
+async def test_a_heavy_call_that_gives_up_makes_way() -> None:
+    work = Heavy(FairQueue(slots=16, places=64, room=100))
+    await work.start("a", "a 60")
+    [heavy] = await work.start("b", "b 50")
+    await work.start("c", "c 10")
+    heavy.cancel()
+    await settle()
+    assert work.order == ["a 60", "c 10"]
+
+
+async def test_a_heavy_call_finds_the_line_full() -> None:
+    queue = FairQueue(slots=16, places=0, room=100)
+    async with queue.slot("a", 60):
+        with pytest.raises(QueueFullError):
+            async with queue.slot("b", 50):
+                pass
