@@ -25,6 +25,11 @@ class Paths:
         return self.run / "model.safetensors"
 
     @property
+    def features(self) -> Path:
+        """What a frozen network makes of the photos, safetensors."""
+        return self.run / "features.safetensors"
+
+    @property
     def used_params(self) -> Path:
         """The parameters of the training run, YAML."""
         return self.run / "params.yaml"

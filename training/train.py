@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, Learn
 from pytorch_lightning.loggers import CSVLogger, Logger
 from safetensors.torch import save_file
 
-from training import pretrained
+from training import head, pretrained
 from training.command_line import parse_command_line
 from training.data import InvalidDataError
 from training.datamodule import PhotoDataModule
@@ -18,6 +18,7 @@ from training.module import DetectorModule
 from training.params import Params, dump
 from training.paths import Paths
 from training.pretrained import PretrainedUnavailableError
+from training.reports.files import MissingReportError
 from training.resume import resumable, was_interrupted
 from training.tracking.provenance import follows_another_process
 from training.tracking.stage import tracked
@@ -40,6 +41,8 @@ def run(
         PretrainedUnavailableError: The weights that `model.weights` asks for are not to be had.
     """
     pl.seed_everything(params.train.seed, workers=True, verbose=False)
+    if params.model.blocks:
+        return _train_head(params, paths, fast_dev_run=fast_dev_run, logger=logger)
     data = PhotoDataModule(params)
     data.setup()
     module = DetectorModule(params, pretrained.build(params.model.spec(), params.model.weights))
@@ -49,8 +52,7 @@ def run(
     # Without version counter: a new run in an old folder takes its place, or --resume would find the old one.
     best = ModelCheckpoint(paths.checkpoints, "best", monitor="val/auroc", mode="max", enable_version_counter=False)
     last = ModelCheckpoint(paths.checkpoints, "last", enable_version_counter=False)  # of every epoch, better or not
-    table = CSVLogger(paths.run, name="", version="logs", flush_logs_every_n_steps=10)
-    loggers = [table, logger] if logger else [table]
+    loggers = _loggers(paths, logger)
     with resumable(params, paths, resume=resume) as interrupted:
         trainer = _trainer(params, paths, callbacks=[best, last, *_callbacks(params)], logger=loggers)
         if trainer.is_global_zero:
@@ -60,6 +62,30 @@ def run(
             export_weights(params, Path(best.best_model_path), paths.weights)
         trainer.strategy.barrier("export")  # the other processes of a training wait for the file
     return float(best.best_model_score or 0)
+
+
+def _train_head(params: Params, paths: Paths, *, fast_dev_run: bool, logger: Logger | None) -> float:
+    """Train the head of a frozen transformer on its features, all epochs; return the dev AUROC of the last."""
+    spec = params.model.spec()
+    network = pretrained.build(spec, params.model.weights)
+    train, dev = head.read(params, paths)
+    trainer = (
+        _trainer(params, paths, fast_dev_run=True)
+        if fast_dev_run
+        else _trainer(params, paths, logger=_loggers(paths, logger), enable_checkpointing=False)
+    )
+    module = head.HeadModule.fit(params, network.head.classifier, train, trainer, dev)
+    if fast_dev_run:
+        return 0.0
+    dump(params, paths.used_params)
+    network.head.classifier.load_state_dict(module.folded())
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, paths.weights)
+    return float(trainer.callback_metrics["val/auroc"])
+
+
+def _loggers(paths: Paths, logger: Logger | None) -> list[Logger]:
+    table = CSVLogger(paths.run, name="", version="logs", flush_logs_every_n_steps=1)
+    return [table, logger] if logger else [table]
 
 
 def export_weights(params: Params, checkpoint: Path, weights: Path) -> None:
@@ -107,7 +133,7 @@ def main() -> None:
             log.metrics({"train/best_auroc": score})
             log.artifact(paths.weights)
             log.artifact(paths.used_params)
-    except (InvalidDataError, PretrainedUnavailableError) as error:
+    except (InvalidDataError, MissingReportError, PretrainedUnavailableError) as error:
         raise SystemExit(f"train: {error}") from error
     if not follows_another_process():
         print(f"dev AUROC {score:.4f}; weights in {paths.weights}")
