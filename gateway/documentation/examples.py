@@ -35,6 +35,8 @@ from gateway.schemas import (
     ExplanationBody,
     ExplanationWithEvidence,
     HealthBody,
+    HealthWithModel,
+    ModelInfo,
     PredictionBody,
     PredictionWithEvidence,
 )
@@ -131,6 +133,11 @@ DRIFT_WITH_HISTOGRAM: Final = DriftWithHistogram(
     ),
 )
 UNHEALTHY: Final = HEALTHY.model_copy(update={"status": "unhealthy", "model_loaded": False})
+MODEL_INFO: Final = ModelInfo(
+    base_rate=0.1876, operating_point="false_alarms_5", true_positive_rate=0.342, false_positive_rate=0.064
+)
+HEALTHY_WITH_MODEL: Final = HealthWithModel(**HEALTHY.model_dump(), model=MODEL_INFO)
+UNHEALTHY_WITH_MODEL: Final = HealthWithModel(**UNHEALTHY.model_dump(), model=None)
 
 
 def image_errors(settings: Settings, bucket: Bucket) -> list[ApiError]:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from PIL import Image, ImageOps
 
+from handler.decision import log_odds
 from handler.detector import Detector, Item, Judged
 from handler.spec import ModelSpec
 from stack.layout import ROOT
@@ -36,12 +37,11 @@ def pictures(coffee: Path) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def shadow_spec(pictures: list[bytes], detector: Detector) -> ModelSpec:
-    """The shipped model as another version that thinks more of all pictures, and judges one of the two otherwise."""
-    spec = replace(detector.spec, version=VERSION, offset=detector.spec.offset - 1)
-    other = Detector(spec, detector.engine, detector.head)
-    live = [one.verdict.prediction for one in _judge(detector, pictures)]
-    first, second = (one.verdict.probability for one in _judge(other, pictures))
-    return replace(spec, threshold=(first + second) / 2 if live[0] == live[1] else min(first, second) / 2)
+    """The shipped model as another version, which flags one more of the two pictures, or one less."""
+    live = [one.verdict for one in _judge(detector, pictures)]
+    low, high = sorted(log_odds(verdict.probability) for verdict in live)
+    cut = (low + high) / 2 if live[0].prediction == live[1].prediction else low - 1
+    return replace(detector.spec, version=VERSION, offset=detector.spec.offset + cut * detector.spec.temperature)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from training import compare_engines
 from training.compare_engines import Difference
 
 pytestmark = NOISE
-SPEC = ModelSpec(version="1", threshold=0.6)
+SPEC = ModelSpec(version="1", base_rate=0.4)
 
 
 def compared(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:

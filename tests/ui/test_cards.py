@@ -1,6 +1,8 @@
+import base64
+
 import pytest
 
-from gateway.client.answers import Confidence
+from gateway.client.answers import EMPTY_HEATMAP, Confidence, Prediction
 from tests.ui.made import JPEG, evidence, explanation
 from ui import cards, errors, wording
 from ui.evidence import NOTHING, evidence_html
@@ -30,6 +32,20 @@ def test_the_answer_is_called_a_hint_and_shows_version_and_time() -> None:
     html = cards.answer_html(explanation(), JPEG)
     assert "a hint, not proof" in html
     assert "Model version 1.0.0 · answered in 45 ms" in html
+
+
+@pytest.mark.parametrize(
+    ("prediction", "words"), [("ai_generated", "speak most for AI generation"), ("real", "speak most for a real photo")]
+)
+def test_the_card_says_what_the_heat_map_speaks_for(prediction: Prediction, words: str) -> None:
+    assert words in cards.answer_html(explanation(prediction), JPEG)
+
+
+def test_an_empty_heat_map_is_said_to_be_empty() -> None:
+    empty = base64.b64encode(JPEG + EMPTY_HEATMAP).decode()
+    html = cards.answer_html(explanation(heatmap_base64=empty), JPEG)
+    assert cards.EMPTY in html
+    assert "warm areas" not in html
 
 
 def test_without_a_preview_the_heat_map_stands_alone_and_has_nothing_to_fade_over() -> None:

@@ -19,7 +19,7 @@ def _spec() -> dict[str, Any]:
 
 SPEC = _spec()
 VERSION = str(SPEC["version"])
-THRESHOLD = float(SPEC["threshold"])
+BASE_RATE = float(SPEC["base_rate"])
 
 MILLISECONDS = number(1, low=0.1)
 VERDICT = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -103,6 +104,12 @@ def test_an_answer_for_another_number_of_photos_is_none(call: Call) -> None:
 def test_health_is_read_while_the_model_is_away_too(call: Call, body: BaseModel, status: int, loaded: bool) -> None:
     found = call(gateway := Recorder(body, status), "health")
     assert (gateway.target, found.model_loaded) == ("GET /health", loaded)
+
+
+def test_the_models_base_rate_is_asked_for(call: Call) -> None:
+    found = call(gateway := Recorder(examples.HEALTHY_WITH_MODEL), "health", model=True)
+    assert gateway.target == "GET /health?include=model"
+    assert dataclasses.asdict(found.model) == examples.MODEL_INFO.model_dump()
 
 
 def test_a_refusal_in_healths_place_is_an_error(call: Call) -> None:
