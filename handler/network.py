@@ -91,7 +91,9 @@ def _take_over(ours: LastBlock, block: Any) -> None:  # noqa: ANN401 - timm's, w
     Raises:
         ValueError: It would not compute what timm's does.
     """
-    weights = {f"norm{n}.{name}": tensor for n in (1, 2) for name, tensor in getattr(block, f"norm{n}").named_parameters()}
+    weights = {
+        f"norm{n}.{name}": tensor for n in (1, 2) for name, tensor in getattr(block, f"norm{n}").named_parameters()
+    }
     for name, tensor in block.attn.qkv.named_parameters():
         weights[f"q.{name}"], weights[f"kv.{name}"] = tensor.tensor_split([len(tensor) // 3])
     for part, layer in (("proj", block.attn.proj), ("fc1", block.mlp.fc1), ("fc2", block.mlp.fc2)):
@@ -121,6 +123,8 @@ def build(spec: ModelSpec, *, pretrained: bool = False, tower: Path | None = Non
 
 
 def _build_transformer(spec: ModelSpec, *, pretrained: bool, tower: Path | None) -> nn.Module:
+    if spec.architecture not in timm.list_models(module="vision_transformer"):
+        raise ValueError(f"model spec: {spec.architecture} is no vision transformer of timm's (architecture)")
     transformer = timm.create_model(
         spec.architecture, pretrained=pretrained, num_classes=0, img_size=spec.input_size
     ).eval()

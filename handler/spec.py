@@ -69,7 +69,7 @@ class ModelSpec:
             ("crop_pct", 0 < self.crop_pct <= 1),
             ("details", self.details >= 0),
             ("detail_size", self.detail_size > 0 and not self._details_of_other_size()),
-            ("blocks", self.blocks == 0 or self.blocks > 1),
+            ("blocks", self.blocks >= 0),
             ("read_blocks", self._reads_blocks_in_order()),
             ("hidden", self.hidden >= 0 and (self.blocks > 0 or not self.hidden)),
             ("labels", len(self.labels) == 2),  # noqa: PLR2004 - a binary decision
