@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import openvino
+import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from openvino import properties
@@ -57,6 +58,7 @@ def run(params: Params, paths: Paths) -> int:
         return 0
     data = PhotoDataModule(params)
     data.setup()
+    pl.seed_everything(params.train.seed, verbose=False)  # random weights are those that the head is trained for
     extractor = _Extractor(params, pretrained.build(data.spec, params.model.weights).eval())
     train = extractor.run(of_split(data.photos, "train"), 1 + params.augment.degraded_copies, "train")
     dev = extractor.run(of_split(data.photos, "dev"), 1, "dev")

@@ -23,6 +23,7 @@ from training.command_line import parse_command_line
 from training.export import write_graph
 from training.params import Params
 from training.paths import Paths
+from training.predict import PRECISION
 from training.reports.files import MissingReportError, read_spec
 from training.reports.model_card import Reports, plot_links, render
 from training.tracking.stage import tracked
@@ -38,7 +39,7 @@ SERVING = {
     "startupTimeout": 120,  # s
     "maxRetryTimeoutInSec": 60,  # how long a worker that fails to start is tried again
     "threads": 0,  # of the CPU, a worker; 0: as many as it may use, though others use them too: see docs/benchmarks.md
-    "precision": "f32",  # or bf16, on CPUs that have it: faster, and not quite the same probabilities
+    "precision": PRECISION,  # or bf16, on CPUs that have it: faster, and not quite the same probabilities
 }
 
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger
 from safetensors.torch import save_file
 
+from handler.transforms import to_views
 from training import head, pretrained
 from training.command_line import parse_command_line
-from training.data import InvalidDataError
+from training.data import InvalidDataError, read_photo, sampling_weights
 from training.datamodule import PhotoDataModule
+from training.export import write_graphs
 from training.module import DetectorModule
 from training.params import Params, dump
 from training.paths import Paths
 from training.pretrained import PretrainedUnavailableError
+from training.quantise import quantise
 from training.reports.files import MissingReportError
 from training.resume import resumable, was_interrupted
 from training.tracking.provenance import follows_another_process
 from training.tracking.stage import tracked
+
+CALIBRATION_PHOTOS: Final = 200
 
 
 def run(
@@ -60,6 +68,7 @@ def run(
         trainer.fit(module, data, ckpt_path=interrupted, weights_only=False)
         if trainer.is_global_zero:
             export_weights(params, Path(best.best_model_path), paths.weights)
+            _write_graphs(params, paths)
         trainer.strategy.barrier("export")  # the other processes of a training wait for the file
     return float(best.best_model_score or 0)
 
@@ -79,8 +88,25 @@ def _train_head(params: Params, paths: Paths, *, fast_dev_run: bool, logger: Log
         return 0.0
     dump(params, paths.used_params)
     network.head.classifier.load_state_dict(module.folded())
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, paths.weights)
+    print("rounding the weights to int8", flush=True)
+    save_file(quantise(network, _calibration_views(params, train)), paths.weights)
+    _write_graphs(params, paths)
     return float(trainer.callback_metrics["val/auroc"])
+
+
+def _calibration_views(params: Params, train: head.Features) -> Iterator[torch.Tensor]:
+    """Yield batches of views of training photos, as many of each class, that tell the range of the network's inputs."""
+    generator = torch.Generator().manual_seed(params.train.seed)
+    weights = torch.tensor(sampling_weights(train.photos, power=0))
+    for index in torch.multinomial(weights, CALIBRATION_PHOTOS, replacement=True, generator=generator).tolist():
+        for views in to_views(read_photo(params.data.root, train.photos[index]), params.model.spec()):
+            yield views
+
+
+def _write_graphs(params: Params, paths: Paths) -> None:
+    shutil.rmtree(paths.graph.parent, ignore_errors=True)
+    paths.graph.parent.mkdir()
+    write_graphs(params.model.spec(), paths.weights, paths.graph)
 
 
 def _loggers(paths: Paths, logger: Logger | None) -> list[Logger]:
