@@ -112,7 +112,9 @@ def label_tensor(photos: Sequence[Photo]) -> torch.Tensor:
 
 def source_weights(photos: Sequence[Photo]) -> torch.Tensor:
     """Return weights of photos, shape (N,), by which classes weigh alike, and within a class its sources."""
-    return torch.tensor(sampling_weights([dataclasses.replace(photo, view="") for photo in photos], power=0)).float() / 2
+    return (
+        torch.tensor(sampling_weights([dataclasses.replace(photo, view="") for photo in photos], power=0)).float() / 2
+    )
 
 
 def _left_out(file: Path, photos: Sequence[Photo]) -> tuple[list[Photo], torch.Tensor]:

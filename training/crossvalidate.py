@@ -77,7 +77,9 @@ def _predict_left_out(params: Params, fold: Fold, train: Features, dev: Features
     """Train a head without the fold's sources; return their photos, scored without calibration, and their logits."""
     pl.seed_everything(params.train.seed, verbose=False)
     spec = params.model.spec()
-    kept, left_out = (train.where(lambda photo, leave=leave: (photo.source in fold) == leave) for leave in (False, True))
+    kept, left_out = (
+        train.where(lambda photo, leave=leave: (photo.source in fold) == leave) for leave in (False, True)
+    )
     with quiet():
         trainer = pl.Trainer(
             max_epochs=params.train.epochs,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -72,9 +73,11 @@ class _Extractor:
     def __init__(self, params: Params, network: nn.Module) -> None:
         self.params, self.spec = params, params.model.spec()
         size, streams = self.spec.input_size, cpus()
-        graph = openvino.convert_model(
-            _ClassTokens(network, self.spec).eval(), example_input=torch.zeros(1, size, size, 3, dtype=torch.uint8)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns of tracing
+            graph = openvino.convert_model(
+                _ClassTokens(network, self.spec).eval(), example_input=torch.zeros(1, size, size, 3, dtype=torch.uint8)
+            )
         graph.reshape([1, size, size, 3])
         core = openvino.Core()
         bfloat16 = "BF16" in core.get_property("CPU", properties.device.capabilities)
@@ -94,7 +97,9 @@ class _Extractor:
         loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None)
         found: dict[tuple[int, int], Tokens] = {}
         files = []
-        self.queue.set_callback(lambda request, place: found.update({place: request.get_output_tensor(0).data[0].astype(np.float16)}))
+        self.queue.set_callback(
+            lambda request, place: found.update({place: request.get_output_tensor(0).data[0].astype(np.float16)})
+        )
         waiting: list[tuple[Path, int, int]] = []
         for index, (file, pixels) in enumerate(tqdm(loader, f"features of {name}", unit="image", mininterval=5)):
             files.append(Path(file))

@@ -128,7 +128,9 @@ class HeadModule(pl.LightningModule):
         )
 
     @classmethod
-    def fit(cls, params: Params, classifier: nn.Sequential, train: Features, trainer: pl.Trainer, dev: Features) -> Self:
+    def fit(
+        cls, params: Params, classifier: nn.Sequential, train: Features, trainer: pl.Trainer, dev: Features
+    ) -> Self:
         """Train a classifier from its start and return the module; the figures on dev are logged and choose nothing."""
         module = cls(params, classifier, train)
         validation = DataLoader(TensorDataset(dev.clean, dev.labels), batch_size=len(dev.photos))

@@ -21,6 +21,7 @@ from handler.torchserve_entry import GRAPH
 from training.atomic import write_bytes
 from training.command_line import parse_command_line
 from training.export import write_graph
+from training.metrics.goals import headline_split
 from training.params import Params
 from training.paths import Paths
 from training.predict import PRECISION
@@ -57,7 +58,7 @@ def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has
     spec, reports = read_spec(paths), Reports.read(paths)
     used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
     card = render(spec, used, reports, plot_links(paths))
-    reached = reports.metrics["operating_points"]["test"][spec.operating_point]
+    reached = reports.metrics["operating_points"][headline_split(reports.metrics)][spec.operating_point]
     measured = {name: reached[name] for name in ("true_positive_rate", "false_positive_rate")}
     archive = build_archive(dataclasses.replace(spec, **measured), paths.weights, paths.store / f"{MODEL_NAME}.mar")
     write_bytes(paths.store / "metrics.json", paths.metrics.read_bytes())

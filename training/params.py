@@ -155,6 +155,7 @@ class CalibrateParams:
 class EvaluateParams:
     """How the figures on the model card are computed, and by how much they may fall below the baseline's."""
 
+    splits: list[Literal["dev", "test"]]
     batch_size: Count
     bootstrap_samples: Count
     product_domains: list[str]

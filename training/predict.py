@@ -32,9 +32,7 @@ def predict(
 
     `degrade` changes each decoded picture before serving's own transform; a progress bar shows the way.
     """
-    engine = OpenVinoEngine(
-        paths.graph, paths.weights, data.spec, streams=cpus(), precision=PRECISION
-    )
+    engine = OpenVinoEngine(paths.graph, paths.weights, data.spec, streams=cpus(), precision=PRECISION)
     loader = DataLoader(
         _Served(data.params, photos, degrade), BATCH, num_workers=data.params.data.num_workers, collate_fn=list
     )

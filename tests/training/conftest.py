@@ -39,6 +39,7 @@ TINY = (
     "train.devices=1",
     "crossvalidate.folds=2",
     "crossvalidate.epochs=1",
+    "evaluate.splits=[dev, test]",
     "evaluate.batch_size=5",
     "evaluate.bootstrap_samples=20",
 )

@@ -20,7 +20,9 @@ from training.reports.files import MissingReportError
 pytestmark = NOISE
 
 
-def test_each_training_photo_has_a_clean_and_a_degraded_copy_and_dev_photos_are_clean(frozen_pipeline: Pipeline) -> None:
+def test_each_training_photo_has_a_clean_and_a_degraded_copy_and_dev_photos_are_clean(
+    frozen_pipeline: Pipeline,
+) -> None:
     stored = load_file(frozen_pipeline.paths.features)
     assert {name: tuple(tensor.shape) for name, tensor in stored.items()} == {
         "train": (24, 2, 1, 3, 192),
