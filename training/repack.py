@@ -30,7 +30,7 @@ def run(archive: Path, version: str, serving: Mapping[str, Any] | None = None) -
     with tempfile.TemporaryDirectory() as folder:
         spec, weights = read_archive(archive, Path(folder))
         spec = dataclasses.replace(spec, version=version)
-        return build_archive(spec, weights, archive.with_name(f"{MODEL_NAME}-{version}.mar"), SERVING | chosen)
+        return build_archive(spec, weights, archive.with_name(f"{MODEL_NAME}-{version}.mar"), chosen)
 
 
 def main() -> None:
