@@ -24,10 +24,17 @@ from torch.nn import functional
 
 from handler import network
 from handler.heads import RANGE, SCALE
-from handler.openvino_engine import CONSTANTS
+from handler.openvino_engine import CONSTANTS, INT8
 from handler.spec import ModelSpec
 
 HEADER_BEGINS: Final = 8
+
+
+def write_graphs(spec: ModelSpec, weights: Path, graph: Path) -> None:
+    """Write the graph, and if the weights are int8 a second one that computes in int8 beside it; see `write_graph`."""
+    write_graph(spec, weights, graph)
+    if any(tensor.dtype == torch.int8 for tensor in load_file(weights).values()):
+        write_graph(spec, weights, graph.with_stem(graph.stem + INT8), int8=True)
 
 
 def write_graph(spec: ModelSpec, weights: Path, graph: Path, *, int8: bool = False) -> None:

@@ -12,15 +12,13 @@ from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from handler.cpus import cpus
-from handler.openvino_engine import OpenVinoEngine
+from handler.openvino_engine import AUTO, OpenVinoEngine
 from handler.transforms import Pixels, to_pixels
 from training.data import Photo, read_photo
 from training.datamodule import Degrade, PhotoDataModule
 from training.params import Params
 from training.paths import Paths
 
-PRECISION: Final = "f32"
-"""What an archive is served in."""
 BATCH: Final = 16
 """Photos that the engine is given at a time, so that none of its streams waits."""
 
@@ -32,7 +30,7 @@ def predict(
 
     `degrade` changes each decoded picture before serving's own transform; a progress bar shows the way.
     """
-    engine = OpenVinoEngine(paths.graph, paths.weights, data.spec, streams=cpus(), precision=PRECISION)
+    engine = OpenVinoEngine(paths.graph, paths.weights, data.spec, streams=cpus(), precision=AUTO)
     loader = DataLoader(
         _Served(data.params, photos, degrade), BATCH, num_workers=data.params.data.num_workers, collate_fn=list
     )

@@ -29,18 +29,18 @@ _Extremes = dict[nn.Linear, tuple[torch.Tensor, ...]]
 
 
 def quantise(
-    model: FrozenTransformer, views: Iterable[torch.Tensor], smoothing: float = SMOOTHING
+    model: FrozenTransformer, views: Iterable[torch.Tensor], smoothing: float | None = SMOOTHING
 ) -> dict[str, torch.Tensor]:
     """Return the tensors of a safetensors file that holds the model with int8 weights; the model itself is smoothed.
 
     Args:
         model: With float weights.
         views: Batches of normalised views, shape (N, 3, H, W), of some 150 pictures that the model was made for.
-        smoothing: See `SMOOTHING`.
+        smoothing: See `SMOOTHING`; None for a model that is smooth.
     """
     layers = dict(_layers(model))
     extremes = _extremes(model.eval(), layers, views)
-    for before, after in _pairs(model):
+    for before, after in _pairs(model) if smoothing is not None else ():
         _smooth(before, after, extremes, smoothing)
     tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     for name, layer in layers.items():
@@ -50,7 +50,9 @@ def quantise(
         tensors[f"{name}.weight"] = (weight / scale).round().clamp(-LEVELS, LEVELS).to(torch.int8)
         tensors[f"{name}.weight{SCALE}"] = scale
         low, high = extremes[layer]
-        tensors[f"{name}{RANGE}"] = torch.stack([low.amin(dim=1).mean(), high.amax(dim=1).mean()])
+        tensors[f"{name}{RANGE}"] = torch.stack(
+            [low.amin(dim=1).mean().clamp(max=0), high.amax(dim=1).mean().clamp(min=SMALLEST)]
+        )
     return tensors
 
 
