@@ -123,7 +123,7 @@ def build(spec: ModelSpec, *, pretrained: bool = False, tower: Path | None = Non
 
 
 def _build_transformer(spec: ModelSpec, *, pretrained: bool, tower: Path | None) -> nn.Module:
-    if spec.architecture not in timm.list_models(module="vision_transformer"):
+    if spec.architecture.split(".")[0] not in timm.list_models(module="vision_transformer"):  # without pretrained tag
         raise ValueError(f"model spec: {spec.architecture} is no vision transformer of timm's (architecture)")
     transformer = timm.create_model(
         spec.architecture, pretrained=pretrained, num_classes=0, img_size=spec.input_size

@@ -143,6 +143,8 @@ class _Variants(Dataset[tuple[str, torch.Tensor]]):
         self.root, self.spec = params.data.root, params.model.spec()
         self.degrade = degradations(params.augment)
         self.photos, self.variants, self.cache = photos, variants, cache
+        kept = asdict(params.augment) | {"degraded_copies": None, "degraded_weight": None}
+        self.degradation = hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:8]
 
     def __len__(self) -> int:
         return len(self.photos) * self.variants
@@ -150,7 +152,8 @@ class _Variants(Dataset[tuple[str, torch.Tensor]]):
     def __getitem__(self, index: int) -> tuple[str, torch.Tensor]:
         photo, variant = self.photos[index // self.variants], index % self.variants
         digest = hashlib.sha256((self.root / photo.path).read_bytes()).hexdigest()
-        file = self.cache / digest[:2] / f"{digest}-{variant}.npy"
+        name = f"{digest}-{self.degradation}-{variant}.npy" if variant else f"{digest}.npy"
+        file = self.cache / digest[:2] / name
         if file.exists():
             return str(file), torch.empty(0)
         picture = read_photo(self.root, photo)
@@ -161,10 +164,10 @@ class _Variants(Dataset[tuple[str, torch.Tensor]]):
 
 
 def _fingerprint(params: Params, network: nn.Module) -> str:
-    """Return what tells these settings and weights from others."""
-    model, augment = params.model, asdict(params.augment) | {"degraded_copies": 0}
+    """Return what tells these views and weights from others."""
+    model = params.model
     views = [model.architecture, model.blocks, model.input_size, model.crop_pct, model.details, model.detail_size]
-    digest = hashlib.sha256(json.dumps([views, augment]).encode())
+    digest = hashlib.sha256(json.dumps(views).encode())
     for name, tensor in sorted(network.state_dict().items()):
         if not name.startswith("head.classifier"):
             digest.update(name.encode() + tensor.numpy().tobytes())

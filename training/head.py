@@ -87,7 +87,8 @@ class HeadModule(pl.LightningModule):
         variants = train.tokens.shape[1]
         self.tokens = train.tokens.flatten(0, 1).flatten(2)  # (N * variants, V, K * C)
         self.targets = train.labels.repeat_interleave(variants)
-        self.weights = (weights / weights.sum() / variants).repeat_interleave(variants).float()
+        copies = torch.tensor([1.0, *[params.augment.degraded_weight / (variants - 1 or 1)] * (variants - 1)])
+        self.weights = torch.outer(weights / weights.sum(), copies / copies.sum()).flatten().float()
         every = self.tokens.flatten(0, 1).float()
         share = self.weights.repeat_interleave(self.tokens.shape[1])[:, None] / self.tokens.shape[1]
         mean = (every * share).sum(0)

@@ -139,6 +139,7 @@ class AugmentParams:
     white_background_probability: Probability
     cutmix_probability: Probability
     degraded_copies: Annotated[int, Field(ge=0)]
+    degraded_weight: Annotated[float, Field(ge=0)]
 
 
 OperatingPoint = Literal["balanced", "false_alarms_5", "false_alarms_1"]

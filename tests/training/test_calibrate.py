@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,7 @@ def test_the_operating_point_is_a_parameter(pipeline: Pipeline, tiny: Tiny, tmp_
     paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
     paths.run.mkdir()
     paths.weights.write_bytes(pipeline.paths.weights.read_bytes())
+    shutil.copytree(pipeline.paths.graph.parent, paths.graph.parent)
     report = calibrate.run(tiny("calibrate.operating_point=balanced"), paths)
     assert report["base_rate"] == report["operating_points"]["balanced"]["base_rate"]
     assert (report["n_real"], report["n_ai_generated"]) == (6, 6)
