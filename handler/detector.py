@@ -13,7 +13,7 @@ from PIL import Image
 from handler import gradcam
 from handler.decision import Verdict, decide
 from handler.engine import Engine, Forward
-from handler.gradcam import Head
+from handler.heads import Head
 from handler.images import BadImageError, reduced
 from handler.spec import ModelSpec
 from handler.transforms import Pixels, to_pixels

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from safetensors import safe_open
-from torch import nn
 
+from handler.heads import Head
 from handler.spec import ModelSpec
 from handler.transforms import view_boxes
 
@@ -29,37 +26,6 @@ LEAST_HEAT = 0.01
 EMPTY = "no region speaks for this verdict"
 """What an empty heat map says, over the photo and as the comment of its JPEG."""
 JPEG_QUALITY = 88
-
-
-class Head(nn.Module):
-    """What timm's EfficientNets end with: the mean over the last feature map, and one linear layer."""
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        """Take the linear layer's weight, shape (1, C), and bias, shape (1,)."""
-        super().__init__()
-        self.features = nn.Identity()
-        self.classifier = nn.Linear(weight.shape[1], 1)
-        self.classifier.load_state_dict({"weight": weight, "bias": bias})
-        self.eval()
-
-    @classmethod
-    def load(cls, weights: Path) -> Self:
-        """Read the linear layer alone from a network's safetensors file.
-
-        Raises:
-            ValueError: The network is none of timm's EfficientNet family.
-        """
-        with safe_open(weights, "pt") as opened:
-            if "classifier.weight" not in opened.keys():  # noqa: SIM118 - it is no mapping
-                raise ValueError(
-                    "Grad-CAM needs a network of timm's EfficientNet family (a last layer named classifier)"
-                )
-            return cls(opened.get_tensor("classifier.weight"), opened.get_tensor("classifier.bias"))
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return logits, shape (N, 1), of feature maps, shape (N, C, h, w)."""
-        logits: torch.Tensor = self.classifier(self.features(features).mean(dim=(2, 3)))
-        return logits
 
 
 def heat_maps(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The network: a timm backbone with one logit."""
+"""The network: a timm backbone with one logit, either a convolutional network or a frozen vision transformer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from handler.heads import HEAD_WIDTH, LastBlock, TransformerHead, read_weights
 from handler.spec import ModelSpec
 from handler.transforms import Views, normalise
 
@@ -31,14 +32,106 @@ class PixelNetwork(nn.Module):
         return self.model.forward_head(features), features
 
 
-def build(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
+class FrozenTransformer(nn.Module):
+    """The first blocks of a vision transformer, frozen, and the head that reads their class tokens."""
+
+    def __init__(self, transformer: Any, spec: ModelSpec) -> None:  # noqa: ANN401 - timm's, which has no types
+        """Take over a timm VisionTransformer's layers.
+
+        Raises:
+            ValueError: It has fewer blocks than the spec's, or is of a kind that this class cannot run.
+        """
+        super().__init__()
+        if len(transformer.blocks) < spec.blocks:
+            raise ValueError(
+                f"model spec: {spec.architecture} has {len(transformer.blocks)} blocks, not {spec.blocks} (blocks)"
+            )
+        self.read_blocks = spec.read_blocks
+        self.patch_embed, self.norm_pre = transformer.patch_embed, transformer.norm_pre
+        self.cls_token, self.pos_embed = transformer.cls_token, transformer.pos_embed
+        self.blocks = transformer.blocks[: spec.blocks - 1]
+        last = transformer.blocks[spec.blocks - 1]
+        self.requires_grad_(requires_grad=False)
+        self.head = TransformerHead(spec, last.mlp.fc1.in_features, last.mlp.fc1.out_features)
+        _take_over(self.head.block, last)
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the head reads, shape (N, K - 1 + T, C); see `TransformerHead`."""
+        entering = self._tokens(x)
+        read = [entering[block][:, :1] for block in self.read_blocks[:-1]]
+        return torch.cat([*read, entering[-1]], dim=1)
+
+    def forward_head(self, features: torch.Tensor) -> torch.Tensor:
+        """Return logits, shape (N, 1), of what `forward_features` returned."""
+        logits: torch.Tensor = self.head(features)
+        return logits
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits, shape (N, 1), of normalised views, shape (N, 3, H, W)."""
+        return self.forward_head(self.forward_features(x))
+
+    def class_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the class token after every block that runs, shape (N, blocks, C), of normalised views."""
+        entering = self._tokens(x)
+        return torch.stack([*(tokens[:, 0] for tokens in entering[1:]), self.head.block(entering[-1])], dim=1)
+
+    def _tokens(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the tokens that enter each block that runs."""
+        patches = self.patch_embed(x)
+        tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1) + self.pos_embed
+        entering = [self.norm_pre(tokens)]
+        for block in self.blocks:
+            entering.append(block(entering[-1]))
+        return entering
+
+
+def _take_over(ours: LastBlock, block: Any) -> None:  # noqa: ANN401 - timm's, which has no types
+    """Freeze a last block with the weights of timm's.
+
+    Raises:
+        ValueError: It would not compute what timm's does.
+    """
+    weights = {
+        f"norm{n}.{name}": tensor for n in (1, 2) for name, tensor in getattr(block, f"norm{n}").named_parameters()
+    }
+    for name, tensor in block.attn.qkv.named_parameters():
+        weights[f"q.{name}"], weights[f"kv.{name}"] = tensor.tensor_split([len(tensor) // 3])
+    for part, layer in (("proj", block.attn.proj), ("fc1", block.mlp.fc1), ("fc2", block.mlp.fc2)):
+        weights |= {f"{part}.{name}": tensor for name, tensor in layer.named_parameters()}
+    ours.load_state_dict(weights)
+    ours.requires_grad_(requires_grad=False)
+    probe = torch.linspace(-2, 2, 4 * ours.q.in_features).sin().view(1, 4, -1)
+    if block.attn.head_dim != HEAD_WIDTH or not torch.allclose(ours(probe), block(probe)[:, 0], atol=1e-4):
+        raise ValueError("model spec: architecture has other transformer blocks than CLIP's or the plain ViT's")
+
+
+def build(spec: ModelSpec, *, pretrained: bool = False, tower: Path | None = None) -> nn.Module:
     """Return the spec's network; it maps (N, 3, H, W) to logits of shape (N, 1).
 
-    `pretrained=True` loads timm's ImageNet weights, which takes a reachable model hub.
+    `pretrained=True` loads the weights that timm has for the architecture, which takes a reachable model hub; `tower`
+    loads those of a whole vision transformer from a safetensors file with timm's names.
+
+    Raises:
+        RuntimeError: The architecture is unknown, or the tower's tensors are not its own.
+        ValueError: The architecture is no vision transformer that can run so many blocks.
     """
+    if spec.blocks:
+        return _build_transformer(spec, pretrained=pretrained, tower=tower)
     model: nn.Module = timm.create_model(spec.architecture, pretrained=pretrained, num_classes=1, drop_rate=0.2)
     nn.init.normal_(model.get_parameter("classifier.weight"), std=0.01)  # timm's own init gives one logit wild values
     return model
+
+
+def _build_transformer(spec: ModelSpec, *, pretrained: bool, tower: Path | None) -> nn.Module:
+    if spec.architecture.split(".")[0] not in timm.list_models(module="vision_transformer"):  # without pretrained tag
+        raise ValueError(f"model spec: {spec.architecture} is no vision transformer of timm's (architecture)")
+    transformer = timm.create_model(
+        spec.architecture, pretrained=pretrained, num_classes=0, img_size=spec.input_size
+    ).eval()
+    if tower:
+        weights = {name: tensor for name, tensor in load_file(tower).items() if not name.startswith("head.")}
+        transformer.load_state_dict(weights)
+    return FrozenTransformer(transformer, spec)
 
 
 def load(spec: ModelSpec, weights: Path) -> nn.Module:
@@ -50,7 +143,7 @@ def load(spec: ModelSpec, weights: Path) -> nn.Module:
         RuntimeError: Its tensors are not those of the network.
     """
     model = build(spec)
-    model.load_state_dict(load_file(weights))
+    model.load_state_dict(read_weights(weights))
     return model.eval()
 
 

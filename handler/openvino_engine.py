@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,12 @@ from handler.transforms import Pixels
 
 CONSTANTS: Final = ".bin"
 """Suffix of the file beside the graph with the few numbers that are not in the weights."""
-PRECISIONS: Final = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}
+PRECISIONS: Final = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}
+"""What is computed in, beside what the graph has in int8."""
+INT8: Final = "-int8"
+"""What the name of a graph whose layers round their inputs too ends with; it lies beside the other."""
+AUTO: Final = "auto"
+CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 @dataclass
@@ -43,11 +49,21 @@ class OpenVinoEngine:
     ) -> None:
         """Compile the graph with its weights, a safetensors file, for each size of view.
 
+        `auto` takes the fastest precision that the graph and this CPU have.
+
         Raises:
-            ValueError: The precision is none of f32 and bf16.
+            ValueError: The precision is none of these, or int8 and the archive has no graph for it.
         """
+        int8 = graph.with_stem(graph.stem + INT8)
+        if precision == AUTO:
+            precision = fastest(int8=int8.is_file())
         if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+            raise ValueError(f"precision must be one of {', '.join([AUTO, *PRECISIONS])}, not {precision!r}")
+        if precision == "int8":
+            if not int8.is_file():
+                raise ValueError(f"precision int8 needs a network with int8 weights: there is no {int8.name}")
+            graph = int8
+        self.precision = precision
         sides = [spec.input_size, spec.detail_size] if spec.details else [spec.input_size]
         numbers = openvino.Tensor(
             np.frombuffer(weights.read_bytes() + graph.with_suffix(CONSTANTS).read_bytes(), np.uint8)
@@ -65,6 +81,16 @@ class OpenVinoEngine:
         for queue in self._queues:
             queue.wait_all()
         return [_forward(sizes) for sizes in found]
+
+
+def fastest(*, int8: bool, cpuinfo: Path = CPUINFO) -> str:
+    """Return the fastest precision that the CPU has, of int8 if there is a graph for it, bf16 and f32."""
+    flags: set[str] = set()
+    with suppress(OSError):  # not Linux
+        flags.update(*(line.split() for line in cpuinfo.read_text(encoding="utf-8").splitlines() if "flags" in line))
+    if int8 and flags & {"avx512_vnni", "avx_vnni", "amx_int8"}:
+        return "int8"
+    return "bf16" if flags & {"avx512_bf16", "amx_bf16"} else "f32"
 
 
 def _compile(

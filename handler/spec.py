@@ -34,6 +34,9 @@ class ModelSpec:
         crop_pct: Side of the centred square that the network sees, as a share of the photo's shorter side.
         details: How many details at native resolution are judged beside the whole; the logit is the mean of all.
         detail_size: Side of the square that the network sees of each detail, in pixels.
+        blocks: How many of a vision transformer's blocks run; 0: the architecture is a convolutional network.
+        read_blocks: The blocks, counted from 1, after which the head reads the class token; the last that runs is one.
+        hidden: Width of the hidden layer of a vision transformer's head; 0: the head is one linear layer.
         mean: Per-channel mean taken off an RGB input in 0..1.
         std: Per-channel divisor of the same.
     """
@@ -51,6 +54,9 @@ class ModelSpec:
     crop_pct: float = 1.0
     details: int = 0
     detail_size: int = 224
+    blocks: int = 0
+    read_blocks: tuple[int, ...] = ()
+    hidden: int = 0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
@@ -62,13 +68,26 @@ class ModelSpec:
             ("input_size", self.input_size > 0),
             ("crop_pct", 0 < self.crop_pct <= 1),
             ("details", self.details >= 0),
-            ("detail_size", self.detail_size > 0),
+            ("detail_size", self.detail_size > 0 and not self._details_of_other_size()),
+            ("blocks", self.blocks >= 0),
+            ("read_blocks", self._reads_blocks_in_order()),
+            ("hidden", self.hidden >= 0 and (self.blocks > 0 or not self.hidden)),
             ("labels", len(self.labels) == 2),  # noqa: PLR2004 - a binary decision
             ("mean", len(self.mean) == 3),  # noqa: PLR2004 - RGB
             ("std", len(self.std) == 3 and all(value > 0 for value in self.std)),  # noqa: PLR2004 - RGB
         ):
             if not accepted:
                 raise InvalidSpecError(f"model spec: {name} is out of range: {getattr(self, name)!r}")
+
+    def _details_of_other_size(self) -> bool:
+        """Whether a transformer, whose position embedding is of one size, would see details of another."""
+        return bool(self.blocks and self.details) and self.detail_size != self.input_size
+
+    def _reads_blocks_in_order(self) -> bool:
+        if not self.blocks:
+            return not self.read_blocks
+        ascending = list(self.read_blocks) == sorted(set(self.read_blocks))
+        return ascending and self.read_blocks[:1] > (0,) and self.read_blocks[-1:] == (self.blocks,)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> ModelSpec:

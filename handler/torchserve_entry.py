@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
+from handler import heads
 from handler.cpus import cpus
 from handler.detector import Detector, Item, Judged
 from handler.engine import Engine
-from handler.gradcam import Head
 from handler.images import BadImageError
 from handler.spec import ModelSpec
 
@@ -49,7 +49,7 @@ class ProductPhotoDetector:
             from handler.torch_engine import TorchEngine  # noqa: PLC0415 - timm costs a CPU's worker seconds and memory
 
             engine = TorchEngine.load(weights, spec, gpu)
-        self._detector = Detector(spec, engine, Head.load(weights), threads)
+        self._detector = Detector(spec, engine, heads.load(weights, spec), threads)
         self._detector.warm_up(int(config["batchSize"]))
 
     def handle(self, requests: list[dict[str, Any]], context: Context) -> list[dict[str, Any]]:

@@ -52,6 +52,28 @@ def training_transform(spec: ModelSpec, params: AugmentParams, size: int) -> v2.
     )
 
 
+def degradations(params: AugmentParams) -> v2.Transform:
+    """Return what may become of a picture on its way to us, from an RGB picture to another, before serving's own path.
+
+    For a frozen network, whose features of a picture are computed but a few times: no window of the picture alone, but
+    most of it. Both classes are drawn alike.
+    """
+    recompress = v2.RandomApply([Recompress(params)], p=params.recompress_probability)
+    return v2.Compose(
+        [
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([WhiteBackground()], p=params.white_background_probability),
+            v2.RandomApply([Crop(params)], p=params.crop_probability),
+            v2.RandomApply([Canvas()], p=params.white_background_probability),
+            recompress,
+            v2.RandomApply([Rescale(params)], p=params.rescale_probability),
+            v2.RandomApply([Blur(params)], p=params.blur_probability),
+            recompress,
+            v2.RandomApply([Noise(params)], p=params.noise_probability),
+        ]
+    )
+
+
 class Step(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     """A step from an RGB picture to another."""
 
@@ -73,7 +95,7 @@ class Rescale(Step):
 
     def change(self, image: Image.Image) -> Image.Image:
         """Return the scaled picture."""
-        factor = _uniform(*self.factors)
+        factor = math.exp(_uniform(*map(math.log, self.factors)))
         size = (max(32, round(image.width * factor)), max(32, round(image.height * factor)))
         return image.resize(size, _kernel())
 
@@ -112,6 +134,32 @@ class Window(Step):
         width, height = min(image.width, side * aspect), min(image.height, side / aspect)
         left, top = _uniform(0, image.width - width), _uniform(0, image.height - height)
         return image.resize((self.size, self.size), _kernel(), box=(left, top, left + width, top + height))
+
+
+class Crop(Step):
+    """Cut off the margins, each side by itself."""
+
+    def __init__(self, params: AugmentParams) -> None:
+        super().__init__()
+        self.min_share = params.crop_min_share
+
+    def change(self, image: Image.Image) -> Image.Image:
+        """Return a random part of the picture, of at least the least share of each side."""
+        width, height = (max(1, round(side * _uniform(self.min_share, 1))) for side in image.size)
+        left, top = round(_uniform(0, image.width - width)), round(_uniform(0, image.height - height))
+        return image.crop((left, top, left + width, top + height))
+
+
+class Canvas(Step):
+    """Put the picture smaller on a white canvas, as listings with margins do."""
+
+    def change(self, image: Image.Image) -> Image.Image:
+        """Return a picture of the same size."""
+        share = _uniform(0.6, 0.95)
+        small = image.resize(tuple(max(1, round(side * share)) for side in image.size), _kernel())
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(small, ((image.width - small.width) // 2, (image.height - small.height) // 2))
+        return canvas
 
 
 class Blur(Step):

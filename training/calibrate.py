@@ -1,13 +1,15 @@
 """Stage `calibrate`: what makes probabilities honest, and the base rate of the operating point that ships.
 
-All are fitted on the dev split, of which training saw nothing. The temperature follows Guo et al. 2017
-(arXiv 1706.04599); an offset comes with it (Platt 1999), since a detector leans to one side on sources that it never
-saw. Both classes weigh alike, so dev's class balance is not carried into the field; what is, is the base rate.
+All are fitted on sources of which the network saw nothing: the dev split, and the photos that cross-validation left
+out. The temperature follows Guo et al. 2017 (arXiv 1706.04599); an offset comes with it (Platt 1999), since a detector
+leans to one side on such sources. Classes weigh alike, and within a class its sources, so that neither the balance of
+classes nor the largest source is carried into the field; what is, is the base rate.
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.atomic import write_bytes
 from training.command_line import parse_command_line
-from training.data import LABELS, InvalidDataError, Photo, of_split
+from training.data import LABELS, InvalidDataError, Photo, of_split, sampling_weights
 from training.datamodule import PhotoDataModule
 from training.metrics import figures
 from training.metrics.scored import Scored, score
-from training.metrics.thresholds import operating_points, rates_at
+from training.metrics.thresholds import by_source, operating_points, rates_at
 from training.params import Params
 from training.paths import Paths
 from training.predict import predict
@@ -42,10 +44,14 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     require(paths.weights, "train")
     data = PhotoDataModule(params)
     data.setup()
-    photos = of_split(data.photos, "dev")
-    logits, labels = predict(data, paths, photos), label_tensor(photos)
-    temperature, offset = fit(logits, labels)
-    base_rates = operating_points(score(photos, logits, params.model.spec(temperature, offset)))
+    dev = of_split(data.photos, "dev")
+    left_out, left_out_logits = _left_out(paths.out_of_fold, data.photos)
+    photos, logits = [*dev, *left_out], torch.cat([predict(data, paths, dev), left_out_logits])
+    labels = label_tensor(photos)
+    temperature, offset = fit(logits, labels, source_weights(photos))
+    balanced = score(photos, logits, params.model.spec(temperature, offset))
+    products = frozenset(params.evaluate.product_domains)
+    base_rates = operating_points(balanced, products)
     point = params.calibrate.operating_point
     spec = params.model.spec(temperature, offset, base_rates[point], point)
     before, after = score(photos, logits, params.model.spec()), score(photos, logits, spec)
@@ -60,19 +66,19 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
         "before": calibration(before),
         "after": calibration(after),
         "operating_points": rates_at(base_rates, photos, logits, spec, params.evaluate.bootstrap_samples),
-    } | _out_of_fold_check(paths.out_of_fold)
+        "false_alarms_by_source": by_source(balanced, products, point),
+    }
     write_bytes(paths.spec, yaml.safe_dump(spec.to_mapping(), sort_keys=False).encode())
     write_json(paths.calibration, report)
     plots.reliability({"before": before, "after": after}, paths.figures / "calibrate" / "reliability.png")
     return report
 
 
-def fit(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+def fit(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tuple[float, float]:
     """Return temperature T (0.05..20) and offset o (-20..20) that minimise the log loss of sigmoid((logits - o) / T).
 
-    Logits and labels have shape (N,), with both labels among them; each class has half of the weight. Four decimals.
+    Logits, labels and weights have shape (N,), with both labels among them. Four decimals.
     """
-    weights = torch.where(labels == 1, 0.5 / labels.sum(), 0.5 / (1 - labels).sum())
     log_temperature, offset = torch.zeros((), requires_grad=True), torch.zeros((), requires_grad=True)
     optimizer = torch.optim.LBFGS([log_temperature, offset], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -89,11 +95,13 @@ def fit(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
 
 
 def calibration(scored: Scored) -> dict[str, float]:
-    """Return the expected calibration error and the negative log-likelihood in nats, both classes weighing alike."""
+    """Return the expected calibration error and the negative log-likelihood in nats, weighed as the fit is."""
     right = np.where(scored.generated, scored.balanced, 1 - scored.balanced).clip(np.finfo(np.float64).tiny)
+    weights = source_weights(scored.photos).double().numpy()
+    gaps = (weights * (scored.balanced - scored.generated)) @ figures.in_bins(scored)
     return {
-        "expected_calibration_error": float(figures.calibration_error(scored, np.ones((1, len(scored.photos))))[0]),
-        "negative_log_likelihood": float(-np.log(right) @ figures.class_weights(scored)),
+        "expected_calibration_error": float(np.abs(gaps).sum()),
+        "negative_log_likelihood": float(-np.log(right) @ weights),
     }
 
 
@@ -102,18 +110,21 @@ def label_tensor(photos: Sequence[Photo]) -> torch.Tensor:
     return torch.tensor([float(LABELS.index(photo.label)) for photo in photos])
 
 
-def _out_of_fold_check(file: Path) -> dict[str, Any]:
-    """Return what cross-validation's left-out sources would give, where it has run."""
+def source_weights(photos: Sequence[Photo]) -> torch.Tensor:
+    """Return weights of photos, shape (N,), by which classes weigh alike, and within a class its sources."""
+    return (
+        torch.tensor(sampling_weights([dataclasses.replace(photo, view="") for photo in photos], power=0)).float() / 2
+    )
+
+
+def _left_out(file: Path, photos: Sequence[Photo]) -> tuple[list[Photo], torch.Tensor]:
+    """Return the photos that cross-validation left out, with their logits; none where it has not run."""
     if not file.is_file():
-        return {}
+        return [], torch.empty(0)
+    by_path = {photo.path: photo for photo in photos if photo.split == "train"}
     with file.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    if not rows:
-        return {}
-    logits = torch.tensor([float(row["logit"]) for row in rows])
-    labels = torch.tensor([float(LABELS.index(row["label"])) for row in rows])
-    temperature, offset = fit(logits, labels)
-    return {"out_of_fold": {"n": len(rows), "temperature": temperature, "offset": offset}}
+        rows = [row for row in csv.DictReader(lines) if row["path"] in by_path]
+    return [by_path[row["path"]] for row in rows], torch.tensor([float(row["logit"]) for row in rows])
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """How far an archive's engine is from PyTorch in float32 on the dev split: `python -m training.compare_engines`.
 
-It ends with 1 where a probability differs by more than 0.01 or a verdict is another one.
+It ends with 1 where AUROC or the calibration error differs by more than serving may cost; single probabilities of
+bfloat16 and int8 are never quite those of float32.
 """
 
 from __future__ import annotations
@@ -10,56 +11,69 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import torch
 from rich.progress import track
 
 from handler.cpus import cpus
-from handler.decision import decide
 from handler.engine import Engine
-from handler.openvino_engine import PRECISIONS
+from handler.openvino_engine import AUTO, PRECISIONS
 from handler.spec import ModelSpec
 from handler.torch_engine import TorchEngine
 from handler.transforms import Pixels
 from training.data import InvalidDataError, Photo, of_split, read_manifest
+from training.metrics.figures import calibration_error, ranking
+from training.metrics.scored import score
 from training.package import MODEL_NAME
 from training.paths import Paths
 from training.scoring.archive import InvalidArchiveError, Packed, read_packed
 from training.scoring.pictures import read_pixels
 
-MOST_DIFFERENCE: Final = 0.01
-"""Of a probability."""
+MOST_AUROC: Final = 0.002
+MOST_CALIBRATION_ERROR: Final = 0.01
 BATCH: Final = 8
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Differences of probabilities, and how many verdicts are others, over so many photos."""
+    """What an engine's logits cost over so many photos.
 
+    Attributes:
+        auroc: Engine's less PyTorch's.
+        calibration_error: The same, expected calibration error.
+        largest: Of a probability.
+        verdicts: How many are others.
+        photos: Of how many.
+    """
+
+    auroc: float
+    calibration_error: float
     largest: float
-    mean: float
     verdicts: int
     photos: int
 
     @classmethod
-    def of(cls, found: Sequence[float], expected: Sequence[float], spec: ModelSpec) -> Difference:
+    def of(cls, photos: Sequence[Photo], found: Sequence[float], expected: Sequence[float], spec: ModelSpec) -> Self:
         """Compare logits with those that they should be, as what is served of them."""
-        ours, theirs = ([decide(logit, spec) for logit in logits] for logits in (found, expected))
-        apart = np.abs([one.probability - other.probability for one, other in zip(ours, theirs, strict=True)])
-        verdicts = sum(one.prediction != other.prediction for one, other in zip(ours, theirs, strict=True))
-        return cls(float(apart.max()), float(apart.mean()), verdicts, len(apart))
+        ours, theirs = (score(photos, torch.tensor(logits), spec) for logits in (found, expected))
+        even = np.ones((1, len(photos)))
+        auroc, other_auroc = (float(ranking(scored, even)["auroc"][0]) for scored in (ours, theirs))
+        error, other_error = (float(calibration_error(scored, even)[0]) for scored in (ours, theirs))
+        apart = float(np.abs(ours.probabilities - theirs.probabilities).max())
+        verdicts = int((ours.flagged != theirs.flagged).sum())
+        return cls(auroc - other_auroc, error - other_error, apart, verdicts, len(photos))
 
     @property
     def harmless(self) -> bool:
-        """Whether it is small enough to serve without another evaluation."""
-        return self.largest <= MOST_DIFFERENCE and not self.verdicts
+        """Whether it is small enough to serve by the figures of PyTorch."""
+        return abs(self.auroc) <= MOST_AUROC and abs(self.calibration_error) <= MOST_CALIBRATION_ERROR
 
     def __str__(self) -> str:
         return (
-            f"probabilities differ by {self.largest:.4f} at most and {self.mean:.4f} on average, "
-            f"{self.verdicts} of {self.photos} verdicts are others"
+            f"AUROC differs by {self.auroc:+.4f} and calibration error by {self.calibration_error:+.4f}, "
+            f"probabilities by {self.largest:.4f} at most, {self.verdicts} of {self.photos} verdicts are others"
         )
 
 
@@ -76,7 +90,7 @@ def run(packed: Packed, precision: str, root: Path, photos: Sequence[Photo]) -> 
         track(_batches(packed.spec, root, photos), "reading", total=-(-len(photos) // BATCH), transient=True)
     )
     found, expected = (_logits(engine, batches) for engine in (served, eager))
-    return Difference.of(found, expected, packed.spec)
+    return Difference.of(photos, found, expected, packed.spec)
 
 
 def _batches(spec: ModelSpec, root: Path, photos: Sequence[Photo]) -> Iterator[list[Pixels]]:
@@ -104,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.compare_engines", description=__doc__)
     parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
     parser.add_argument("--data", type=Path, default=Path("data/photos"), help="folder with a manifest.csv")
-    parser.add_argument("--precision", choices=PRECISIONS, default="f32")
+    parser.add_argument("--precision", choices=[AUTO, *PRECISIONS], default=AUTO)
     arguments = parser.parse_args()
     try:
         photos = of_split(read_manifest(arguments.data, Path("manifest.csv")), "dev")

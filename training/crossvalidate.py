@@ -14,19 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
+import torch
 
-from training import train
+from training import head, train
 from training.command_line import parse_command_line
 from training.data import InvalidDataError, Photo
 from training.datamodule import PhotoDataModule
 from training.folds import Fold, assign
+from training.head import Features, HeadModule
 from training.metrics import figures
 from training.metrics.scored import Scored, score
 from training.params import Params
 from training.paths import Paths
-from training.predict import predict
+from training.predict import predict, quiet
 from training.pretrained import is_trained
-from training.reports.files import write_csv, write_json
+from training.reports.files import MissingReportError, write_csv, write_json
 from training.reports.interval_plots import auroc_dots
 from training.sources import manifest
 from training.tracking.stage import tracked
@@ -46,7 +49,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
         InvalidDataError: The data folder breaks a rule, or its sources cannot be left out.
         UnfairStartError: The folds would start from a detector that may have seen what they leave out.
     """
-    if params.crossvalidate.folds and is_trained(params.model.weights):
+    if params.crossvalidate.folds and is_trained(params.model.weights) and not params.model.blocks:
         raise UnfairStartError(
             f"{params.model.weights} may have seen the sources that a fold leaves out: set model.weights to package, "
             "hub or random, or crossvalidate.folds to 0"
@@ -57,13 +60,41 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     count = params.crossvalidate.folds
     folds = assign(trained_on, count, params.train.seed) if count else []
     shutil.rmtree(paths.folds, ignore_errors=True)
+    features = head.read(params, paths) if params.model.blocks and folds else None
     judged = []
     for number, fold in enumerate(folds, start=1):
         print(f"fold {number}/{len(folds)} leaves out {', '.join(sorted(fold))}", flush=True)
-        judged.append(_judge_fold(data, fold, Paths(paths.folds / str(number), paths.folds, paths.folds)))
+        if features:
+            judged.append(_predict_left_out(params, fold, *features))
+        else:
+            judged.append(_judge_fold(data, fold, Paths(paths.folds / str(number), paths.folds, paths.folds)))
     report = _report(params, folds, judged)
     _write(report, judged, paths)
     return report
+
+
+def _predict_left_out(params: Params, fold: Fold, train: Features, dev: Features) -> tuple[Scored, list[float]]:
+    """Train a head without the fold's sources; return their photos, scored without calibration, and their logits."""
+    pl.seed_everything(params.train.seed, verbose=False)
+    spec = params.model.spec()
+    kept, left_out = (
+        train.where(lambda photo, leave=leave: (photo.source in fold) == leave) for leave in (False, True)
+    )
+    with quiet():
+        trainer = pl.Trainer(
+            max_epochs=params.train.epochs,
+            accelerator=params.train.accelerator,
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            deterministic=True,
+        )
+        module = HeadModule.fit(params, head.classifier(spec, train.tokens.shape[-1]), kept, trainer, dev)
+    with torch.no_grad():
+        logits = module(left_out.clean)
+    return score(left_out.photos, logits, spec), logits.tolist()
 
 
 def _judge_fold(data: PhotoDataModule, fold: Fold, paths: Paths) -> tuple[Scored, list[float]]:
@@ -173,7 +204,7 @@ def main() -> None:
                 auroc = {f"crossvalidate/auroc_{name}": value for name, value in report["auroc"].items()}
                 log.metrics(auroc | {"crossvalidate/source_auroc_mean": report["source_auroc"]["mean"]})
             log.artifact(paths.crossvalidation)
-    except (InvalidDataError, UnfairStartError) as error:
+    except (InvalidDataError, MissingReportError, UnfairStartError) as error:
         raise SystemExit(f"crossvalidate: {error}") from error
     found = report.get("auroc")
     print(f"AUROC on left-out sources {found['mean']:.4f} (std {found['std']:.4f})" if found else "no folds asked for")

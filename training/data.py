@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
@@ -18,6 +19,8 @@ from handler.transforms import Views
 
 Split = Literal["train", "dev", "test"]
 LABELS = ("real", "ai_generated")
+RAKES = 20
+"""Rounds of weighing; one is enough where there is one view."""
 
 
 class InvalidDataError(ValueError):
@@ -26,7 +29,11 @@ class InvalidDataError(ValueError):
 
 @dataclass(frozen=True)
 class Photo:
-    """One row of the manifest; `path` is relative to the data folder."""
+    """One row of the manifest; `path` is relative to the data folder.
+
+    A manifest may lack the last two: `view`, the name of what was cut or scaled alike before the file was stored, and
+    `source_width`, in pixels, before that.
+    """
 
     path: str
     label: str
@@ -36,13 +43,16 @@ class Photo:
     domain: str
     group: str
     licence: str
+    view: str = ""
+    source_width: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Photo))
 """Of a manifest."""
+REQUIRED = tuple(field.name for field in fields(Photo) if field.default is MISSING)
 
 
-def read_rows(file: Path, required: Collection[str] = COLUMNS) -> list[dict[str, str]]:
+def read_rows(file: Path, required: Collection[str] = REQUIRED) -> list[dict[str, str]]:
     """Return a CSV's rows, unchecked, each with every column of ours; a column or cell that is absent reads as "".
 
     Raises:
@@ -72,7 +82,7 @@ def read_manifest(root: Path, manifest: Path) -> list[Photo]:
     if not file.is_file():
         raise InvalidDataError(
             f"no manifest at {file}: name your data folder with --set data.root=FOLDER; it holds {manifest} with the "
-            f"columns {', '.join(COLUMNS)} and the pictures"
+            f"columns {', '.join(REQUIRED)} and the pictures"
         )
     photos = [Photo(**row) for row in read_rows(file)]
     _check(photos, root, file)
@@ -93,12 +103,26 @@ def of_split(photos: Sequence[Photo], split: Split) -> list[Photo]:
 
 
 def sampling_weights(photos: Sequence[Photo], power: float) -> list[float]:
-    """Weigh classes alike, and within a class its sources by a power of their size (0: all alike, 1: by size)."""
+    """Weigh classes alike, and within a class its sources by a power of their size (0: all alike, 1: by size).
+
+    Within each `view` that photos of both classes have, classes weigh alike as well, or scale would tell the class:
+    weights are raked to both margins (iterative proportional fitting, Deming and Stephan 1940).
+    """
     sizes = Counter((photo.label, photo.source) for photo in photos)
-    masses = dict.fromkeys(LABELS, 0.0)
-    for (label, _), size in sizes.items():
-        masses[label] += size**power
-    return [sizes[photo.label, photo.source] ** (power - 1) / masses[photo.label] for photo in photos]
+    weights = np.array([sizes[photo.label, photo.source] ** (power - 1) for photo in photos], dtype=np.float64)
+    generated = np.array([photo.label == LABELS[1] for photo in photos])
+    views = np.array([photo.view for photo in photos])
+    classes = [members for members in (~generated, generated) if members.any()]
+    strata = [[members & (views == view) for members in classes] for view in sorted(set(views.tolist()))]
+    for _ in range(RAKES):
+        for stratum in (stratum for stratum in strata if all(members.any() for members in stratum)):
+            mass = sum(weights[members].sum() for members in stratum) / len(stratum)
+            for members in stratum:
+                weights[members] *= mass / weights[members].sum()
+        for members in classes:
+            weights[members] /= weights[members].sum()
+    found: list[float] = weights.tolist()
+    return found
 
 
 class PhotoDataset(Dataset[tuple[Views, torch.Tensor]]):

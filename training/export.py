@@ -18,38 +18,76 @@ import openvino
 import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
 
 from handler import network
-from handler.openvino_engine import CONSTANTS
+from handler.heads import RANGE, SCALE
+from handler.openvino_engine import CONSTANTS, INT8
 from handler.spec import ModelSpec
 
 HEADER_BEGINS: Final = 8
 
 
-def write_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
+def write_graphs(spec: ModelSpec, weights: Path, graph: Path) -> None:
+    """Write the graph, and if the weights are int8 a second one that computes in int8 beside it; see `write_graph`."""
+    write_graph(spec, weights, graph)
+    if any(tensor.dtype == torch.int8 for tensor in load_file(weights).values()):
+        write_graph(spec, weights, graph.with_stem(graph.stem + INT8), int8=True)
+
+
+def write_graph(spec: ModelSpec, weights: Path, graph: Path, *, int8: bool = False) -> None:
     """Write the graph of a safetensors file as `graph`, an .xml, with its small constants in a .bin beside it.
 
     It takes uint8 pixels of shape (N, H, W, 3) and gives logits, shape (N, 1), and feature maps, shape (N, C, h, w).
     """
     with tempfile.TemporaryDirectory() as folder:
         xml, numbers = Path(folder) / "graph.xml", Path(folder) / "graph.bin"
-        openvino.serialize(_converted(spec, weights), xml, numbers)
+        openvino.serialize(_converted(spec, weights, int8=int8), xml, numbers)
         tree = ET.parse(xml)  # noqa: S314 - OpenVINO's own
         constants = _point_into(tree, numbers.read_bytes(), weights)
         tree.write(graph)
         graph.with_suffix(CONSTANTS).write_bytes(constants)
 
 
-def _converted(spec: ModelSpec, weights: Path) -> openvino.Model:
+def _converted(spec: ModelSpec, weights: Path, *, int8: bool) -> openvino.Model:
     """Convert without OpenVINO's optimisations, which would fold the weights; compiling makes up for it."""
     example = torch.zeros(1, spec.input_size, spec.input_size, 3, dtype=torch.uint8)
+    model = network.load(spec, weights)
+    _compress(model, load_file(weights), int8=int8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns in three ways of tracing
-        traced = TorchScriptPythonDecoder(
-            network.PixelNetwork(network.load(spec, weights), spec).eval(), example_input=example
-        )
+        traced = TorchScriptPythonDecoder(network.PixelNetwork(model, spec).eval(), example_input=example)
     front_end = FrontEndManager().load_by_framework("pytorch")
     return front_end.convert(front_end.load(traced))
+
+
+class _Int8Linear(nn.Module):
+    """A linear layer whose weights are stored as int8; its inputs are rounded too if they have a range."""
+
+    def __init__(
+        self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor, step: tuple[float, int] | None
+    ) -> None:
+        super().__init__()
+        for name, tensor in (("weight", weight), ("scale", scale), ("bias", bias)):
+            self.register_buffer(name, tensor)
+        self.step = step
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.step:
+            x = torch.fake_quantize_per_tensor_affine(x, *self.step, 0, 255)
+        return functional.linear(x, self.weight.float() * self.scale, self.bias)
+
+
+def _compress(model: nn.Module, stored: dict[str, torch.Tensor], *, int8: bool) -> None:
+    for name, weight in stored.items():
+        if weight.dtype == torch.int8:
+            layer = name.removesuffix(".weight")
+            low, high = stored[layer + RANGE].tolist()
+            step = (high - low) / 255
+            affine = (step, round(-low / step)) if int8 else None
+            model.set_submodule(layer, _Int8Linear(weight, stored[name + SCALE], stored[layer + ".bias"], affine))
 
 
 def _point_into(tree: ET.ElementTree[ET.Element], numbers: bytes, weights: Path) -> bytes:

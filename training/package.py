@@ -16,11 +16,13 @@ from typing import Any
 import yaml
 
 import handler
+from handler.openvino_engine import AUTO
 from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.atomic import write_bytes
 from training.command_line import parse_command_line
-from training.export import write_graph
+from training.export import write_graphs
+from training.metrics.goals import headline_split
 from training.params import Params
 from training.paths import Paths
 from training.reports.files import MissingReportError, read_spec
@@ -38,7 +40,7 @@ SERVING = {
     "startupTimeout": 120,  # s
     "maxRetryTimeoutInSec": 60,  # how long a worker that fails to start is tried again
     "threads": 0,  # of the CPU, a worker; 0: as many as it may use, though others use them too: see docs/benchmarks.md
-    "precision": "f32",  # or bf16, on CPUs that have it: faster, and not quite the same probabilities
+    "precision": AUTO,  # f32, bf16, int8, or auto: the fastest that network and CPU have
 }
 
 
@@ -56,7 +58,7 @@ def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has
     spec, reports = read_spec(paths), Reports.read(paths)
     used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
     card = render(spec, used, reports, plot_links(paths))
-    reached = reports.metrics["operating_points"]["test"][spec.operating_point]
+    reached = reports.metrics["operating_points"][headline_split(reports.metrics)][spec.operating_point]
     measured = {name: reached[name] for name in ("true_positive_rate", "false_positive_rate")}
     archive = build_archive(dataclasses.replace(spec, **measured), paths.weights, paths.store / f"{MODEL_NAME}.mar")
     write_bytes(paths.store / "metrics.json", paths.metrics.read_bytes())
@@ -64,7 +66,7 @@ def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has
     return archive
 
 
-def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mapping[str, Any] = SERVING) -> Path:
+def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mapping[str, Any] | None = None) -> Path:
     """Pack an archive and return its path; its code is this checkout's `handler` package and nothing else of ours.
 
     Raises:
@@ -72,15 +74,16 @@ def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mappin
     """
     if not weights.is_file():
         raise PackagingError(f"no weights at {weights}: train first, with `make train`")
+    settings = SERVING | dict(serving or {})
     archive.parent.mkdir(parents=True, exist_ok=True)
     source = Path(handler.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder)
         config = temporary / "model-config.yaml"
-        config.write_text(yaml.safe_dump({**serving, "spec": spec.to_mapping()}, sort_keys=False))
+        config.write_text(yaml.safe_dump(settings | {"spec": spec.to_mapping()}, sort_keys=False))
         extra = temporary / "extra"
         extra.mkdir()
-        write_graph(spec, weights, extra / GRAPH)
+        write_graphs(spec, weights, extra / GRAPH)
         shutil.copytree(source, extra / "handler", ignore=shutil.ignore_patterns("__pycache__", ENTRY))
         (temporary / "tmp").mkdir()
         _archive(

@@ -18,6 +18,11 @@ Quality = Annotated[int, Field(ge=1, le=100)]
 Weights = Literal["package", "hub", "random"] | Annotated[str, Field(pattern=r"\.(mar|safetensors)$")]
 """ImageNet's by name, none, or the file of a trained detector."""
 _STRICT = ConfigDict(extra="forbid")
+CLIP: dict[str, Any] = {
+    "mean": (0.48145466, 0.4578275, 0.40821073),
+    "std": (0.26862954, 0.26130258, 0.27577711),
+}
+"""What CLIP's pixels are normalised by."""
 
 
 class InvalidParamsError(ValueError):
@@ -57,6 +62,9 @@ class ModelParams:
     crop_pct: Share
     details: Annotated[int, Field(ge=0)]
     detail_size: Count
+    blocks: Annotated[int, Field(ge=0)]
+    read_blocks: list[int]
+    hidden: Annotated[int, Field(ge=0)]
 
     def spec(
         self, temperature: float = 1.0, offset: float = 0.0, base_rate: float = 0.5, operating_point: str = ""
@@ -69,6 +77,10 @@ class ModelParams:
             crop_pct=self.crop_pct,
             details=self.details,
             detail_size=self.detail_size,
+            blocks=self.blocks,
+            read_blocks=tuple(self.read_blocks),
+            hidden=self.hidden,
+            **(CLIP if self.blocks else {}),
             temperature=temperature,
             offset=offset,
             base_rate=base_rate,
@@ -109,6 +121,8 @@ class AugmentParams:
 
     window_min_side: Count
     native_share: Probability
+    crop_probability: Probability
+    crop_min_share: Share
     rescale_probability: Probability
     rescale_min: Annotated[float, Field(gt=0)]
     rescale_max: Annotated[float, Field(gt=0)]
@@ -124,6 +138,8 @@ class AugmentParams:
     noise_deviation_max: Annotated[float, Field(ge=1)]
     white_background_probability: Probability
     cutmix_probability: Probability
+    degraded_copies: Annotated[int, Field(ge=0)]
+    degraded_weight: Annotated[float, Field(ge=0)]
 
 
 OperatingPoint = Literal["balanced", "false_alarms_5", "false_alarms_1"]
@@ -140,6 +156,7 @@ class CalibrateParams:
 class EvaluateParams:
     """How the figures on the model card are computed, and by how much they may fall below the baseline's."""
 
+    splits: list[Literal["dev", "test"]]
     batch_size: Count
     bootstrap_samples: Count
     product_domains: list[str]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from handler.torchserve_entry import GRAPH
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -23,6 +25,16 @@ class Paths:
     def weights(self) -> Path:
         """Weights of the best epoch, safetensors."""
         return self.run / "model.safetensors"
+
+    @property
+    def graph(self) -> Path:
+        """The network as OpenVINO serves it, an .xml, which reads its numbers from `weights`; others stand beside it."""
+        return self.run / "graphs" / GRAPH
+
+    @property
+    def features(self) -> Path:
+        """What a frozen network makes of the photos, safetensors."""
+        return self.run / "features.safetensors"
 
     @property
     def used_params(self) -> Path:

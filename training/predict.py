@@ -1,19 +1,26 @@
-"""Logits of photos by the weights that ship, on the path that serving takes."""
+"""Logits of photos by the engine and the precision that serve, on the path that serving takes."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
-import pytorch_lightning as pl
 import torch
+from rich.progress import track
+from torch.utils.data import DataLoader, Dataset
 
-from handler import network
-from training.data import Photo
+from handler.cpus import cpus
+from handler.openvino_engine import AUTO, OpenVinoEngine
+from handler.transforms import Pixels, to_pixels
+from training.data import Photo, read_photo
 from training.datamodule import Degrade, PhotoDataModule
-from training.module import DetectorModule
+from training.params import Params
 from training.paths import Paths
+
+BATCH: Final = 16
+"""Photos that the engine is given at a time, so that none of its streams waits."""
 
 
 def predict(
@@ -23,18 +30,37 @@ def predict(
 
     `degrade` changes each decoded picture before serving's own transform; a progress bar shows the way.
     """
-    module = DetectorModule(data.params, network.load(data.params.model.spec(), paths.weights))
-    with quiet():
-        trainer = pl.Trainer(
-            accelerator=data.params.train.accelerator, devices=1, logger=False, enable_checkpointing=False
-        )
-        batches = trainer.predict(module, data.loader(photos, degrade))
-    return torch.cat([torch.as_tensor(batch) for batch in batches or []])
+    engine = OpenVinoEngine(paths.graph, paths.weights, data.spec, streams=cpus(), precision=AUTO)
+    loader = DataLoader(
+        _Served(data.params, photos, degrade), BATCH, num_workers=data.params.data.num_workers, collate_fn=list
+    )
+    return torch.tensor(
+        [
+            forward.logit
+            for pictures in track(loader, "predicting", transient=True)
+            for forward in engine.run(pictures, [False] * len(pictures))
+        ]
+    )
+
+
+class _Served(Dataset[Pixels]):
+    """What the network sees of photos."""
+
+    def __init__(self, params: Params, photos: Sequence[Photo], degrade: Degrade | None) -> None:
+        self.root, self.spec = params.data.root, params.model.spec()
+        self.photos, self.degrade = photos, degrade
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> Pixels:
+        picture = read_photo(self.root, self.photos[index])
+        return to_pixels(self.degrade(picture) if self.degrade else picture, self.spec)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Spare the reader what Lightning says of the machine, and its tips, before each of many predictions."""
+    """Spare the reader what Lightning says of the machine, and its tips, before each of many trainings."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.WARNING)

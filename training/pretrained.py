@@ -35,6 +35,8 @@ def build(spec: ModelSpec, weights: Weights) -> nn.Module:
     """
     if weights == "hub":
         return _from_hub(spec)
+    if spec.blocks and weights.endswith(".safetensors"):
+        return _from_tower(spec, Path(weights))
     model = network.build(spec)
     if weights == "package":
         _start_from_lite0(model, spec.architecture)
@@ -56,6 +58,17 @@ def _from_hub(spec: ModelSpec) -> nn.Module:
             f"cannot load pretrained weights of {spec.architecture} from the model hub; set model.weights: package to "
             'start from weights that are installed (make train SET="model.weights=package"), or random for none'
         ) from error
+
+
+def _from_tower(spec: ModelSpec, file: Path) -> nn.Module:
+    try:
+        return network.build(spec, tower=file)
+    except (OSError, SafetensorError) as error:
+        raise PretrainedUnavailableError(
+            f"cannot read {file}: model.weights takes a safetensors file of the whole {spec.architecture}, or hub"
+        ) from error
+    except RuntimeError as error:
+        raise PretrainedUnavailableError(f"the weights of {file} do not fit {spec.architecture}") from error
 
 
 def _start_from_lite0(model: nn.Module, architecture: str) -> None:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger
 from safetensors.torch import save_file
 
-from training import pretrained
+from handler.transforms import to_views
+from training import head, pretrained
 from training.command_line import parse_command_line
-from training.data import InvalidDataError
+from training.data import InvalidDataError, read_photo, sampling_weights
 from training.datamodule import PhotoDataModule
+from training.export import write_graphs
 from training.module import DetectorModule
 from training.params import Params, dump
 from training.paths import Paths
 from training.pretrained import PretrainedUnavailableError
+from training.quantise import quantise
+from training.reports.files import MissingReportError
 from training.resume import resumable, was_interrupted
 from training.tracking.provenance import follows_another_process
 from training.tracking.stage import tracked
+
+CALIBRATION_PHOTOS: Final = 200
 
 
 def run(
@@ -40,6 +49,8 @@ def run(
         PretrainedUnavailableError: The weights that `model.weights` asks for are not to be had.
     """
     pl.seed_everything(params.train.seed, workers=True, verbose=False)
+    if params.model.blocks:
+        return _train_head(params, paths, fast_dev_run=fast_dev_run, logger=logger)
     data = PhotoDataModule(params)
     data.setup()
     module = DetectorModule(params, pretrained.build(params.model.spec(), params.model.weights))
@@ -49,8 +60,7 @@ def run(
     # Without version counter: a new run in an old folder takes its place, or --resume would find the old one.
     best = ModelCheckpoint(paths.checkpoints, "best", monitor="val/auroc", mode="max", enable_version_counter=False)
     last = ModelCheckpoint(paths.checkpoints, "last", enable_version_counter=False)  # of every epoch, better or not
-    table = CSVLogger(paths.run, name="", version="logs", flush_logs_every_n_steps=10)
-    loggers = [table, logger] if logger else [table]
+    loggers = _loggers(paths, logger)
     with resumable(params, paths, resume=resume) as interrupted:
         trainer = _trainer(params, paths, callbacks=[best, last, *_callbacks(params)], logger=loggers)
         if trainer.is_global_zero:
@@ -58,8 +68,50 @@ def run(
         trainer.fit(module, data, ckpt_path=interrupted, weights_only=False)
         if trainer.is_global_zero:
             export_weights(params, Path(best.best_model_path), paths.weights)
+            _write_graphs(params, paths)
         trainer.strategy.barrier("export")  # the other processes of a training wait for the file
     return float(best.best_model_score or 0)
+
+
+def _train_head(params: Params, paths: Paths, *, fast_dev_run: bool, logger: Logger | None) -> float:
+    """Train the head of a frozen transformer on its features, all epochs; return the dev AUROC of the last."""
+    spec = params.model.spec()
+    network = pretrained.build(spec, params.model.weights)
+    train, dev = head.read(params, paths)
+    trainer = (
+        _trainer(params, paths, fast_dev_run=True)
+        if fast_dev_run
+        else _trainer(params, paths, logger=_loggers(paths, logger), enable_checkpointing=False)
+    )
+    module = head.HeadModule.fit(params, network.head.classifier, train, trainer, dev)
+    if fast_dev_run:
+        return 0.0
+    dump(params, paths.used_params)
+    network.head.classifier.load_state_dict(module.folded())
+    print("rounding the weights to int8", flush=True)
+    save_file(quantise(network, _calibration_views(params, train)), paths.weights)
+    _write_graphs(params, paths)
+    return float(trainer.callback_metrics["val/auroc"])
+
+
+def _calibration_views(params: Params, train: head.Features) -> Iterator[torch.Tensor]:
+    """Yield batches of views of training photos, as many of each class, that tell the range of the network's inputs."""
+    generator = torch.Generator().manual_seed(params.train.seed)
+    weights = torch.tensor(sampling_weights(train.photos, power=0))
+    for index in torch.multinomial(weights, CALIBRATION_PHOTOS, replacement=True, generator=generator).tolist():
+        for views in to_views(read_photo(params.data.root, train.photos[index]), params.model.spec()):
+            yield views
+
+
+def _write_graphs(params: Params, paths: Paths) -> None:
+    shutil.rmtree(paths.graph.parent, ignore_errors=True)
+    paths.graph.parent.mkdir()
+    write_graphs(params.model.spec(), paths.weights, paths.graph)
+
+
+def _loggers(paths: Paths, logger: Logger | None) -> list[Logger]:
+    table = CSVLogger(paths.run, name="", version="logs", flush_logs_every_n_steps=1)
+    return [table, logger] if logger else [table]
 
 
 def export_weights(params: Params, checkpoint: Path, weights: Path) -> None:
@@ -107,7 +159,7 @@ def main() -> None:
             log.metrics({"train/best_auroc": score})
             log.artifact(paths.weights)
             log.artifact(paths.used_params)
-    except (InvalidDataError, PretrainedUnavailableError) as error:
+    except (InvalidDataError, MissingReportError, PretrainedUnavailableError) as error:
         raise SystemExit(f"train: {error}") from error
     if not follows_another_process():
         print(f"dev AUROC {score:.4f}; weights in {paths.weights}")

@@ -101,7 +101,7 @@ def main() -> None:
 
 def _figures(report: dict[str, Any]) -> dict[str, float]:
     figures = {f"data/{name}": float(report[name]) for name in ("pictures", "usable", "errors", "warnings")}
-    for name in ("metadata_of_files", "metadata_after_pipeline", "statistics_after_pipeline"):
+    for name in page.LEAKS:
         for which, auc in report["leaks"][name].items():
             if auc is not None:
                 figures[f"leaks/{name}/{which}"] = auc["auc"]

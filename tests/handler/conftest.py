@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from handler import network
+from handler import heads, network
 from handler.detector import Detector
-from handler.gradcam import Head
+from handler.heads import Head
 from handler.spec import ModelSpec
 from handler.torch_engine import TorchEngine
 from handler.torchserve_entry import GRAPH
@@ -47,8 +47,8 @@ def model_folder(spec: ModelSpec, model: nn.Module, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(scope="session")
-def head(model_folder: Path) -> Head:
-    return Head.load(model_folder / WEIGHTS)
+def head(spec: ModelSpec, model_folder: Path) -> Head:
+    return heads.load(model_folder / WEIGHTS, spec)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from handler import heads
 from handler.detector import Detector
-from handler.gradcam import Head
 from handler.openvino_engine import OpenVinoEngine
 from handler.spec import ModelSpec
 from handler.torch_engine import TorchEngine
@@ -18,10 +18,10 @@ WEIGHTS = "model.safetensors"
 
 def eager(spec: ModelSpec, weights: Path) -> Detector:
     """In PyTorch in float32, which is what all else is measured by."""
-    return Detector(spec, TorchEngine.load(weights, spec, torch.device("cpu")), Head.load(weights))
+    return Detector(spec, TorchEngine.load(weights, spec, torch.device("cpu")), heads.load(weights, spec))
 
 
 def compiled(spec: ModelSpec, folder: Path, threads: int = 2) -> Detector:
     """In OpenVINO, as CPUs are served."""
     engine = OpenVinoEngine(folder / GRAPH, folder / WEIGHTS, spec, streams=threads)
-    return Detector(spec, engine, Head.load(folder / WEIGHTS), threads)
+    return Detector(spec, engine, heads.load(folder / WEIGHTS, spec), threads)

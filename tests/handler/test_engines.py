@@ -104,7 +104,7 @@ def test_bfloat16_is_near_and_not_the_same(
 
 
 def test_another_precision_is_refused_by_name(model_folder: Path, spec: ModelSpec) -> None:
-    with pytest.raises(ValueError, match="f32, bf16, not 'fp4'"):
+    with pytest.raises(ValueError, match="auto, f32, bf16, int8, not 'fp4'"):
         OpenVinoEngine(model_folder / GRAPH, model_folder / WEIGHTS, spec, precision="fp4")
 
 

@@ -13,9 +13,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gateway.client.answers import EMPTY_HEATMAP
+from handler import heads
 from handler.detector import Detector
 from handler.engine import Forward
-from handler.gradcam import EMPTY, JPEG_QUALITY, LEAST_HEAT, Head, heat_maps, overlay
+from handler.gradcam import EMPTY, JPEG_QUALITY, LEAST_HEAT, heat_maps, overlay
+from handler.heads import Head, PooledHead
 from handler.spec import ModelSpec
 from handler.transforms import Pixels, normalise, to_pixels
 from tests.handler.pictures import difference, encode, photo, pixels, same
@@ -91,7 +93,7 @@ def test_opposite_verdicts_never_point_at_the_same_region(head: Head, forwards: 
 
 
 def test_a_map_is_blank_where_no_region_spoke(forwards: list[Forward]) -> None:
-    blank = Head(torch.zeros(1, 1280), torch.ones(1))
+    blank = PooledHead(torch.zeros(1, 1280), torch.ones(1))
     assert [float(view.abs().max()) for view in heat_maps(blank, forwards[0].features, positive=True)] == [0, 0]
 
 
@@ -104,7 +106,7 @@ def test_a_map_may_be_asked_for_where_gradients_are_off(head: Head, forwards: li
 def test_another_family_of_networks_is_refused_by_name(tmp_path: Path) -> None:
     save_file({"fc.weight": torch.zeros(1, 8)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="EfficientNet family"):
-        Head.load(tmp_path / "model.safetensors")
+        heads.load(tmp_path / "model.safetensors", WHOLE)
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,15 @@ UNUSUAL = ModelSpec(
     mean=(0.5, 0.4, 0.3),
     std=(0.1, 0.2, 0.3),
 )
+TRANSFORMER = ModelSpec(
+    version="2.0.0", architecture="vit_base_patch16_224", details=1, blocks=8, read_blocks=(7, 8), hidden=16
+)
 
 
-def test_yaml_gives_back_the_same_spec() -> None:
-    assert ModelSpec.from_mapping(yaml.safe_load(yaml.safe_dump(UNUSUAL.to_mapping()))) == UNUSUAL
-
-
-def test_json_gives_back_the_same_spec() -> None:
-    assert ModelSpec.from_mapping(json.loads(json.dumps(UNUSUAL.to_mapping()))) == UNUSUAL
+@pytest.mark.parametrize("spec", [UNUSUAL, TRANSFORMER])
+def test_yaml_and_json_give_back_the_same_spec(spec: ModelSpec) -> None:
+    assert ModelSpec.from_mapping(yaml.safe_load(yaml.safe_dump(spec.to_mapping()))) == spec
+    assert ModelSpec.from_mapping(json.loads(json.dumps(spec.to_mapping()))) == spec
 
 
 def test_only_the_version_must_be_named() -> None:
@@ -78,3 +79,22 @@ def test_a_missing_version_is_refused_by_name() -> None:
 def test_a_value_out_of_range_is_refused_by_name(field: str, value: Any) -> None:  # noqa: ANN401 - one of many types
     with pytest.raises(InvalidSpecError, match=f"^model spec: {field} is out of range"):
         ModelSpec.from_mapping({"version": "1.0.0", field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("blocks", {"blocks": -1}),
+        ("read_blocks", {"read_blocks": []}),
+        ("read_blocks", {"read_blocks": [6, 7]}),
+        ("read_blocks", {"read_blocks": [0, 8]}),
+        ("read_blocks", {"read_blocks": [8, 7, 8]}),
+        ("read_blocks", {"blocks": 0, "hidden": 0}),
+        ("hidden", {"hidden": -1}),
+        ("hidden", {"blocks": 0, "read_blocks": []}),
+        ("detail_size", {"detail_size": 320}),
+    ],
+)
+def test_blocks_that_cannot_be_read_are_refused_by_name(field: str, values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSpecError, match=f"^model spec: {field} is out of range"):
+        ModelSpec.from_mapping(TRANSFORMER.to_mapping() | values)

@@ -131,7 +131,7 @@ def test_a_request_without_a_picture_as_its_body_fails_alone(
 
 def test_an_unknown_precision_is_refused_at_the_start(context: Context) -> None:
     context.model_yaml_config["precision"] = "int3"
-    with pytest.raises(ValueError, match="precision must be one of f32, bf16, not 'int3'"):
+    with pytest.raises(ValueError, match="precision must be one of auto, f32, bf16, int8, not 'int3'"):
         ProductPhotoDetector().initialize(context)
 
 

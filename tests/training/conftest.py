@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from handler.spec import ModelSpec
-from training import calibrate, crossvalidate, evaluate, package, params, reference, train
+from training import calibrate, crossvalidate, evaluate, features, package, params, reference, train
 from training.data import LABELS, Photo
 from training.params import Params
 from training.paths import Paths
@@ -39,6 +39,7 @@ TINY = (
     "train.devices=1",
     "crossvalidate.folds=2",
     "crossvalidate.epochs=1",
+    "evaluate.splits=[dev, test]",
     "evaluate.batch_size=5",
     "evaluate.bootstrap_samples=20",
 )
@@ -192,6 +193,39 @@ def command(pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return paths, log
 
     return run
+
+
+FROZEN = (
+    "model.architecture=vit_tiny_patch16_224",
+    "model.details=0",
+    "model.detail_size=64",
+    "model.crop_pct=1.0",
+    "model.blocks=3",
+    "model.read_blocks=[2, 3]",
+    "train.epochs=3",
+    "train.weight_decay=0.05",
+    "augment.degraded_copies=1",
+)
+
+
+@pytest.fixture(scope="session")
+def frozen_pipeline(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """The same for a head on a frozen vision transformer."""
+    root = tmp_path_factory.mktemp("frozen")
+    chosen, paths = tiny(*FROZEN), Paths(root / "run", root / "store", root / "reports")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "CACHE", root / "cache")
+        features.run(chosen, paths)
+    return Pipeline(
+        chosen,
+        paths,
+        auroc=train.run(chosen, paths),
+        crossvalidation=crossvalidate.run(chosen, paths),
+        calibration=calibrate.run(chosen, paths),
+        report=evaluate.run(chosen, paths),
+        reference=reference.run(chosen, paths),
+        archive=package.run(chosen, paths),
+    )
 
 
 @pytest.fixture(scope="session")

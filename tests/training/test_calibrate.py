@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.training.conftest import Command, Pipeline, Tiny
 from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo
 from training import calibrate
-from training.calibrate import calibration, fit
+from training.calibrate import calibration, fit, source_weights
 from training.data import of_split, read_manifest
 from training.datamodule import PhotoDataModule
 from training.metrics.scored import score
@@ -32,28 +33,29 @@ def test_known_temperature_and_offset_are_found(temperature: float, offset: floa
     generator = torch.Generator().manual_seed(0)
     honest = 2 * torch.randn(20_000, generator=generator)
     labels = torch.bernoulli(honest.sigmoid(), generator=generator)
-    found_temperature, found_offset = fit(temperature * honest + offset, labels)
+    found_temperature, found_offset = fit(temperature * honest + offset, labels, torch.full((20_000,), 1 / 20_000))
     assert found_temperature == pytest.approx(temperature, rel=0.1)
     assert found_offset == pytest.approx(offset, abs=0.1 * temperature)
 
 
-def test_a_class_weighs_the_same_however_many_photos_it_has() -> None:
-    logits, labels = torch.tensor([2.0, -1.0, 0.5, -2.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])
-    many = fit(torch.cat([logits, *[logits[labels == 0]] * 5]), torch.cat([labels, torch.zeros(10)]))
-    assert many == pytest.approx(fit(logits, labels), abs=1e-3)
+def test_a_class_and_a_source_weigh_the_same_however_many_photos_they_have() -> None:
+    one = [photo(REAL, source="a"), photo(REAL, source="b"), photo(AI, source="a")]
+    many = [one[0]] * 9 + [one[1]] + [one[2]] * 3
+    assert source_weights(one).tolist() == pytest.approx([1 / 4, 1 / 4, 1 / 2])
+    assert source_weights(many).tolist() == pytest.approx([1 / 36] * 9 + [1 / 4] + [1 / 6] * 3)
 
 
 def test_the_fit_stays_within_bounds() -> None:
     labels = torch.tensor([1.0, 1.0, 0.0, 0.0])
     right = torch.tensor([0.05, 0.03, -0.02, -0.04])
-    temperature, offset = fit(right, labels)
+    temperature, offset = fit(right, labels, torch.full((4,), 1 / 4))
     assert (0.05 <= temperature < 1, abs(offset) < 0.05) == (True, True)
-    temperature, offset = fit(-right, labels)
+    temperature, offset = fit(-right, labels, torch.full((4,), 1 / 4))
     assert (temperature, abs(offset) <= 20) == (20, True)
 
 
 def test_equal_logits_say_nothing_and_are_taken_as_undecided() -> None:
-    assert fit(torch.zeros(4), torch.tensor([1.0, 1.0, 0.0, 0.0])) == (1, 0)
+    assert fit(torch.zeros(4), torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.full((4,), 1 / 4)) == (1, 0)
 
 
 def test_calibration_of_two_photos() -> None:
@@ -86,7 +88,7 @@ def test_the_stage_writes_the_finished_spec(pipeline: Pipeline) -> None:
 def test_the_report_counts_dev_and_holds_both_sides_of_calibration(pipeline: Pipeline) -> None:
     report = json.loads(pipeline.paths.calibration.read_text(encoding="utf-8"))
     assert report["model_version"] == pipeline.params.model.version
-    assert (report["n_real"], report["n_ai_generated"], report["operating_point"]) == (6, 6, "false_alarms_5")
+    assert report["operating_point"] == "false_alarms_5"
     assert list(report["operating_points"]) == ["balanced", "false_alarms_5", "false_alarms_1"]
     assert report["after"]["negative_log_likelihood"] <= report["before"]["negative_log_likelihood"]
     with Image.open(pipeline.paths.figures / "calibrate" / "reliability.png") as diagram:
@@ -106,15 +108,15 @@ def test_the_operating_point_is_a_parameter(pipeline: Pipeline, tiny: Tiny, tmp_
     paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
     paths.run.mkdir()
     paths.weights.write_bytes(pipeline.paths.weights.read_bytes())
+    shutil.copytree(pipeline.paths.graph.parent, paths.graph.parent)
     report = calibrate.run(tiny("calibrate.operating_point=balanced"), paths)
     assert report["base_rate"] == report["operating_points"]["balanced"]["base_rate"]
-    assert report["temperature"] == pipeline.temperature
-    assert "out_of_fold" not in report
+    assert (report["n_real"], report["n_ai_generated"]) == (6, 6)
 
 
-def test_cross_validations_logits_check_the_temperature(pipeline: Pipeline) -> None:
-    assert pipeline.calibration["out_of_fold"]["n"] == 24
-    assert 0.05 <= pipeline.calibration["out_of_fold"]["temperature"] <= 20
+def test_photos_that_cross_validation_left_out_calibrate_too(pipeline: Pipeline) -> None:
+    assert (pipeline.calibration["n_real"], pipeline.calibration["n_ai_generated"]) == (6 + 12, 6 + 12)
+    assert pipeline.calibration["false_alarms_by_source"]["sources"] == 2
 
 
 def test_a_run_without_weights_names_the_stage(tiny: Tiny, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from tests.training.conftest import Pipeline
 from tests.training.marks import NOISE
 from training import compare_engines
 from training.compare_engines import Difference
+from training.data import LABELS, read_manifest
 
 pytestmark = NOISE
 SPEC = ModelSpec(version="1", base_rate=0.4)
@@ -25,22 +26,29 @@ def compared(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
 def test_what_is_served_differs_from_pytorch_by_nothing_that_counts(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = compared(monkeypatch, "--archive", str(pipeline.archive), "--data", str(pipeline.params.data.root))
+    code = compared(
+        monkeypatch, "--archive", str(pipeline.archive), "--data", str(pipeline.params.data.root), "--precision", "f32"
+    )
     said = capsys.readouterr().out.splitlines()[-1]
     assert not code
-    assert said.startswith("f32: probabilities differ by 0.000")
+    assert said.startswith("f32: AUROC differs by +0.0000 and calibration error by +0.0000, probabilities by 0.000")
     assert " 0 of " in said
 
 
-def test_a_difference_in_a_verdict_or_beyond_a_hundredth_counts() -> None:
-    same = Difference.of([0.0, 2.0], [0.0, 2.0], SPEC)
-    near = Difference.of([0.0, 2.0], [0.03, 2.0], SPEC)
-    far = Difference.of([0.0, 2.0], [0.1, 2.0], SPEC)
-    other = Difference.of([0.40, 2.0], [0.41, 2.0], SPEC)
-    assert [one.harmless for one in (same, near, far, other)] == [True, True, False, False]
-    assert near.largest == pytest.approx(0.0072)
-    assert (near.verdicts, other.verdicts) == (0, 1)
-    assert str(other) == ("probabilities differ by 0.0025 at most and 0.0013 on average, 1 of 2 verdicts are others")
+def test_what_auroc_and_calibration_lose_counts_and_single_probabilities_do_not(pipeline: Pipeline) -> None:
+    manifest = read_manifest(pipeline.params.data.root, pipeline.params.data.manifest)
+    real, fake = (next(photo for photo in manifest if photo.label == label) for label in LABELS)
+    photos, expected = [real, real, fake, fake], [-2.0, 0.0, 0.6, 2.0]
+    same = Difference.of(photos, expected, expected, SPEC)
+    near = Difference.of(photos, [-2.0, 0.0, 0.61, 2.01], expected, SPEC)
+    flatter = Difference.of(photos, [-0.5, 0.0, 0.1, 0.5], expected, SPEC)
+    swapped = Difference.of(photos, [-2.0, 0.6, 0.0, 2.0], expected, SPEC)
+    assert [one.harmless for one in (same, near, flatter, swapped)] == [True, True, False, False]
+    assert (swapped.auroc, swapped.verdicts, flatter.auroc) == (-0.25, 2, 0)
+    assert str(same) == (
+        "AUROC differs by +0.0000 and calibration error by +0.0000, probabilities by 0.0000 at most, "
+        "0 of 4 verdicts are others"
+    )
 
 
 def test_data_that_is_not_there_is_one_clear_line(

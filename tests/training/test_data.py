@@ -162,3 +162,28 @@ def test_a_dataset_gives_pictures_with_their_labels(data_root: Path) -> None:
     sizes, labels = zip(*(dataset[index] for index in range(len(dataset))), strict=True)
     assert all(64 <= side <= 96 for [size] in sizes for side in size.tolist())
     assert [LABELS[int(label)] for label in labels] == ["real", "ai_generated"]
+
+
+def test_within_a_view_that_both_classes_have_they_weigh_alike() -> None:
+    """Else the classes' shares of scaled pictures would tell them apart."""
+    photos = [
+        Photo(f"{label}{number}", label, "train", f"{label}{number % 2}", "", "", str(number), "", view)
+        for label, view, count in (
+            ("real", "native", 9),
+            ("real", "whole", 1),
+            ("ai_generated", "native", 2),
+            ("ai_generated", "whole", 8),
+            ("ai_generated", "sheet", 3),
+        )
+        for number in range(count)
+    ]
+    weights = sampling_weights(photos, 0.4)
+    mass = {
+        (label, view): sum(w for photo, w in zip(photos, weights, strict=True) if (photo.label, photo.view) == (label, view))
+        for label in LABELS
+        for view in ("native", "whole", "sheet")
+    }
+    assert sum(mass[label, view] for label, view in mass if label == "real") == pytest.approx(1)
+    assert sum(mass[label, view] for label, view in mass if label == "ai_generated") == pytest.approx(1)
+    share = [mass[label, "native"] / (mass[label, "native"] + mass[label, "whole"]) for label in LABELS]
+    assert share[0] == pytest.approx(share[1], abs=0.02)

@@ -114,6 +114,7 @@ def test_what_is_returned_is_what_is_written(messy: tuple[Params, Paths, dict[st
         "pictures",
         "of",
         "metadata_of_files",
+        "scale_of_files",
         "metadata_after_pipeline",
         "statistics_after_pipeline",
     }

@@ -18,10 +18,13 @@ def leak_findings(report: LeakReport, limits: ValidateParams) -> Iterator[Findin
     metadata, statistics = report.metadata_after_pipeline, report.statistics_after_pipeline
     yield from _judged("metadata_leak", "file metadata", metadata, limits.max_metadata_auc)
     yield from _judged("statistics_leak", "pixel statistics", statistics, limits.max_statistics_auc)
-    if report.metadata_of_files.across_sources:
-        what = "before the training pipeline, which is to take it away, file metadata"
-        auc, limit = report.metadata_of_files.across_sources.auc, limits.max_metadata_auc
-        yield from _over("metadata_of_files", "info", f"{what} tell the label on unseen sources", auc, limit)
+    for check, what, leak in (
+        ("metadata_of_files", "file metadata tell", report.metadata_of_files),
+        ("scale_of_files", "stored size and scale factor tell", report.scale_of_files),
+    ):
+        if leak.across_sources:
+            where = f"before the training pipeline, which is to take it away, {what} the label on unseen sources"
+            yield from _over(check, "info", where, leak.across_sources.auc, limits.max_metadata_auc)
 
 
 def _judged(check: str, what: str, leak: Leak, limit: float) -> Iterator[Finding]:

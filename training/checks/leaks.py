@@ -60,11 +60,12 @@ class Leak:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """Leaks of so many of the photos: of their files as they lie, and after the training pipeline."""
+    """Leaks of so many of the photos: of their files and their scale as they lie, and after the training pipeline."""
 
     pictures: int
     of: int
     metadata_of_files: Leak
+    scale_of_files: Leak
     metadata_after_pipeline: Leak
     statistics_after_pipeline: Leak
 
@@ -77,8 +78,16 @@ def measure(photos: Sequence[Photo], params: Params) -> LeakReport:
     views = DataLoader(_Views(chosen, params), batch_size=None, num_workers=params.data.num_workers)
     rows = list(track(views, "taking training views", total=len(chosen)))
     encoded, statistics = zip(*rows, strict=True) if rows else ((), ())
-    leaks = [leak(np.array(table), chosen, seed) for table in (files, encoded, statistics)]
+    scales = [_scale(photo, file) for photo, file in zip(chosen, files, strict=True)]
+    leaks = [leak(np.array(table), chosen, seed) for table in (files, scales, encoded, statistics)]
     return LeakReport(len(chosen), len(photos), *leaks)
+
+
+def _scale(photo: Photo, file: Features) -> Features:
+    """Return width and height as stored, in pixels, and by how much the picture was scaled before (-1: not told)."""
+    width, height = (file[metadata.NAMES.index(name)] for name in ("width", "height"))
+    factor = width / float(photo.source_width) if photo.source_width.isdigit() else metadata.ABSENT
+    return np.array([width, height, 1.0 if photo.view == "native" else factor])
 
 
 def sample(photos: Sequence[Photo], size: int, seed: int) -> list[Photo]:

@@ -47,11 +47,7 @@ class HeldOut:
 
 
 def judge(data: PhotoDataModule, paths: Paths) -> dict[str, HeldOut]:
-    """Return the splits dev and test, judged under each condition."""
-    dev, test = of_split(data.photos, "dev"), of_split(data.photos, "test")
-    logits = degraded_logits(data, paths, [*dev, *test])
+    """Return the splits that `evaluate.splits` names, judged under each condition."""
     trained_on = frozenset(photo.source for photo in data.photos if photo.split == "train")
-    return {
-        "dev": HeldOut(dev, {name: values[: len(dev)] for name, values in logits.items()}, trained_on),
-        "test": HeldOut(test, {name: values[len(dev) :] for name, values in logits.items()}, trained_on),
-    }
+    splits = {name: of_split(data.photos, name) for name in data.params.evaluate.splits}
+    return {name: HeldOut(photos, degraded_logits(data, paths, photos), trained_on) for name, photos in splits.items()}

@@ -45,6 +45,11 @@ class Scored:
         balanced: Floats = odds / (odds + against)
         return balanced
 
+    def rebased(self, base_rate: float) -> Scored:
+        """Return the same photos with probabilities for another base rate (Saerens et al. 2002)."""
+        odds, against = self.balanced * base_rate, (1 - self.balanced) * (1 - base_rate)
+        return Scored(self.photos, odds / (odds + against), base_rate)
+
     @property
     def generated(self) -> Bools:
         """Whether each photo is AI-generated, shape (N,)."""

@@ -6,7 +6,7 @@ A threshold t on the probability for equally many of both classes is the base ra
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,15 +24,18 @@ _ODDS = 0.49995 / 0.50005
 """Of the least probability that four decimals round up to 0.5."""
 
 
-def operating_points(scored: Scored) -> dict[str, float]:
+def operating_points(scored: Scored, products: Collection[str]) -> dict[str, float]:
     """Return the base rate of each operating point on photos of both classes.
 
     `balanced` has the best balanced accuracy, from the middle where several do. The others are the highest base rates
-    at which at most the named percentage of the real photos is flagged; where none does, the lowest that there is.
+    at which at most the named percentage of the real photos is flagged; where none does, the lowest that there is. Real
+    photos of the product domains count alone if there are any, and by the worse of two measures: all pooled, and the
+    mean over their sources.
     """
-    recall = _flagged_share(scored.balanced[scored.generated])
-    false_alarms = _flagged_share(scored.balanced[~scored.generated])
-    balance = recall - false_alarms
+    recall = _flagged_share(scored.where(scored.generated))
+    balance = recall - _flagged_share(scored.where(~scored.generated))
+    real = _real_products(scored, products)
+    false_alarms = np.maximum(_flagged_share(real), _mean_over_sources(real))
     best = np.flatnonzero(np.isclose(balance, balance.max()))
     points: dict[str, float] = {"balanced": float(_CANDIDATES[best[(len(best) - 1) // 2]])}
     for name, limit in FALSE_ALARM_LIMITS.items():
@@ -52,9 +55,49 @@ def rates_at(
     }
 
 
-def _flagged_share(balanced: Floats) -> Floats:
-    """Return the share that is flagged at each candidate, for balanced probabilities of shape (N,)."""
-    odds = np.sort(balanced / np.maximum(1 - balanced, np.finfo(np.float64).tiny))
+def by_source(scored: Scored, products: Collection[str], point: OperatingPoint) -> Figures:
+    """Return how the false alarms of an operating point spread over sources of real product photos.
+
+    Each source is held against the base rate that the others alone would choose, as a new shop would be.
+    """
+    real = _real_products(scored, products)
+    sources = sorted({photo.source for photo in real.photos})
+    if len(sources) < 2:  # noqa: PLR2004 - one to choose on, one to hold against it
+        return {"sources": len(sources)}
+    shares, flagged = {}, 0
+    for source in sources:
+        others = scored.that(lambda photo, source=source: photo.source != source)
+        rate = operating_points(others, products)[point]
+        hits = real.that(lambda photo, source=source: photo.source == source).rebased(rate).flagged
+        shares[source], flagged = float(hits.mean()), flagged + int(hits.sum())
+    worst = max(shares, key=shares.__getitem__)
+    return {
+        "sources": len(sources),
+        "n": len(real.photos),
+        "pooled": flagged / len(real.photos),
+        "mean": float(np.mean(list(shares.values()))),
+        "std": float(np.std(list(shares.values()))),
+        "worst": worst,
+        "worst_share": shares[worst],
+    }
+
+
+def _real_products(scored: Scored, products: Collection[str]) -> Scored:
+    real = scored.where(~scored.generated)
+    found = real.that(lambda photo: photo.domain in products)
+    return found if found.photos else real
+
+
+def _mean_over_sources(scored: Scored) -> Floats:
+    sources = sorted({photo.source for photo in scored.photos})
+    shares = [_flagged_share(scored.that(lambda photo, source=source: photo.source == source)) for source in sources]
+    mean: Floats = np.mean(shares, axis=0)
+    return mean
+
+
+def _flagged_share(scored: Scored) -> Floats:
+    """Return the share that is flagged at each candidate."""
+    odds = np.sort(scored.balanced / np.maximum(1 - scored.balanced, np.finfo(np.float64).tiny))
     below = np.searchsorted(odds, _ODDS * (1 - _CANDIDATES) / _CANDIDATES, side="left")
     share: Floats = (len(odds) - below) / len(odds)
     return share

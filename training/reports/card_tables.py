@@ -12,6 +12,7 @@ from training.metrics.robustness import DESCRIPTIONS
 Report = Mapping[str, Any]
 LEAKS = {
     "metadata_of_files": "file metadata, as the files lie",
+    "scale_of_files": "stored size and scale factor, as the files lie",
     "metadata_after_pipeline": "file metadata, after the training pipeline",
     "statistics_after_pipeline": "trivial statistics, after the training pipeline",
 }

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from handler import heads
 from handler.detector import Detector
-from handler.gradcam import Head
 from handler.torch_engine import TorchEngine
 from training.metrics.goals import goals
 from training.metrics.robustness import DESCRIPTIONS
@@ -72,7 +72,7 @@ def _plots(paths: Paths) -> list[dict[str, str]]:
 def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[Grid]:
     spec = read_spec(paths)
     engine = TorchEngine.load(paths.weights, spec, torch.device("cpu"))
-    detector = Detector(spec, engine, Head.load(paths.weights))
+    detector = Detector(spec, engine, heads.load(paths.weights, spec))
     grids = []
     for name, scored in splits.items():
         for kind, wrong, total in (

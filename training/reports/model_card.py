@@ -12,7 +12,7 @@ import jinja2
 import yaml
 
 from handler.spec import ModelSpec
-from training.metrics.goals import goals, leak_report
+from training.metrics.goals import goals, headline_split, leak_report
 from training.paths import Paths
 from training.reports import card_tables
 from training.reports.files import read_json, read_optional_json
@@ -70,7 +70,8 @@ def render(spec: ModelSpec, params: Mapping[str, Any], reports: Reports, plots: 
     return environment.get_template("model_card.md").render(
         spec=spec,
         calibration=reports.calibration,
-        worst=metrics["robustness"]["test"]["worst"],
+        judged_on=headline_split(metrics),
+        worst=metrics["robustness"][headline_split(metrics)]["worst"],
         overall=card_tables.overall(metrics["splits"]),
         goals=card_tables.goal_table(goals(metrics, reports.validation)),
         product_domains=", ".join(f"`{domain}`" for domain in reports.tables["product_domains"]),

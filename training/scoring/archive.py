@@ -15,12 +15,12 @@ from torch import nn
 import handler
 from handler import network
 from handler.engine import Engine
-from handler.openvino_engine import CONSTANTS, OpenVinoEngine
-from handler.spec import InvalidSpecError, ModelSpec
+from handler.openvino_engine import CONSTANTS, INT8, OpenVinoEngine
+from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.package import read_archive
 
-DECIDING: Final = ("decision.py", "images.py", "network.py", "openvino_engine.py", "transforms.py")
+DECIDING: Final = ("decision.py", "heads.py", "images.py", "network.py", "openvino_engine.py", "transforms.py")
 """Modules of the handler that a verdict depends on."""
 
 
@@ -72,7 +72,7 @@ def read_packed(archive: Path, folder: Path) -> Packed:
         digest = hashlib.sha256(json.dumps(spec.to_mapping(), sort_keys=True).encode() + weights.read_bytes())
         model = network.load(spec, weights)
         return Packed(model, weights, _graph(archive, folder), spec, digest.hexdigest(), _other_code(archive))
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, InvalidSpecError, SafetensorError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
         raise InvalidArchiveError(f"{archive} is no archive that this code can score by: {error}") from error
 
 
@@ -80,8 +80,10 @@ def _graph(archive: Path, folder: Path) -> Path | None:
     with zipfile.ZipFile(archive) as packed:
         if GRAPH not in packed.namelist():
             return None
-        packed.extract(Path(GRAPH).with_suffix(CONSTANTS).name, folder)
-        return Path(packed.extract(GRAPH, folder))
+        int8 = Path(GRAPH).with_stem(Path(GRAPH).stem + INT8).name
+        graphs = [name for name in (GRAPH, int8) if name in packed.namelist()]
+        packed.extractall(folder, [*graphs, *(Path(name).with_suffix(CONSTANTS).name for name in graphs)])
+        return folder / GRAPH
 
 
 def _other_code(archive: Path) -> list[str]:

@@ -23,6 +23,7 @@ LEAKS = {
     }
     for name, auc in (
         ("metadata_of_files", 0.83),
+        ("scale_of_files", 0.70),
         ("metadata_after_pipeline", 0.51),
         ("statistics_after_pipeline", 0.62),
     )

@@ -1,0 +1,146 @@
+"""The head of a frozen transformer: a Lightning module over class tokens that the stage `features` has computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics.classification import BinaryAUROC
+
+from handler.spec import ModelSpec
+from training.data import LABELS, Photo, of_split, read_manifest, sampling_weights
+from training.params import Params
+from training.paths import Paths
+from training.reports.files import MissingReportError, require
+
+
+@dataclass(frozen=True)
+class Features:
+    """Photos with the class tokens that the head reads.
+
+    Attributes:
+        photos: N photos.
+        tokens: float16, shape (N, variants, V, K, C) for K blocks that are read; the first variant is the clean photo.
+    """
+
+    photos: Sequence[Photo]
+    tokens: torch.Tensor
+
+    def where(self, keep: Callable[[Photo], bool]) -> Features:
+        """Return those of some photos."""
+        chosen = [index for index, photo in enumerate(self.photos) if keep(photo)]
+        return Features([self.photos[index] for index in chosen], self.tokens[chosen])
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """1 where a photo is AI-generated, else 0; float32, shape (N,)."""
+        return torch.tensor([float(LABELS.index(photo.label)) for photo in self.photos])
+
+    @property
+    def clean(self) -> torch.Tensor:
+        """What the head reads of the clean photos, float32, shape (N, V, K * C)."""
+        return self.tokens[:, 0].flatten(2).float()
+
+
+def classifier(spec: ModelSpec, width: int) -> nn.Sequential:
+    """Return a classifier of class tokens of so many channels, as `TransformerHead` has it."""
+    read = width * len(spec.read_blocks)
+    if spec.hidden:
+        return nn.Sequential(nn.Linear(read, spec.hidden), nn.GELU(), nn.Linear(spec.hidden, 1))
+    return nn.Sequential(nn.Linear(read, 1))
+
+
+def read(params: Params, paths: Paths) -> tuple[Features, Features]:
+    """Return the features of the splits train and dev.
+
+    Raises:
+        MissingReportError: The stage `features` has not run, or ran for other photos or blocks.
+    """
+    require(paths.features, "features")
+    photos, stored = read_manifest(params.data.root, params.data.manifest), load_file(paths.features)
+    train, dev = of_split(photos, "train"), of_split(photos, "dev")
+    blocks = [block - 1 for block in params.model.read_blocks]
+    shapes = [stored[name].shape for name in ("train", "dev") if name in stored]
+    if [shape[0] for shape in shapes] != [len(train), len(dev)] or any(shape[3] <= max(blocks) for shape in shapes):
+        raise MissingReportError(f"{paths.features} is of other photos or blocks: run `python -m training.features`")
+    return Features(train, stored["train"][:, :, :, blocks]), Features(dev, stored["dev"][:, :, :, blocks])
+
+
+class HeadModule(pl.LightningModule):
+    """Logistic regression, or a network of one hidden layer, by L-BFGS on the whole of the training split."""
+
+    def __init__(self, params: Params, classifier: nn.Sequential, train: Features) -> None:
+        super().__init__()
+        self.params = params
+        self.classifier = classifier
+        if len(classifier) == 1:  # convex: where it starts does not matter
+            nn.init.zeros_(classifier[0].weight)  # type: ignore[arg-type]
+        self.auroc = BinaryAUROC()
+        weights = torch.tensor(sampling_weights(train.photos, params.train.source_power))
+        variants = train.tokens.shape[1]
+        self.tokens = train.tokens.flatten(0, 1).flatten(2)  # (N * variants, V, K * C)
+        self.targets = train.labels.repeat_interleave(variants)
+        copies = torch.tensor([1.0, *[params.augment.degraded_weight / (variants - 1 or 1)] * (variants - 1)])
+        self.weights = torch.outer(weights / weights.sum(), copies / copies.sum()).flatten().float()
+        every = self.tokens.flatten(0, 1).float()
+        share = self.weights.repeat_interleave(self.tokens.shape[1])[:, None] / self.tokens.shape[1]
+        mean = (every * share).sum(0)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", ((every - mean).square() * share).sum(0).sqrt().clamp(min=1e-6))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return logits, shape (N,), of class tokens, shape (N, V, K * C)."""
+        logits: torch.Tensor = self.classifier((tokens.float() - self.mean) / self.std)
+        return logits.mean(dim=(1, 2))
+
+    def training_step(self, batch: list[torch.Tensor], batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's
+        """Return the weighted loss of everything, with the penalty of the weights."""
+        tokens, targets, weights = batch
+        smoothing = self.params.train.label_smoothing
+        smoothed = targets * (1 - smoothing) + smoothing / 2
+        loss = binary_cross_entropy_with_logits(self(tokens), smoothed, weights, reduction="sum")
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
+        penalty = sum(parameter.square().sum() for parameter in self.classifier.parameters() if parameter.ndim > 1)
+        return loss + self.params.train.weight_decay * penalty / 2
+
+    def validation_step(self, batch: list[torch.Tensor], batch_index: int) -> None:  # noqa: ARG002 - Lightning's
+        """Log loss and ranking quality on the dev split."""
+        tokens, targets = batch
+        logits = self(tokens)
+        loss = binary_cross_entropy_with_logits(logits, targets)
+        self.auroc.update(logits.sigmoid(), targets.int())
+        self.log_dict({"val/loss": loss, "val/auroc": self.auroc}, prog_bar=True, on_step=False, on_epoch=True)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return everything as one batch."""
+        return DataLoader(TensorDataset(self.tokens, self.targets, self.weights), batch_size=len(self.tokens))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """L-BFGS with a line search; an epoch is ten of its iterations."""
+        return torch.optim.LBFGS(
+            self.classifier.parameters(), max_iter=10, history_size=20, line_search_fn="strong_wolfe"
+        )
+
+    @classmethod
+    def fit(
+        cls, params: Params, classifier: nn.Sequential, train: Features, trainer: pl.Trainer, dev: Features
+    ) -> Self:
+        """Train a classifier from its start and return the module; the figures on dev are logged and choose nothing."""
+        module = cls(params, classifier, train)
+        validation = DataLoader(TensorDataset(dev.clean, dev.labels), batch_size=len(dev.photos))
+        trainer.fit(module, module.train_dataloader(), validation)
+        return module.eval()
+
+    def folded(self) -> dict[str, torch.Tensor]:
+        """Return the classifier's weights for tokens as they are, standardisation folded into the first layer."""
+        weights = {name: tensor.detach().clone() for name, tensor in self.classifier.state_dict().items()}
+        weights["0.weight"] /= self.std
+        weights["0.bias"] -= weights["0.weight"] @ self.mean
+        return weights
