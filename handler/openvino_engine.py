@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import openvino
 import torch
-from openvino import properties
+from openvino import passes, properties
 
 from handler.engine import Forward
 from handler.spec import ModelSpec
@@ -99,6 +99,8 @@ def _compile(
     core = _core()
     model = core.read_model(graph.read_text(encoding="utf-8"), numbers)
     model.reshape([1, side, side, 3])
+    if precision != "int8":
+        _unpack(model)
     options = {
         properties.hint.inference_precision: PRECISIONS[precision],
         properties.inference_num_threads: streams,
@@ -108,6 +110,14 @@ def _compile(
     queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", options), streams)
     queue.set_callback(_collect)
     return queue
+
+
+def _unpack(model: openvino.Model) -> None:
+    """Turn int8 weights into floats: OpenVINO would else round their layers' inputs by itself, in every precision."""
+    if any(node.get_element_type() == openvino.Type.i8 for node in model.get_ops()):
+        folding = passes.Manager()
+        folding.register_pass(passes.ConstantFolding())
+        folding.run_passes(model)
 
 
 @cache
