@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, Final, Protocol, cast
 
 import structlog
@@ -62,10 +63,11 @@ class NoStore:
 
 
 class FileStore:
-    """One JSON file, replaced as a whole; for one gateway process."""
+    """One JSON file, replaced as a whole; for one gateway process, and it says so where another writes it too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._written: int | None = None
 
     async def load(self) -> list[Sample]:
         """The file's samples; a file that cannot be understood is set aside."""
@@ -91,9 +93,17 @@ class FileStore:
     def _write(self, window: list[Sample]) -> None:
         def write() -> None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_name(self._path.name + ".partial")
-            partial.write_bytes(_SAMPLES.dump_json(window))
-            partial.replace(self._path)
+            if self._written is not None and self._path.exists() and self._path.stat().st_ino != self._written:
+                _log.warning("drift_file_shared", file=str(self._path), cure="give each gateway its own, or Redis")
+            with NamedTemporaryFile(dir=self._path.parent, prefix=f"{self._path.name}.", delete=False) as partial:
+                new = Path(partial.name)
+                try:
+                    partial.write(_SAMPLES.dump_json(window))
+                    partial.flush()
+                    self._written = new.replace(self._path).stat().st_ino
+                except BaseException:
+                    new.unlink(missing_ok=True)
+                    raise
 
         self._try_to(write)
 
