@@ -13,6 +13,8 @@ from pathlib import Path
 from stack.java import find_java
 from stack.layout import HOST, ROOT, Layout, Ports, StackError, replace_text
 
+LOGGING = ROOT / "docker/torchserve/log4j2.xml"
+"""All to the console, where whoever runs it bounds it; TorchServe's own configuration fills 3 GB of files."""
 MODEL = "product-photo-detector"
 ARCHIVE = f"{MODEL}.mar"
 MEND = "get the archive back with `git checkout model_store`, or make your own with `make train package`"
@@ -28,7 +30,8 @@ def prepare(layout: Layout, ports: Ports) -> list[str]:
     shutil.rmtree(layout.torchserve, ignore_errors=True)  # tokens and unpacked archives of an earlier run
     layout.torchserve.mkdir(parents=True)
     layout.config.write_text(f"{(ROOT / 'config.properties').read_text(encoding='utf-8')}\n{_overrides(ports)}")
-    return command(find_java(), layout.config, layout)
+    java, *options = command(find_java(), layout.config, layout)
+    return [java, "-Dworkers.level=info", *options]  # `load_failure` and the runbook read them; the log is turned over
 
 
 def command(java: Path, config: Path, layout: Layout) -> list[str]:
@@ -36,6 +39,7 @@ def command(java: Path, config: Path, layout: Layout) -> list[str]:
     site_packages = _site_packages()
     return [
         str(java),
+        f"-Dlog4j.configurationFile={LOGGING.as_uri()}",
         f"-Dmodel_server_home={site_packages}",
         f"-Djava.io.tmpdir={layout.var / 'tmp'}",
         "-XX:-UsePerfData",  # it would write below /tmp
@@ -78,7 +82,7 @@ def load_failure(log: Path, version: str = "", begin: int = 0) -> str | None:
     if not log.exists():
         return None
     with log.open("rb") as file:
-        file.seek(begin)
+        file.seek(begin if begin <= log.stat().st_size else 0)  # it may have been turned over
         said = file.read().decode(errors="replace")
     thread = re.compile(rf"W-\d+-{MODEL}_{re.escape(version)}(-stdout|-stderr)? ") if version else re.compile("")
     lines = [line for line in said.splitlines() if thread.search(line)]
