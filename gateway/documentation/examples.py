@@ -16,6 +16,7 @@ from gateway.errors import (
     InvalidParameterError,
     MissingFileError,
     RateLimitedError,
+    SlowRequestError,
     TooManyFilesError,
     UnauthorizedError,
 )
@@ -174,6 +175,7 @@ def _common_errors(settings: Settings, bucket: Bucket) -> list[ApiError]:
     rate = f"At most {settings.rates()[bucket]} requests a minute."
     return [
         UnauthorizedError("Missing or invalid API key", CHALLENGE),
+        SlowRequestError(),
         RateLimitedError(f"{rate} Please retry in 42 s."),
         unavailable(settings),
     ]

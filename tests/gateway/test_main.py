@@ -84,3 +84,32 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_0(gateway: tuple[subproces
     assert process.returncode == 0
     events = [json.loads(line) for line in logs.splitlines()]  # uvicorn's own lines are JSON too
     assert [event["path"] for event in events if event["event"] == "request"][-1] == "/predict"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("API_KEYS", ",", "gateway: API_KEYS: it is set but holds no key: list keys with commas between them"),
+        ("GATEWAY_PORT", "high", "gateway: GATEWAY_PORT: Input should be a valid integer"),
+        ("GATEWAY_UPLOAD_BUDGET_BYTES", "9", "gateway: GATEWAY_UPLOAD_BUDGET_BYTES is 9: the largest batch needs"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_told_in_a_line(name: str, value: str, told: str) -> None:
+    command = [sys.executable, "-m", "gateway"]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {name: value}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(told)
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_misspelt_setting_is_named_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_PREDICT_RATES", "secret-value")
+    monkeypatch.setenv("API_KEYS", ",")
+    command = [sys.executable, "-m", "gateway"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    warning = json.loads(ended.stderr.splitlines()[0])
+    assert (warning["event"], warning["level"]) == ("setting_unknown", "warning")
+    assert (warning["variable"], warning["meant"]) == ("GATEWAY_PREDICT_RATES", "GATEWAY_PREDICT_RATE")
+    assert "secret-value" not in ended.stderr
