@@ -16,6 +16,7 @@ export UV_SYSTEM_CERTS ?= true
 ifndef TORCH_BACKEND
 TORCH_BACKEND := $(shell cat $(VENV)/torch-backend 2>/dev/null)
 endif
+TORCH_LOCK = requirements/torch-$(TORCH_BACKEND).txt
 COMPONENTS := gateway torchserve training ui demo dev
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 NEED_GB := 12
@@ -174,11 +175,12 @@ $(VENV)/developing: requirements/dev.txt $(VENV)/bin/product-photo-detector
 	$(call install-lock,$<)
 
 ifdef TORCH_BACKEND
-# The lock holds the hashes of PyPI's builds, so torch alone is taken by version from the backend's own index.
+# The lock holds the hashes of PyPI's builds, so torch alone is taken from the backend's own index: by the hashes of its
+# own lock (`make lock-torch`), else by version.
 define install-lock
 	awk '/^[a-z]/ {keep = !/^(torch|torchvision|triton|nvidia-|cuda-)/ || /^torch(-model-archiver|metrics|serve)/} keep' $(1) > $(VENV)/without-torch.txt
 	$(UV) pip install --python $(RUN) --no-deps --require-hashes -r $(VENV)/without-torch.txt
-	$(UV) pip install --python $(RUN) --torch-backend $(TORCH_BACKEND) $$(grep -oE '^torch(vision)?==[0-9.]+' $(1))
+	$(UV) pip install --python $(RUN) --torch-backend $(TORCH_BACKEND) $(if $(wildcard $(TORCH_LOCK)),--no-deps --require-hashes -r $(TORCH_LOCK),$$(grep -oE '^torch(vision)?==[0-9.]+' $(1)))
 	@echo $(TORCH_BACKEND) > $(VENV)/torch-backend
 	@touch $@
 endef
@@ -205,6 +207,9 @@ fuzz: dev ## Send 10,000 hostile uploads and say what came of them (UPLOADS=400,
 
 bench-gateway: install ## Measure what the gateway costs beside a bare echo (ARGS="--photo 1MB --json")
 	$(RUN) -m benchmarks.gateway $(ARGS)
+
+limits: install ## Send the worst of all that a stranger may send, at the same time, and print what it costs (3 minutes)
+	@$(RUN) -m benchmarks.limits $(ARGS)
 
 bench: install ## Measure the whole stack beside the machine's ceiling and a plain service (ARGS="--quick")
 	$(RUN) -m benchmarks.serving --json var/bench.json --plot var/bench.png $(ARGS)
@@ -338,7 +343,19 @@ lock: install ## Write the hashed locks anew from pyproject.toml
 	  $(LOCK) pyproject.toml --extra $${extras/,/ --extra } -o requirements/$${extras%,*}.txt || exit 1; done
 	echo uv | $(LOCK) - -o requirements/uv.txt
 
+lock-torch: install ## Write the hashes of torch's other build from PyTorch's own index (TORCH_BACKEND=cpu), after `make lock`
+	grep -ohE '^torch(vision)?==[0-9.]+' requirements/demo.txt | $(UV) pip compile --quiet --no-deps --generate-hashes --no-annotate --no-header \
+	  --python-version 3.11 --torch-backend $(or $(TORCH_BACKEND),$(error name the build with TORCH_BACKEND=cpu)) - -o $(TORCH_LOCK)
+
+PINNED := $(wildcard docker/*.Dockerfile) docker/compose.yaml deploy/kubernetes/base/redis.yaml
+# A digest is the SHA-256 of what the registry says of the tag.
+TAG_NOW = $(if $(shell command -v skopeo),skopeo inspect --raw "docker://$$image",docker buildx imagetools inspect --raw "$$image")
+pin-images: ## Renew the digests of the images that others publish (by skopeo, else docker buildx)
+	@set -o pipefail; for image in $$(grep -ohE '[a-z0-9./-]+:[A-Za-z0-9._-]+@sha256:[0-9a-f]{64}' $(PINNED) | sed 's/@.*//' | sort -u); do \
+	  digest=$$($(TAG_NOW) | sha256sum | cut -d ' ' -f 1) || exit 1; \
+	  sed -i.old "s|$$image@sha256:[0-9a-f]*|$$image@sha256:$$digest|" $(PINNED) && rm $(PINNED:=.old) && echo "$$image@sha256:$$digest"; done
+
 clean: ## Remove what runs, installs and builds left, not the model
 	rm -rf $(VENV) .cache var site
 
-.PHONY: help demo serve ui models promote rollback docker-build docker-run docker-up docker-down docker-logs docker-secrets docker-base lint-docker lint-terraform test-images kubernetes-manifest kubernetes-rules lint-kubernetes deploy deploy-rollback deploy-login deploy-served smoke-test deploy-manifest install dev test fuzz bench-gateway bench tune predict predict-batch monitoring-demo load-test load-test-k6 lint lint-code lint-workflows format hooks secrets secrets-staged audit licences sbom data validate train score package repro dvc-repro plots mlflow docs docs-serve lock clean
+.PHONY: help demo serve ui models promote rollback docker-build docker-run docker-up docker-down docker-logs docker-secrets docker-base lint-docker lint-terraform test-images kubernetes-manifest kubernetes-rules lint-kubernetes deploy deploy-rollback deploy-login deploy-served smoke-test deploy-manifest install dev test fuzz bench-gateway bench tune predict predict-batch monitoring-demo load-test load-test-k6 lint lint-code lint-workflows format hooks secrets secrets-staged audit licences sbom data validate train score package repro dvc-repro plots mlflow docs docs-serve lock lock-torch pin-images limits clean

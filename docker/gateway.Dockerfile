@@ -1,6 +1,6 @@
-# The gateway. A tag without a digest, so that a rebuild brings the base's security fixes; pin one with
-# `--build-arg BASE=...@sha256:...`. Any base with Python 3.11 or newer and its venv module will do.
-ARG BASE=docker.io/library/python:3.11-slim
+# The gateway. `make pin-images` renews the base's digest, and with it its security fixes. Any base with Python 3.11 or
+# newer and its venv module will do.
+ARG BASE=docker.io/library/python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93
 
 FROM ${BASE} AS build
 WORKDIR /build

@@ -22,10 +22,15 @@ install_lock() {
 if [ -z "$backend" ]; then
     install_lock "$lock"
 else
-    # The lock holds the hashes of PyPI's builds, so torch alone is taken by version from the backend's own index.
+    # The lock holds the hashes of PyPI's builds, so torch alone is taken from the backend's own index: by the hashes of
+    # its own lock (`make lock-torch`), else by version.
     awk '/^[a-z]/ {keep = !/^(torch|torchvision|triton|nvidia-|cuda-)/ || /^torch(-model-archiver|metrics|serve)/} keep' \
         "$lock" > without-torch.txt
     install_lock without-torch.txt
+    if [ -f "torch-$backend.txt" ]; then
+        install --torch-backend "$backend" --no-deps --require-hashes -r "torch-$backend.txt"
+        exit
+    fi
     # shellcheck disable=SC2046  # two words are meant
     install --torch-backend "$backend" $(grep -oE '^torch(vision)?==[0-9.]+' "$lock")
 fi

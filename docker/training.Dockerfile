@@ -1,11 +1,12 @@
 # The pipeline's stages, DVC and MLflow; mount photos, runs and reports, or the whole checkout, over /app.
-# TORCH_BACKEND: cpu takes the small build of torch from PyTorch's own index; empty takes PyPI's, which brings CUDA.
-ARG BASE=docker.io/library/python:3.11-slim
+# TORCH_BACKEND: cpu takes the small build of torch from PyTorch's own index, by the hashes in requirements/torch-cpu.txt
+# where `make lock-torch` has written them; empty takes PyPI's, which brings CUDA.
+ARG BASE=docker.io/library/python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93
 
 FROM ${BASE} AS build
 ARG TORCH_BACKEND=cpu
 WORKDIR /build
-COPY docker/install.sh requirements/uv.txt requirements/training.txt ./
+COPY docker/install.sh requirements/uv.txt requirements/training.txt requirements/torch*.txt ./
 # The secrets are optional: pip's and uv's settings for a mirror of the package index, and its certificates.
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \

@@ -92,6 +92,15 @@ class NoShadowVersionError(ApiError):
     status, code, title = 404, "no_shadow_version", "No shadow version"
 
 
+class SlowRequestError(ApiError):
+    """A head or a body that does not arrive in time."""
+
+    status, code, title = 408, "request_timeout", "Request timeout"
+
+    def __init__(self) -> None:
+        super().__init__("The request did not arrive in time. Please send it again.", {"Connection": "close"})
+
+
 class FileTooLargeError(ApiError):
     """One file over its limit."""
 

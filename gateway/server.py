@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 import uvicorn
 
 from gateway.app import create_app
 from gateway.settings import Settings
-from gateway.web.protocol import Protocol
+from gateway.web.protocol import Connections, Protocol
 
 LAST_CALL_S: Final = 1.0
 """Between the last connection that is let in and the goodbye to idle ones, so that requests under way arrive."""
@@ -36,12 +37,14 @@ def build(settings: Settings) -> Server:
             create_app(settings),
             host="" if settings.host == "::" else settings.host,  # asyncio takes :: for IPv6 alone, nothing for both
             port=settings.port,
-            http=Protocol,
+            # A factory of protocols, which is all that uvicorn makes of its class.
+            http=cast(type[Protocol], partial(Protocol, connections=Connections(settings))),
             ws="none",  # else a request for an upgrade would get an answer that is no JSON
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=settings.keep_alive_timeout_s,
             timeout_graceful_shutdown=settings.shutdown_timeout_s,
         )
     )

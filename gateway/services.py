@@ -31,6 +31,7 @@ from gateway.model_server.transport import AiohttpTransport
 from gateway.settings import Settings
 from gateway.tracing.opening import open_tracing
 from gateway.tracing.transport import TracedTransport
+from gateway.uploads import UploadBudget
 
 if TYPE_CHECKING:
     from gateway.tracing.spans import Spans
@@ -51,6 +52,7 @@ class Services:
     drift: DriftMonitor
     metrics: Metrics
     observer: Observer
+    uploads: UploadBudget
     examiner: Examiner
     shadow: Shadow | None
     spans: Spans | None
@@ -87,6 +89,7 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
                 drift=drift,
                 metrics=metrics,
                 observer=observer,
+                uploads=UploadBudget(settings),
                 examiner=Examiner(settings.c2pa_trust_anchors_file),
                 shadow=shadow,
                 spans=spans,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 from urllib.parse import unquote
 
 from pydantic import (
@@ -18,12 +21,16 @@ from pydantic import (
     Secret,
     SecretStr,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.images.reader import ImageLimits
 
 MIB = 1024 * 1024
+PREFIX: Final = "GATEWAY_"
+ALIKE: Final = 0.9
+"""How close a variable's name is to a setting's when it looks like a slip; `API_KEY` is 0.93 of `API_KEYS`."""
 _ORIGIN = r"\s*(\*|https?://[^\s,/]+)\s*"
 _HEADER: Final = re.compile(r"(?P<name>[A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?P<value>.*)")
 _ORIGINS = rf"^({_ORIGIN}(,{_ORIGIN})*)?$"
@@ -33,7 +40,7 @@ class Settings(BaseSettings):
     """Read from the documented names (the aliases), and for all other fields from `GATEWAY_` and the field's name."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GATEWAY_",
+        env_prefix=PREFIX,
         populate_by_name=True,
         frozen=True,
         extra="forbid",
@@ -78,6 +85,27 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
+    max_connections: PositiveInt = Field(
+        default=512,
+        description="Open connections, or fewer where the process may not open so many files; "
+        "a new one takes the place of the one that has waited longest for a request, and is 503 when all are busy.",
+    )
+    keep_alive_timeout_s: PositiveInt = Field(
+        default=65, description="Seconds that a connection may stay open between two requests."
+    )
+    head_timeout_s: PositiveFloat = Field(
+        default=10.0, description="Seconds in which the head of a request must arrive; past it the answer is 408."
+    )
+    body_timeout_s: PositiveFloat = Field(
+        default=300.0, description="Seconds in which the body of a request must arrive; past it the answer is 408."
+    )
+    stall_timeout_s: PositiveFloat = Field(
+        default=30.0, description="Seconds over which `GATEWAY_MIN_TRANSFER_RATE` is measured."
+    )
+    min_transfer_rate: NonNegativeInt = Field(
+        default=1000,
+        description="Bytes a second that must arrive of a body, else 408, or be read of an answer, else it is cut.",
+    )
     shutdown_timeout_s: PositiveInt = Field(
         default=30, description="Seconds that requests in flight may take after SIGTERM."
     )
@@ -114,6 +142,11 @@ class Settings(BaseSettings):
     max_batch_bytes: PositiveInt = Field(default=50 * MIB, description="Largest batch, all files together.")
     max_form_overhead_bytes: PositiveInt = Field(
         default=64 * 1024, description="What multipart headers and other fields may add to a request body."
+    )
+    upload_budget_bytes: PositiveInt = Field(
+        default=96 * MIB,
+        description="Bytes of request bodies held in memory at the same time, a quarter of them for single images; "
+        "past it the answer is 503.",
     )
     min_side_pixels: PositiveInt = Field(default=10, description="Shortest side of an image.")
     max_side_pixels: PositiveInt = Field(default=10_000, description="Longest side of an image.")
@@ -190,6 +223,13 @@ class Settings(BaseSettings):
         description="The gateway's name in its spans.",
     )
 
+    @field_validator("api_keys")
+    @classmethod
+    def _hold_a_key(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _listed(value.get_secret_value()):
+            raise ValueError("it is set but holds no key: list keys with commas between them, or leave it out")
+        return value
+
     @field_validator("otlp_endpoint", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
@@ -200,6 +240,16 @@ class Settings(BaseSettings):
     def _are_headers(cls, value: SecretStr) -> SecretStr:
         _headers(value)
         return value
+
+    @model_validator(mode="after")
+    def _every_body_fits_the_budget(self) -> Self:
+        needed = max(self.max_file_bytes, math.ceil(self.max_batch_bytes * 4 / 3)) + 2 * self.max_form_overhead_bytes
+        if self.upload_budget_bytes < needed:
+            raise ValueError(
+                f"GATEWAY_UPLOAD_BUDGET_BYTES is {self.upload_budget_bytes}: the largest batch needs {needed}, "
+                "or lower GATEWAY_MAX_BATCH_BYTES"
+            )
+        return self
 
     def collector_headers(self) -> dict[str, str]:
         """The headers that the collector wants."""
@@ -224,6 +274,23 @@ class Settings(BaseSettings):
     def image_limits(self) -> ImageLimits:
         """The bounds that an image's header is checked against."""
         return ImageLimits(self.min_side_pixels, self.max_side_pixels, self.max_pixels)
+
+
+def variable(name: str) -> str:
+    """The environment's name for a setting."""
+    return str(Settings.model_fields[name].validation_alias or f"{PREFIX}{name.upper()}")
+
+
+def unknown_variables(environment: Iterable[str]) -> dict[str, str | None]:
+    """Variables that look like settings and are none, each with the one that may be meant."""
+    fields = Settings.model_fields
+    known = {variable(name) for name in fields} | {PREFIX + name.upper() for name in fields}
+    named = {name: next(iter(get_close_matches(name.upper(), known, 1, ALIKE)), None) for name in environment}
+    return {
+        name: meant
+        for name, meant in named.items()
+        if name.upper() not in known and (meant or name.upper().startswith(PREFIX))
+    }
 
 
 def _headers(text: SecretStr) -> dict[str, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Final
 
 from python_multipart.multipart import parse_options_header
@@ -13,10 +13,19 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from gateway.errors import BodyTooLargeError, FileTooLargeError, InvalidFormError, MissingFileError, TooManyFilesError
+from gateway.errors import (
+    BodyTooLargeError,
+    FileTooLargeError,
+    InvalidFormError,
+    MissingFileError,
+    TooManyFilesError,
+    UnavailableError,
+)
 from gateway.images.reader import check_image, is_quick
 from gateway.settings import Settings
 
+LEAST_HELD_BYTES: Final = 256 * 1024
+"""What even a small body counts for: the buffers of its connection, and its share of descriptors."""
 MAX_OTHER_FIELDS: Final = 20
 """Text fields that a form may carry beside its files; they are ignored."""
 
@@ -37,9 +46,44 @@ _SHOWN: Final = re.compile(r"[\w.\[\]/+-]{1,60}", re.ASCII)
 """Names of the client's that an answer repeats."""
 
 
+class UploadBudget:
+    """The bytes of request bodies that are in memory at the same time; they count from before they are read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.left = settings.upload_budget_bytes
+        # Batches leave a quarter to single images, which are smaller, so that a few of them shut out nobody.
+        self._batch = settings.max_file_bytes + settings.max_form_overhead_bytes
+        self._kept = settings.upload_budget_bytes // 4
+        self._retry_after_s = settings.retry_after_s
+
+    @contextmanager
+    def hold(self) -> Iterator[Callable[[int], None]]:
+        """Hold bytes of the budget until the block ends: what is called with the size of the body so far.
+
+        Raises:
+            UnavailableError: From that call; the budget is used up.
+        """
+        held = 0
+
+        def grow(size: int) -> None:
+            nonlocal held
+            more = max(size, LEAST_HELD_BYTES) - held
+            if more <= 0:
+                return
+            if self.left - more < (self._kept if size > self._batch else 0):
+                raise UnavailableError("Too many uploads at the same time.", self._retry_after_s)
+            self.left -= more
+            held += more
+
+        try:
+            yield grow
+        finally:
+            self.left += held
+
+
 @asynccontextmanager
 async def uploaded(request: Request, field: str, most: int) -> AsyncIterator[list[UploadFile]]:
-    """The 1 to `most` files of a form field; their temporary files are closed with the block.
+    """The 1 to `most` files of a form field, in memory; they are gone with the block.
 
     Raises:
         InvalidFormError: Not multipart, malformed, or text where a file should be.
@@ -54,7 +98,7 @@ async def uploaded(request: Request, field: str, most: int) -> AsyncIterator[lis
 
 
 async def read_image(upload: UploadFile, settings: Settings) -> bytes:
-    """An upload's bytes, unchanged, once its size and header are within the limits.
+    """An upload's bytes, unchanged, once its size and header are within the limits; the upload is closed.
 
     Raises:
         ApiError: One of those of `check_image`, or `FileTooLargeError`.
@@ -62,6 +106,7 @@ async def read_image(upload: UploadFile, settings: Settings) -> bytes:
     if (upload.size or 0) > settings.max_file_bytes:
         raise file_too_large(settings)
     data = await upload.read()
+    await upload.close()  # its copy of them goes
     if is_quick(data):
         check_image(data, settings.image_limits())
     else:  # a header can be megabytes of tiny segments, so reading it stays out of the event loop
@@ -104,8 +149,9 @@ async def _parse(request: Request, field: str, most: int) -> FormData:
 
 
 class _WholeFormParser(MultiPartParser):
-    """Starlette's parser, which would pass over a part that breaks off and leave its temporary file open."""
+    """Starlette's parser, which would pass over a part that breaks off, and write what is large to a disk."""
 
+    spool_max_size = 0  # none: all stays in memory, where `UploadBudget` bounds it
     _ended = False
 
     def on_end(self) -> None:

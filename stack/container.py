@@ -16,7 +16,6 @@ from stack import torchserve
 from stack.java import find_java
 from stack.layout import HOST, ROOT, Layout, StackError
 
-LOGGING = ROOT / "docker/torchserve/log4j2.xml"
 CHECK_S = 4
 
 
@@ -49,8 +48,7 @@ def prepare(layout: Layout, listen: str = HOST, listen_metrics: str | None = Non
         layout.config.write_text(f"{base}\n{_reachable_at(listen, listen_metrics or listen)}", encoding="utf-8")
     except OSError as error:
         raise StackError(f"cannot write below {layout.var} ({error.strerror}): mount a tmpfs of its user") from error
-    java, *options = torchserve.command(find_java(), layout, layout.var / "tmp")
-    return [java, f"-Dlog4j.configurationFile={LOGGING.as_uri()}", *options]
+    return torchserve.command(find_java(), layout, layout.var / "tmp")
 
 
 def check(layout: Layout) -> None:

@@ -44,10 +44,15 @@ class Switchboard:
         self._report = report
 
     def former(self) -> Former | None:
-        """Return the version that a rollback goes to, if any was live before."""
+        """Return the version that a rollback goes to, if any was live before and the note of it can be read."""
+        note = self._layout.former_version
         try:
-            return Former(**json.loads(self._layout.former_version.read_text(encoding="utf-8")))
+            said = json.loads(note.read_text(encoding="utf-8"))
+            return Former(str(said["version"]), float(said["left_at"]))
         except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError):
+            self._report(f"{note} is broken, so which version was live before is not known")
             return None
 
     def promote(self, version: str) -> None:

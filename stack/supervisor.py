@@ -23,6 +23,8 @@ STEADY_S = 10
 FIRST_PAUSE_S = 1
 """Seconds before a process is started again; twice as many each time that it is not steady in between."""
 ATTEMPTS = 5
+LOG_BYTES = 10 * 1024 * 1024
+"""Where a log goes on as a new one; the old one is kept beside it as `NAME.log.1`, so two of these are all."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,13 @@ class Supervisor:
         self._children.append(Child(program, program.run(), time.monotonic()))
 
     def check(self) -> None:
-        """Bring back processes that ended by themselves, each after a pause; to be called again and again.
+        """Bring back processes that ended, each after a pause, and turn over full logs; to be called again and again.
 
         Raises:
             StackError: A process ended at its start, or over and over.
         """
         for child in self._children:
+            turn_over(child.program.log)
             if child.process.poll() is not None:
                 self._mend(child, time.monotonic())
 
@@ -121,6 +124,21 @@ class Supervisor:
         if now - child.ended_at >= FIRST_PAUSE_S * 2 ** (child.attempts - 1):
             child.process = child.program.run()
             child.started_at, child.ended_at = now, None
+
+
+def turn_over(log: Path) -> None:
+    """Copy a full log and empty it, since the process goes on writing to the file that it was given."""
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size < LOG_BYTES:
+            return
+        old = log.with_suffix(".log.1")
+        try:
+            with log.open("rb") as full, old.open("wb") as copy:
+                full.seek(-LOG_BYTES, os.SEEK_END)  # a burst may have made it larger
+                shutil.copyfileobj(full, copy)
+        except OSError:  # no room for both
+            old.unlink(missing_ok=True)
+        os.truncate(log, 0)
 
 
 def last_line(log: Path) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 from stack.java import find_java
 from stack.layout import HOST, ROOT, Layout, Ports, StackError, replace_text
 
+LOGGING = ROOT / "docker/torchserve/log4j2.xml"
+"""All to the console, where whoever runs it bounds it; TorchServe's own configuration fills 3 GB of files."""
 MODEL = "product-photo-detector"
 ARCHIVE = f"{MODEL}.mar"
 NOT_LOADED = "Load model failed"
@@ -32,7 +34,8 @@ def prepare(layout: Layout, ports: Ports, sockets: Path) -> list[str]:
     layout.torchserve.mkdir(parents=True)
     layout.config.write_text(f"{(ROOT / 'config.properties').read_text(encoding='utf-8')}\n{_overrides(ports)}")
     (sockets / layout.unpacked.name).symlink_to(layout.unpacked)  # beside them, but for its size
-    return command(find_java(), layout, sockets)
+    java, *options = command(find_java(), layout, sockets)
+    return [java, "-Dworkers.level=info", *options]  # `load_failure` and the runbook read them; the log is turned over
 
 
 def command(java: Path, layout: Layout, temporary: Path) -> list[str]:
@@ -40,6 +43,7 @@ def command(java: Path, layout: Layout, temporary: Path) -> list[str]:
     site_packages = _site_packages()
     return [
         str(java),
+        f"-Dlog4j.configurationFile={LOGGING.as_uri()}",
         f"-Dmodel_server_home={site_packages}",
         f"-Djava.io.tmpdir={temporary}",
         "-XX:-UsePerfData",  # it would write below /tmp
@@ -88,7 +92,7 @@ def _failure(log: Path, signs: str, version: str = "", begin: int = 0) -> str | 
     if not log.exists():
         return None
     with log.open("rb") as file:
-        file.seek(begin)
+        file.seek(begin if begin <= log.stat().st_size else 0)  # it may have been turned over
         said = file.read().decode(errors="replace")
     thread = re.compile(rf"W-\d+-{MODEL}_{re.escape(version)}(-stdout|-stderr)? ") if version else re.compile("")
     lines = [line for line in said.splitlines() if thread.search(line)]

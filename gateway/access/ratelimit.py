@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
 
-from gateway.access.counting import Count, count
+from gateway.access.counting import Count, OwnCounters
 from gateway.access.shared_counters import SharedCounters, StoreDownError
 from gateway.api_key import ApiKey
 from gateway.errors import RateLimitedError, UnavailableError
@@ -50,7 +48,7 @@ class RateLimiter:
     def __init__(self, settings: Settings, shared: SharedCounters | None) -> None:
         self._settings = settings
         self._shared = shared
-        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._own = OwnCounters()
 
     def rate(self, bucket: Bucket, key: ApiKey | None) -> Rate:
         """The rate in a bucket: the key's own, else the default."""
@@ -65,7 +63,7 @@ class RateLimiter:
         """
         item = RateLimitItemPerMinute(rate.amount, namespace=rate.bucket)
         if self._shared is None:
-            return await count(self._own, item, client)
+            return self._own.hit(item, client)
         try:
             return await self._shared.hit(item, client)
         except StoreDownError as error:
@@ -73,7 +71,7 @@ class RateLimiter:
                 raise UnavailableError(
                     "The service is not available right now.", self._settings.retry_after_s
                 ) from error
-            return await count(self._own, item, client)
+            return self._own.hit(item, client)
 
 
 @asynccontextmanager

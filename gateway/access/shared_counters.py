@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final
 
 import structlog
@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from gateway.access.counting import Count, count
+from gateway.access.counting import Count
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -59,12 +59,20 @@ class SharedCounters:
             raise StoreDownError
         try:
             async with asyncio.timeout(self._timeout_s):
-                counted = await count(self._limiter, item, client)
+                counted = await self._count(item, client)
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(type(error).__name__)
             raise StoreDownError from error
         self._answered()
         return counted
+
+    async def _count(self, item: RateLimitItem, client: str) -> Count:
+        allowed = await self._limiter.hit(item, client)
+        window = await self._limiter.get_window_stats(item, client)
+        remaining = max(0, window.remaining) if allowed else 0
+        # The window may have moved on between the two questions, and another gateway's clock may be ahead.
+        reset_s = min(max(1, math.ceil(window.reset_time - time())), item.get_expiry())
+        return Count(allowed, remaining, reset_s)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -14,6 +14,7 @@ from gateway.errors import (
     InvalidFormatError,
     InvalidParameterError,
     RateLimitedError,
+    SlowRequestError,
     TooManyFilesError,
     UnauthorizedError,
 )
@@ -181,6 +182,7 @@ def _common_errors(settings: Settings, bucket: Bucket) -> list[ApiError]:
     rate = f"At most {settings.rates()[bucket]} requests a minute."
     return [
         UnauthorizedError(MISSING, CHALLENGE),
+        SlowRequestError(),
         RateLimitedError(f"{rate} Please retry in 42 s."),
         unavailable(settings),
     ]

@@ -32,7 +32,7 @@ NOT_LOGGED: Final = [
     "Query strings and bodies.",
 ]
 _RETENTION: Final = [
-    Retention(data="Images", kept="While the request lasts, in memory or, above 1 MB, in an unnamed temporary file."),
+    Retention(data="Images", kept="While the request lasts, in memory; never on a disk."),
     Retention(data="Heat maps", kept="While the request lasts; the only copy is in the answer."),
     Retention(data="Request counts by API key or network address", kept="At most a few minutes."),
     Retention(data="Log lines", kept="Written to standard error alone; how long is for the operator's log system."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, Final, Protocol, TypeVar, cast
 
 import structlog
@@ -76,10 +77,14 @@ class NoStore:
 
 
 class FileStore:
-    """A JSON file, and one of references beside it, each replaced as a whole; for one gateway process."""
+    """A JSON file, and one of references beside it, each replaced as a whole; for one gateway process.
+
+    It says so where another writes the window too.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._written: dict[Path, int] = {}
 
     async def load(self) -> list[Sample]:
         """The file's samples; a file that cannot be understood is set aside."""
@@ -115,9 +120,18 @@ class FileStore:
     def _write(self, path: Path, content: bytes) -> None:
         def write() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(path.name + ".partial")
-            partial.write_bytes(content)
-            partial.replace(path)
+            written = self._written.get(path)
+            if written is not None and path.exists() and path.stat().st_ino != written:
+                _log.warning("drift_file_shared", file=str(path), cure="give each gateway its own, or Redis")
+            with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as partial:
+                new = Path(partial.name)
+                try:
+                    partial.write(content)
+                    partial.flush()
+                    self._written[path] = new.replace(path).stat().st_ino
+                except BaseException:
+                    new.unlink(missing_ok=True)
+                    raise
 
         self._try_to(write)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -25,6 +25,8 @@ BACKEND_ERRORS: Final[Mapping[str, BackendError]] = {
     "not the agreed JSON": "invalid_answer",
 }
 """The causes that the backend logs, as label values; all others are trouble with the connection."""
+Resource = Literal["connections", "idle_connections", "head_time", "body_time", "answer_time", "upload_bytes"]
+RESOURCES: Final = get_args(Resource)
 SHADOW_RESULTS: Final = ("agreement", "disagreement", "error", "dropped")
 IMAGE_ERRORS: Final = tuple(
     error.code
@@ -54,6 +56,12 @@ class Http:
         self.received = sizes("aidetect_request_size_bytes", "Bytes of request bodies that were read.")
         self.sent = sizes("aidetect_response_size_bytes", "Bytes of answers' bodies.")
         self.limited = counter("aidetect_rate_limited_total", "Requests refused for their rate.", ["endpoint"])
+        self.resources = counter(
+            "aidetect_resource_limit_total", "How often a limit on time, bytes or connections took effect.", ["limit"]
+        )
+        self.lines = counter("aidetect_log_lines_dropped_total", "Log lines that could not be written.")
+        for limit in RESOURCES:
+            self.resources.labels(limit)
 
 
 class Images:

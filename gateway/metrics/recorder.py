@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.errors import ApiError, RateLimitedError, UnavailableError
 from gateway.metrics.exchange import Exchange, endpoint_of, method_of
-from gateway.metrics.families import BACKEND_ERRORS, IMAGE_ERRORS, Gauges, Http, Images, Shadow
+from gateway.metrics.families import BACKEND_ERRORS, IMAGE_ERRORS, Gauges, Http, Images, Resource, Shadow
 from gateway.model_server.backend import Verdict
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -33,6 +33,7 @@ class Snapshot:
     drift_detected: bool
     drift_score: float
     drift_window: int
+    log_lines_dropped: int
 
 
 class Metrics:
@@ -47,6 +48,7 @@ class Metrics:
         self._images = Images(registry)
         self._shadow = Shadow(registry)
         self._gauges = Gauges(registry)
+        self._lines_dropped = 0
         self._gauges.build.labels(version).set(1)
 
     def exchanged(self, exchange: Exchange) -> None:
@@ -60,6 +62,10 @@ class Metrics:
             self._http.limited.labels(endpoint).inc()
         if exchange.error in IMAGE_ERRORS:
             self._images.refused.labels(exchange.error).inc()
+
+    def limited(self, resource: Resource) -> None:
+        """Count that a limit on time, bytes or connections took effect."""
+        self._http.resources.labels(resource).inc()
 
     @contextmanager
     def batch_item(self) -> Iterator[None]:
@@ -119,4 +125,6 @@ class Metrics:
         gauges.detected.set(snapshot.drift_detected)
         gauges.score.set(snapshot.drift_score)
         gauges.window.set(snapshot.drift_window)
+        self._http.lines.inc(snapshot.log_lines_dropped - self._lines_dropped)
+        self._lines_dropped = snapshot.log_lines_dropped
         return generate_latest(self.registry)

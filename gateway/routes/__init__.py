@@ -19,7 +19,7 @@ from gateway.routes.predictions import explain, predict, predict_batch
 from gateway.routes.privacy import privacy
 from gateway.settings import Settings
 from gateway.uploads import batch_too_large, file_too_large
-from gateway.web.middleware import BodyCap, CountActive, LimitRate, RequireKey
+from gateway.web.middleware import BodyCap, BodyDeadline, CountActive, HoldBody, LimitRate, RequireKey
 
 
 def build_routes(settings: Settings) -> list[BaseRoute]:
@@ -50,5 +50,6 @@ def _api(settings: Settings) -> list[Route]:
 
 def _guards(settings: Settings, max_bytes: int, refusal: Callable[[], ApiError], bucket: Bucket) -> list[Middleware]:
     cap = Middleware(BodyCap, max_bytes=max_bytes + settings.max_form_overhead_bytes, refusal=refusal)
+    deadline = Middleware(BodyDeadline, settings=settings)
     rate = [Middleware(LimitRate, bucket=bucket)] if settings.rate_limit_enabled else []
-    return [cap, Middleware(RequireKey), *rate, Middleware(CountActive)]
+    return [cap, deadline, Middleware(RequireKey), *rate, Middleware(CountActive), Middleware(HoldBody)]

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 from gateway.metrics import CONTENT_TYPE, Snapshot
 from gateway.services import services_of
 from gateway.web.includes import HISTOGRAM, check_includes
+from gateway.web.logs import Lines
 
 
 async def drift(request: Request) -> JSONResponse:
@@ -31,5 +32,6 @@ async def metrics(request: Request) -> Response:
         drift_detected=report.drift_detected,
         drift_score=report.drift_score,
         drift_window=report.window_size,
+        log_lines_dropped=Lines.dropped,
     )
     return Response(services.metrics.render(snapshot), media_type=CONTENT_TYPE)

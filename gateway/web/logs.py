@@ -1,12 +1,56 @@
-"""Structured logs: JSON lines for machines, coloured text on a terminal."""
+"""Structured logs: JSON lines for machines, coloured text on a terminal; no trouble with them costs an answer."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from time import monotonic
+from typing import Final, TextIO, cast
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import FilteringBoundLogger, Processor
+
+REFUSALS_A_SECOND: Final = 50
+"""Lines a second about requests that were refused: anybody can cause them, with or without a key."""
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+class Refusals:
+    """Lets through so many lines a second about what was refused, and tells how many it did not."""
+
+    def __init__(self) -> None:
+        self._since, self._lines = monotonic(), 0
+
+    def lets_through(self, *, refused: bool) -> bool:
+        """Whether a line may be written."""
+        if (now := monotonic()) - self._since >= 1:
+            missed, self._since, self._lines = self._lines - REFUSALS_A_SECOND, now, 0
+            if missed > 0:
+                _log.warning("refusals_not_logged", lines=missed)
+        self._lines += refused
+        return not refused or self._lines <= REFUSALS_A_SECOND
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """The same for uvicorn's warnings, each of which is about something that was no HTTP."""
+        return self.lets_through(refused=record.levelno == logging.WARNING)
+
+
+class Lines:
+    """Standard error without its errors: a line that cannot be written is dropped and counted."""
+
+    dropped = 0
+
+    def write(self, text: str) -> None:
+        """Write a line, if there is room for it."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError):  # a full disk, a pipe that nobody reads any more, a closed file
+            Lines.dropped += 1
+
+    def flush(self) -> None:
+        """Do nothing: every line goes out at once."""
 
 
 def configure() -> None:
@@ -20,7 +64,7 @@ def configure() -> None:
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(cast(TextIO, Lines())),
     )
     _configure_standard_logging(shared, rendering)
 
@@ -33,12 +77,15 @@ def _rendering() -> list[Processor]:
 
 
 def _configure_standard_logging(shared: list[Processor], rendering: list[Processor]) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    logging.raiseExceptions = False
+    handler = logging.StreamHandler(Lines())
     drop_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[drop_meta, *rendering])
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("uvicorn.error").setLevel(logging.INFO)
+    server = logging.getLogger("uvicorn.error")
+    server.setLevel(logging.INFO)
+    server.filters = [Refusals()]
     # A malformed form is its request's line already; a client must not write several.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

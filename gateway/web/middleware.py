@@ -1,8 +1,9 @@
-"""Pure-ASGI layers: one around everything, four around each prediction route."""
+"""Pure-ASGI layers: one around everything, the others around each prediction route."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from time import perf_counter
 from typing import Final
@@ -17,14 +18,19 @@ from gateway.access.clients import counted_as
 from gateway.access.ratelimit import Bucket
 from gateway.activity import elapsed_ms
 from gateway.context import RequestContext, context_of, request_id
-from gateway.errors import ApiError, UnavailableError, render
+from gateway.errors import ApiError, SlowRequestError, UnavailableError, render
 from gateway.metrics import Exchange
 from gateway.services import Services, services_of
+from gateway.settings import Settings
+from gateway.web.logs import Refusals
 from gateway.web.trace import trace_of
 
 ID_HEADER: Final = "X-Request-ID"
 KEY_HEADER: Final = "X-API-Key"
 MAX_LOGGED_PATH: Final = 200
+CLIENT_ERRORS: Final = 4
+NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+"""A full disk and too many open files: what the client sent is not to blame, and waiting helps."""
 
 _log: FilteringBoundLogger = structlog.get_logger()
 
@@ -34,6 +40,7 @@ class RequestLayer:
 
     def __init__(self, app: ASGIApp, trace_project: str | None = None) -> None:
         self._app, self._trace_project = app, trace_project
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -46,14 +53,15 @@ class RequestLayer:
         fields = trace.log_fields(self._trace_project) if trace else {}
         structlog.contextvars.clear_contextvars()  # uvicorn starts a pipelined request within the one before
         with structlog.contextvars.bound_contextvars(request_id=context.request_id, **fields):
-            await _Exchange(self._app, scope, context, send).run(receive)
+            await _Exchange(self._app, scope, context, send, self._refusals).run(receive)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, context: RequestContext, send: Send) -> None:
+    def __init__(self, app: ASGIApp, scope: Scope, context: RequestContext, send: Send, refusals: Refusals) -> None:
         self._app, self._scope, self._context, self._send = app, scope, context, send
+        self._refusals = refusals
         self._status: int | None = None
         self._received, self._sent = 0, 0
 
@@ -70,7 +78,8 @@ class _Exchange:
             _log.exception("unhandled_exception")
             if self._status is not None:
                 raise  # half an answer is out; the server must break the connection
-            await self._answer(error, receive)
+            no_room = isinstance(error, OSError) and error.errno in NO_ROOM
+            await self._answer(_no_room(services_of(HTTPConnection(self._scope))) if no_room else error, receive)
         finally:
             self._count(perf_counter() - started)
             self._log_line(elapsed_ms(started))
@@ -104,6 +113,9 @@ class _Exchange:
             services.metrics.exchanged(exchange)
 
     def _log_line(self, duration_ms: float) -> None:
+        refused = self._status is not None and self._status // 100 == CLIENT_ERRORS
+        if not self._refusals.lets_through(refused=refused):
+            return
         _log.info(
             "request",
             method=self._scope["method"],
@@ -112,6 +124,10 @@ class _Exchange:
             duration_ms=duration_ms,
             **self._context.fields,
         )
+
+
+def _no_room(services: Services) -> UnavailableError:
+    return UnavailableError("The service has no room right now.", services.settings.retry_after_s)
 
 
 def _stopping(services: Services) -> UnavailableError:
@@ -126,8 +142,7 @@ class BodyCap:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._max_bytes:
+        if _declared_bytes(scope) > self._max_bytes:
             raise self._refusal()
         read = 0
 
@@ -140,6 +155,70 @@ class BodyCap:
             return message
 
         await self._app(scope, capped, send)
+
+
+class BodyDeadline:
+    """Refuses a body that does not arrive in time: a whole deadline, and a pace that a stalled one does not keep."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._whole_s, self._stall_s = app, settings.body_timeout_s, settings.stall_timeout_s
+        self._pace = settings.min_transfer_rate * settings.stall_timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        now = asyncio.get_running_loop().time
+        whole, pace_until, paced, more = now() + self._whole_s, now() + self._stall_s, 0, True
+
+        async def timed() -> Message:
+            nonlocal pace_until, paced, more
+            if not more:  # it waits for the client to hang up
+                return await receive()
+            try:
+                async with asyncio.timeout_at(min(whole, pace_until) if self._pace else whole):
+                    message = await receive()
+            except TimeoutError as error:
+                services_of(HTTPConnection(scope)).metrics.limited("body_time")
+                raise SlowRequestError from error
+            more, paced = message.get("more_body", False), paced + len(message.get("body", b""))
+            if paced >= self._pace:
+                pace_until, paced = now() + self._stall_s, 0
+            return message
+
+        await self._app(scope, timed, send)
+
+
+class HoldBody:
+    """Takes a body's bytes from the budget before they are read, and gives them back with the answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        services, read = services_of(HTTPConnection(scope)), 0
+        with services.uploads.hold() as hold:
+
+            def grow(size: int) -> None:
+                try:
+                    hold(size)
+                except UnavailableError:
+                    services.metrics.limited("upload_bytes")
+                    raise
+
+            async def counted() -> Message:
+                nonlocal read
+                message = await receive()
+                read += len(message.get("body", b""))
+                grow(read)
+                return message
+
+            grow(_declared_bytes(scope))
+            await self._app(scope, counted, send)
+
+
+def _declared_bytes(scope: Scope) -> int:
+    declared = Headers(scope=scope).get("content-length", "")
+    return int(declared) if declared.isdecimal() else 0
 
 
 class RequireKey:

@@ -40,13 +40,13 @@ def running_gateway(log: Path, **settings: str) -> Iterator[Gateway]:
     ):
         try:
             url = f"http://{HOST}:{port}"
-            _wait_until_up(url, process)
+            wait_until_up(url, process)
             yield Gateway(process, url, log)
         finally:
             process.kill()
 
 
-def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_S
     while True:
         assert process.poll() is None, "the gateway has ended; see its log"

@@ -129,3 +129,32 @@ def test_on_all_addresses_it_is_heard_on_both_families(gateway: tuple[subprocess
     _, url = gateway
     for host in ("127.0.0.1", "[::1]"):
         assert httpx.get(f"{url.replace('127.0.0.1', host)}/healthz", trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("API_KEYS", ",", "gateway: API_KEYS: it is set but holds no key: list keys with commas between them"),
+        ("GATEWAY_PORT", "high", "gateway: GATEWAY_PORT: Input should be a valid integer"),
+        ("GATEWAY_UPLOAD_BUDGET_BYTES", "9", "gateway: GATEWAY_UPLOAD_BUDGET_BYTES is 9: the largest batch needs"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_told_in_a_line(name: str, value: str, told: str) -> None:
+    command = [sys.executable, "-m", "gateway"]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {name: value}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(told)
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_misspelt_setting_is_named_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_PREDICT_RATES", "secret-value")
+    monkeypatch.setenv("API_KEYS", ",")
+    command = [sys.executable, "-m", "gateway"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    warning = json.loads(ended.stderr.splitlines()[0])
+    assert (warning["event"], warning["level"]) == ("setting_unknown", "warning")
+    assert (warning["variable"], warning["meant"]) == ("GATEWAY_PREDICT_RATES", "GATEWAY_PREDICT_RATE")
+    assert "secret-value" not in ended.stderr

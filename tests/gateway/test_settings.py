@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from gateway.settings import Settings
-from tests.gateway.variables import variable
+from gateway.settings import Settings, unknown_variables, variable
+from tests.gateway.variables import VARIABLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -82,3 +82,36 @@ def test_redis_password_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [",", " ", " , ,", "\t"])
+def test_a_list_of_keys_without_a_key_does_not_open_the_door(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("API_KEYS", value)
+    with pytest.raises(ValidationError, match="holds no key"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GATEWAY_PREDICT_RATES", "GATEWAY_PREDICT_RATE"),
+        ("GATWAY_PREDICT_RATE", "GATEWAY_PREDICT_RATE"),
+        ("GATEWAY_NONSENSE", None),
+        ("API_KEY", "API_KEYS"),
+        ("API_KEY_FILE", "API_KEYS_FILE"),
+        ("REQUIRE_AUTHS", "REQUIRE_AUTH"),
+        ("RATE_LIMIT_ENABLE", "RATE_LIMIT_ENABLED"),
+    ],
+)
+def test_a_slip_in_a_name_is_found(name: str, meant: str | None) -> None:
+    assert unknown_variables([name, "PATH", "HOME", "OPENAI_API_KEY", "REDIS_URL"]) == {name: meant}
+
+
+def test_every_name_that_is_read_is_known() -> None:
+    both = [*VARIABLES, "GATEWAY_API_KEYS", "gateway_port"]
+    assert unknown_variables(both) == {}
+
+
+def test_a_budget_that_no_batch_fits_is_refused() -> None:
+    with pytest.raises(ValidationError, match="GATEWAY_UPLOAD_BUDGET_BYTES is 1000: the largest batch needs 70"):
+        Settings(upload_budget_bytes=1000)

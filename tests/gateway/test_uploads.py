@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from gateway.app import create_app
+from gateway.errors import UnavailableError
 from gateway.settings import Settings
+from gateway.uploads import UploadBudget
 from tests.gateway.conftest import OpenClient
 from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
 
@@ -216,7 +218,7 @@ def test_temporary_files_are_closed_with_the_request(client: TestClient, monkeyp
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/explain", "/predict/batch"])
-def test_no_temporary_file_outlives_its_request(
+def test_no_upload_reaches_a_disk(
     client: TestClient, torchserve: TorchServe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -237,7 +239,7 @@ def test_no_temporary_file_outlives_its_request(
     assert client.post(path, content=multipart(field, data)[:-9], headers=headers).status_code == 400
     torchserve.down()
     assert client.post(path, files={field: upload(data)}).status_code == 503
-    assert seen == [1 if field == "files" else 0]  # a batch is read file by file; nothing has a name
+    assert seen == [0]
     assert open_files_in(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -249,6 +251,69 @@ def open_files_in(folder: Path) -> list[str]:
         with suppress(FileNotFoundError):
             links.append(str(link.readlink()))
     return [target for target in links if target.startswith(f"{folder}/")]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_takes_its_bytes_from_the_budget_and_gives_them_back(
+    torchserve: TorchServe, *, declared: bool
+) -> None:
+    settings = Settings(max_batch_bytes=3_000_000, max_file_bytes=2_600_000, upload_budget_bytes=4_200_000)
+    body = multipart("files", JPEG + bytes(2_500_000))
+    headers = {"content-length": str(len(body))} if declared else {}
+    chunks = [body[start : start + 50_000] for start in range(0, len(body), 50_000)]
+    bare = BareClient(create_app(settings, torchserve.transport()), "/predict/batch", chunks, headers)
+
+    async def judge(request: httpx.Request) -> httpx.Response:
+        assert bare.services.uploads.left == settings.upload_budget_bytes - len(body)
+        return await torchserve.judge(request)
+
+    torchserve.handler = judge
+    await bare.run()
+    assert bare.json()["successful"] == 1
+    assert bare.services.uploads.left == settings.upload_budget_bytes
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("declared", [True, False])
+async def test_when_the_budget_is_used_up_a_body_is_refused_with_a_hint_when_to_retry(
+    monkeypatch: pytest.MonkeyPatch, *, declared: bool
+) -> None:
+    tight = UploadBudget(Settings())
+    tight.left = 500_000
+    monkeypatch.setattr("gateway.services.UploadBudget", lambda _: tight)
+    body = multipart("file", bytes(1_000_000))
+    chunks = [body[start : start + 50_000] for start in range(0, len(body), 50_000)]
+    headers = {"content-length": str(len(body))} if declared else {}
+    bare = BareClient(create_app(Settings(), TorchServe().transport()), "/predict", chunks, headers)
+    await bare.run()
+    assert (bare.status, bare.answer_headers["retry-after"]) == (503, "5")
+    assert bare.json() == {
+        "error": "Service unavailable",
+        "detail": "Too many uploads at the same time. Please retry.",
+    }
+    assert bare.chunks_read == (0 if declared else 11)
+
+
+def test_batches_leave_room_for_single_images() -> None:
+    settings = Settings()
+    budget = UploadBudget(settings)
+    with budget.hold() as batch, budget.hold() as another, budget.hold() as photo:
+        batch(settings.max_batch_bytes)
+        with pytest.raises(UnavailableError):
+            another(settings.max_batch_bytes // 2)
+        photo(settings.max_file_bytes)
+    assert budget.left == settings.upload_budget_bytes
+
+
+def test_many_small_bodies_do_not_take_every_connection() -> None:
+    settings, held = Settings(), 0
+    budget = UploadBudget(settings)
+    with ExitStack() as stack, suppress(UnavailableError):
+        while True:
+            stack.enter_context(budget.hold())(10)
+            held += 1
+    assert held < settings.max_connections
 
 
 PIECES = [

@@ -68,6 +68,17 @@ def test_a_service_has_no_rights_and_bounds(service: Service) -> None:
 
 
 @each
+def test_logs_have_an_end(service: Service) -> None:
+    assert service.said["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
+
+
+def test_the_gateways_memory_holds_its_uploads_three_times() -> None:
+    """As received, as sent on, and as what the allocator keeps; Kubernetes and Cloud Run have the same limit."""
+    assert BY_NAME["gateway"].said["deploy"]["resources"]["limits"]["memory"] == "1g"
+    assert 3 * Settings().upload_budget_bytes + 2**28 <= 2**30
+
+
+@each
 def test_no_secret_stands_in_the_file(service: Service) -> None:
     secret = {name: value for name, value in service.environment().items() if SECRETIVE.search(name)}
     assert all(value.startswith("/run/") for value in secret.values()), secret

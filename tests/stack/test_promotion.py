@@ -300,3 +300,15 @@ def test_ctrl_c_takes_a_half_started_version_away(
         Switchboard(torchserve.api(), layout, interrupt).promote("1.2.0")
     assert (torchserve.done[-1], list(torchserve.models)) == ("unregister 1.2.0", UNTOUCHED)
     assert switchboard.former() is None
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", '{"version": "1.0.0"}', '{"version": "1.0.0", "left_at": "soon"}'])
+def test_a_broken_note_of_the_version_before_stops_nothing(
+    switchboard: Switchboard, torchserve: FakeTorchServe, layout: Layout, note: str
+) -> None:
+    layout.former_version.write_text(note)
+    switchboard.promote("1.2.0")
+    assert torchserve.default == "1.2.0"
+    former = switchboard.former()
+    assert former is not None
+    assert former.version == "1.1.0"

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from stack.layout import StackError
-from stack.supervisor import ATTEMPTS, Supervisor
+from stack.supervisor import ATTEMPTS, Supervisor, turn_over
 
 FAILING = "echo cannot bind; exit 3"
 
@@ -100,3 +100,33 @@ def test_what_outlived_a_killed_process_is_cleared_away_before_the_next(tmp_path
         checked_until(supervisor, lambda: len(started(tmp_path)) == 2)
         assert [alive(process) for process in first] == [False, False]
         assert [path.name for path in scratch.iterdir()] == [str(started(tmp_path)[1])]
+
+
+def test_a_full_log_is_turned_over_while_the_process_goes_on_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stack.supervisor.LOG_BYTES", 10_000)
+    log, old = tmp_path / "gateway.log", tmp_path / "gateway.log.1"
+    with Supervisor(tmp_path, os.environ) as supervisor:
+        start(supervisor, tmp_path, "i=0; while sleep 0.01; do i=$((i+1)); echo $i $(printf %0300d 0); done")
+        checked_until(supervisor, old.exists)
+        first = old.read_text()
+        checked_until(supervisor, lambda: old.read_text() != first)
+        checked_until(supervisor, lambda: "0" in log.read_text())
+        assert log.stat().st_size + old.stat().st_size < 40_000
+        assert {file.name for file in tmp_path.iterdir()} == {"gateway.log", "gateway.log.1"}
+
+
+def test_a_full_log_is_emptied_where_there_is_no_room_for_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stack.supervisor.LOG_BYTES", 10)
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    log = tmp_path / "gateway.log"
+    log.write_text("more than ten bytes")
+    turn_over(log)
+    assert log.read_text() == ""
+    assert list(tmp_path.iterdir()) == [log]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 
 from stack.java import find_java, major_version
 from stack.layout import ROOT, Layout, Ports, StackError, short_folder
-from stack.torchserve import ARCHIVE, check_archive, check_loaded, prepare
+from stack.torchserve import ARCHIVE, check_archive, check_loaded, load_failure, prepare
 
 
 def test_a_missing_archive_says_how_to_get_one(tmp_path: Path) -> None:
@@ -115,3 +117,18 @@ def test_a_locale_that_knows_no_umlaut_is_replaced_for_the_processes(wanted: str
     environment = os.environ | {"LC_ALL": wanted}
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, check=True)
     assert done.stdout.decode().strip() == given
+
+
+def test_a_load_that_failed_is_found_in_a_log_that_was_turned_over(tmp_path: Path) -> None:
+    log = tmp_path / "torchserve.log"
+    log.write_text("W-9000-product-photo-detector_1.0.0 Load model failed\n")
+    assert load_failure(log, "1.0.0", begin=10_000) == "its worker died"
+
+
+def test_its_log_has_no_files_of_its_own_and_its_tokens_outlive_the_hardware(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "model_store" / ARCHIVE, tmp_path)
+    layout = Layout(var=tmp_path / "var", store=tmp_path)
+    [configured] = [each for each in prepare(layout, Ports(), tmp_path) if each.startswith("-Dlog4j.configurationFile=")]
+    assert "RollingFile" not in Path(configured.partition("file://")[2]).read_text()
+    [minutes] = re.findall(r"^token_expiration_min=(\d+)$", layout.config.read_text(), re.MULTILINE)
+    assert 50 * 365 * 24 * 60 < int(minutes) < 2**31

@@ -3,12 +3,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from limits import RateLimitItemPerMinute
 from starlette.testclient import TestClient
 
+from gateway.access.counting import OwnCounters
 from gateway.app import create_app
 from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
@@ -30,8 +31,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("limits.aio.storage.memory.time", SimpleNamespace(time=clock))
-    monkeypatch.setattr("gateway.access.counting.time", clock)
+    monkeypatch.setattr("gateway.access.counting.monotonic", clock)
     return clock
 
 
@@ -212,3 +212,20 @@ def test_without_redis_and_closed_the_answer_is_503(
     assert torchserve.requests == []
     assert client.get("/health").status_code == 200
     assert [line["event"] for line in log_lines()].count("rate_limit_store_down") == 1
+
+
+def test_a_wall_clock_that_is_set_changes_no_rate(open_client: OpenClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = open_client(predict_rate=1)
+    assert predict(client)[0] == 200
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    assert predict(client) == (429, '"predict";r=0;t=60')
+    monkeypatch.setattr("time.time", lambda: 1e10)
+    assert predict(client) == (429, '"predict";r=0;t=60')
+
+
+def test_clients_that_stay_away_are_forgotten(clock: Clock) -> None:
+    counters, rate = OwnCounters(), RateLimitItemPerMinute(2)
+    for number in range(1000):
+        clock.now += 1
+        counters.hit(rate, f"address:192.0.2.{number}")
+    assert len(counters) == 60

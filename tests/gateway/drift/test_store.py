@@ -35,6 +35,10 @@ async def test_a_file_gives_back_what_it_got(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["window.json"]
 
 
+def names(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()]
+
+
 def started(**changes: Any) -> TestClient:  # noqa: ANN401 - any setting
     return TestClient(create_app(Settings(**changes), TorchServe().transport()))
 
@@ -186,3 +190,35 @@ async def test_without_its_redis_the_gateway_works_and_warns(open_client: OpenCl
         assert await store.load() == []
         await store.save(SAMPLES, 5)
     assert [line["event"] for line in log_lines()] == ["drift_window_not_kept"] * 2
+
+
+@pytest.mark.anyio
+async def test_two_gateways_on_one_file_never_write_the_same_one_and_are_told(
+    tmp_path: Path, open_client: OpenClient, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_client()
+    path, replaced = tmp_path / "window.json", []
+    replace = Path.replace
+
+    def noted(source: Path, target: Path) -> Path:
+        replaced.append(source.name)
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    first, second = FileStore(path), FileStore(path)
+    for store in (first, second, first):
+        await store.save(SAMPLES, 5)
+    assert len(set(replaced)) == 3
+    assert await second.load() == SAMPLES
+    assert names(tmp_path) == ["window.json"]
+    assert [line["event"] for line in log_lines()] == ["drift_file_shared"]
+
+
+@pytest.mark.anyio
+async def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    await FileStore(tmp_path / "window.json").save(SAMPLES, 5)
+    assert names(tmp_path) == []

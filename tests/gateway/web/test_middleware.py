@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import httpx
@@ -108,3 +109,16 @@ async def test_what_the_stopping_server_cancels_is_answered_with_503(
     assert (bare.status, bare.answer_headers["retry-after"]) == (503, "5")
     assert bare.json() == {"error": "Service unavailable", "detail": "The service is stopping. Please retry."}
     assert [line["status"] for line in log_lines() if line["event"] == "request"] == [503]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE])
+def test_a_full_disk_and_too_many_open_files_are_503_and_no_bug(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(number, "of this machine")
+
+    monkeypatch.setattr("gateway.uploads.is_quick", full)
+    answer = client.post("/predict", files={"file": upload(picture("JPEG"))})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["detail"] == "The service has no room right now. Please retry."

@@ -14,7 +14,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from gateway.web.protocol import MAX_HEAD_BYTES, Protocol
+from gateway.settings import Settings
+from gateway.web.protocol import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED, Connections, Protocol
 
 LINE = b"POST / HTTP/1.1\r\nHost: gateway\r\n"
 
@@ -34,6 +35,12 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def abort(self) -> None:
+        self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def pause_reading(self) -> None:
         """Let everything come."""
 
@@ -48,15 +55,19 @@ async def body_size(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def sent(chunks: Iterable[bytes]) -> Wire:
     wire, state = Wire(), ServerState()
-    protocol = Protocol(uvicorn.Config(body_size, log_config=None, lifespan="off"), state, {})
+    config = uvicorn.Config(body_size, log_config=None, lifespan="off")
+    protocol = Protocol(config, state, {}, connections=Connections(Settings()))
     protocol.connection_made(wire)
     for chunk in chunks:
         if not wire.closed:
             protocol.data_received(chunk)
             await asyncio.sleep(0)
+    if wire.closed:
+        protocol.connection_lost(None)
     while state.tasks:
         await asyncio.gather(*state.tasks)
-    protocol.connection_lost(None)
+    if not wire.closed:
+        protocol.connection_lost(None)
     return wire
 
 
@@ -89,3 +100,30 @@ async def test_a_body_is_no_head_and_many_heads_are_not_one() -> None:
     wire = await sent([*large, *[LINE[:20], LINE[20:] + b"X-Much: " + b"x" * 1000 + b"\r\n\r\n"] * 100])
     assert wire.written.count(b"HTTP/1.1 200 OK") == 101
     assert f"{size} bytes".encode() in wire.written
+
+
+CHUNKED = LINE + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "raw",
+    [
+        LINE + b"a:\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+        CHUNKED + b"0\r\n" + b"a:\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+        (LINE + b"\r\n") * (MAX_PIPELINED + 3),
+    ],
+    ids=["headers", "trailers", "pipelined requests"],
+)
+async def test_what_costs_much_more_than_its_bytes_has_a_bound(raw: bytes) -> None:
+    wire = await sent([raw])
+    assert wire.written.count(b"HTTP/1.1 400 Bad Request") == 1
+    assert wire.closed
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("endless", [b"0\r\nX-Long: ", b"1;"], ids=["trailer", "chunk extension"])
+async def test_what_comes_between_bodies_and_heads_has_an_end(endless: bytes) -> None:
+    wire = await sent([CHUNKED, endless, *[b"x" * 1024] * (MAX_HEAD_BYTES // 1024 + 100)])
+    assert wire.written.count(b"HTTP/1.1 400 Bad Request") == 1
+    assert wire.closed
