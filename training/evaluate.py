@@ -32,7 +32,7 @@ LEAST_OF_A_GENERATOR = 5
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:
-    """Evaluate on dev and, where that is asked for, on test; write figures, tables, plots and the page; return what `metrics.json` holds.
+    """Evaluate on dev and, if asked for, on test; return what `metrics.json` holds, with tables, plots and the page.
 
     Raises:
         InvalidDataError: The data folder breaks a rule.

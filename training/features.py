@@ -29,7 +29,6 @@ from handler.cpus import cpus
 from handler.spec import ModelSpec
 from handler.transforms import normalise, to_pixels
 from training import pretrained
-from training.atomic import write_bytes
 from training.augment import degradations
 from training.command_line import parse_command_line
 from training.data import InvalidDataError, Photo, of_split, read_photo
@@ -41,6 +40,8 @@ from training.tracking.stage import tracked
 
 Tokens = NDArray[np.float16]
 CACHE = Path(".cache/features")
+BATCH = 64
+"""Variants that are kept at a time."""
 
 
 def run(params: Params, paths: Paths) -> int:
@@ -107,7 +108,7 @@ class _Extractor:
                 self.queue.start_async([pixels[view : view + 1].numpy()], (index, view))
             if len(pixels):
                 waiting.append((Path(file), index, len(pixels)))
-            if len(waiting) == 64:
+            if len(waiting) == BATCH:
                 self._keep(waiting, found)
         self._keep(waiting, found)
         tokens = np.stack([np.load(file) for file in files])

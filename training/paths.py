@@ -28,7 +28,7 @@ class Paths:
 
     @property
     def graph(self) -> Path:
-        """The network as OpenVINO serves it, an .xml, which reads its numbers from `weights`; others stand beside it."""
+        """The network as OpenVINO serves it, an .xml that reads its numbers from `weights`."""
         return self.run / "graphs" / GRAPH
 
     @property

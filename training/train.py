@@ -99,8 +99,7 @@ def _calibration_views(params: Params, train: head.Features) -> Iterator[torch.T
     generator = torch.Generator().manual_seed(params.train.seed)
     weights = torch.tensor(sampling_weights(train.photos, power=0))
     for index in torch.multinomial(weights, CALIBRATION_PHOTOS, replacement=True, generator=generator).tolist():
-        for views in to_views(read_photo(params.data.root, train.photos[index]), params.model.spec()):
-            yield views
+        yield from to_views(read_photo(params.data.root, train.photos[index]), params.model.spec())
 
 
 def _write_graphs(params: Params, paths: Paths) -> None:

@@ -128,7 +128,9 @@ def test_a_load_that_failed_is_found_in_a_log_that_was_turned_over(tmp_path: Pat
 def test_its_log_has_no_files_of_its_own_and_its_tokens_outlive_the_hardware(tmp_path: Path) -> None:
     shutil.copy(ROOT / "model_store" / ARCHIVE, tmp_path)
     layout = Layout(var=tmp_path / "var", store=tmp_path)
-    [configured] = [each for each in prepare(layout, Ports(), tmp_path) if each.startswith("-Dlog4j.configurationFile=")]
+    [configured] = [
+        each for each in prepare(layout, Ports(), tmp_path) if each.startswith("-Dlog4j.configurationFile=")
+    ]
     assert "RollingFile" not in Path(configured.partition("file://")[2]).read_text()
     [minutes] = re.findall(r"^token_expiration_min=(\d+)$", layout.config.read_text(), re.MULTILINE)
     assert 50 * 365 * 24 * 60 < int(minutes) < 2**31

@@ -179,7 +179,9 @@ def test_within_a_view_that_both_classes_have_they_weigh_alike() -> None:
     ]
     weights = sampling_weights(photos, 0.4)
     mass = {
-        (label, view): sum(w for photo, w in zip(photos, weights, strict=True) if (photo.label, photo.view) == (label, view))
+        (label, view): sum(
+            w for photo, w in zip(photos, weights, strict=True) if (photo.label, photo.view) == (label, view)
+        )
         for label in LABELS
         for view in ("native", "whole", "sheet")
     }

@@ -11,7 +11,7 @@ from handler.transforms import to_views
 from tests.training.conftest import FROZEN, Pipeline, Tiny
 from tests.training.marks import NOISE
 from training import features, pretrained
-from training.data import of_split, read_manifest, read_photo
+from training.data import read_photo
 from training.head import read
 from training.paths import Paths
 from training.pretrained import PretrainedUnavailableError

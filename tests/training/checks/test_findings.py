@@ -104,9 +104,7 @@ def auc(value: float) -> Auc:
     return Auc(value, abs(value - 0.5), (value, value), 9)
 
 
-def report(
-    metadata: Leak, statistics: Leak, of_files: Leak | None = None, of_scale: Leak | None = None
-) -> LeakReport:
+def report(metadata: Leak, statistics: Leak, of_files: Leak | None = None, of_scale: Leak | None = None) -> LeakReport:
     fine = Leak(auc(0.5), auc(0.5))
     return LeakReport(10, 10, of_files or fine, of_scale or fine, metadata, statistics)
 
@@ -127,7 +125,9 @@ def test_figures_on_unseen_sources_above_the_limit_are_errors() -> None:
 def test_leaks_of_the_files_are_information() -> None:
     fine = Leak(auc(0.5), auc(0.5))
     assert brief(leak_findings(report(fine, fine, Leak(auc(0.9), None)), LIMITS)) == [("metadata_of_files", "info", 1)]
-    assert brief(leak_findings(report(fine, fine, None, Leak(auc(0.9), None)), LIMITS)) == [("scale_of_files", "info", 1)]
+    assert brief(leak_findings(report(fine, fine, None, Leak(auc(0.9), None)), LIMITS)) == [
+        ("scale_of_files", "info", 1)
+    ]
 
 
 def test_a_leak_on_seen_sources_alone_is_a_warning_where_nothing_else_can_be_measured() -> None:
