@@ -118,7 +118,8 @@ class TransformerHead(nn.Module):
         """
         first = self.earlier + 1
         side = math.isqrt(int(features.shape[1]) - first)
-        maps: torch.Tensor = self.features(features[:, first:].transpose(1, 2).unflatten(2, (side, side)))
+        patches = features[:, first:].transpose(1, 2).unflatten(2, (side, side))  # type: ignore[no-untyped-call]  # PyTorch's
+        maps: torch.Tensor = self.features(patches)
         patches = maps.flatten(2).transpose(1, 2)
         after = self.block(torch.cat([features[:, self.earlier : first], patches], dim=1))
         logits: torch.Tensor = self.classifier(torch.cat([features[:, : self.earlier].flatten(1), after], dim=1))

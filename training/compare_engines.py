@@ -63,7 +63,7 @@ class Difference:
         error, other_error = (float(calibration_error(scored, even)[0]) for scored in (ours, theirs))
         apart = float(np.abs(ours.probabilities - theirs.probabilities).max())
         verdicts = int((ours.flagged != theirs.flagged).sum())
-        return cls(auroc - other_auroc, error - other_error, apart, verdicts, len(photos))
+        return cls(_less(auroc, other_auroc), _less(error, other_error), apart, verdicts, len(photos))
 
     @property
     def harmless(self) -> bool:
@@ -75,6 +75,11 @@ class Difference:
             f"AUROC differs by {self.auroc:+.4f} and calibration error by {self.calibration_error:+.4f}, "
             f"probabilities by {self.largest:.4f} at most, {self.verdicts} of {self.photos} verdicts are others"
         )
+
+
+def _less(one: float, other: float) -> float:
+    """Return the difference to four decimals, and never a negative zero."""
+    return round(one - other, 4) + 0.0
 
 
 def run(packed: Packed, precision: str, root: Path, photos: Sequence[Photo]) -> Difference:

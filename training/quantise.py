@@ -40,8 +40,9 @@ def quantise(
     """
     layers = dict(_layers(model))
     extremes = _extremes(model.eval(), layers, views)
-    for before, after in _pairs(model) if smoothing is not None else ():
-        _smooth(before, after, extremes, smoothing)
+    if smoothing is not None:
+        for before, after in _pairs(model):
+            _smooth(before, after, extremes, smoothing)
     tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     for name, layer in layers.items():
         weight = layer.weight.detach()
@@ -94,8 +95,8 @@ def _smooth(before: nn.LayerNorm, after: list[nn.Linear], extremes: _Extremes, s
     weights = torch.stack([layer.weight.abs().amax(dim=0) for layer in after]).amax(dim=0).clamp(min=SMALLEST)
     factor = inputs**smoothing / weights ** (1 - smoothing)
     with torch.no_grad():
-        before.weight /= factor
-        before.bias /= factor
+        before.weight.div_(factor)
+        before.bias.div_(factor)
         for layer in after:
-            layer.weight *= factor
+            layer.weight.mul_(factor)
             extremes[layer] = tuple(extreme / factor for extreme in extremes[layer])

@@ -10,8 +10,8 @@ import yaml
 from PIL import Image, ImageDraw
 
 import handler
+from handler import heads
 from handler.detector import Detector, Item, Judged
-from handler.gradcam import Head
 from handler.spec import ModelSpec
 from tests.handler.pictures import encode
 from training.scoring.archive import read_packed
@@ -44,7 +44,7 @@ def test_pictures_of_nothing_get_a_verdict_that_agrees_with_itself(tmp_path: Pat
     black, silhouette = Image.new("RGB", (800, 800)), Image.new("RGB", (400, 328), "white")
     ImageDraw.Draw(silhouette).ellipse((60, 80, 340, 260), fill="black")
     packed = read_packed(ARCHIVE, tmp_path)
-    detector = Detector(packed.spec, packed.engine(1, "f32"), Head.load(packed.weights))
+    detector = Detector(packed.spec, packed.engine(1, "f32"), heads.load(packed.weights, packed.spec))
     for answer in detector.judge([Item(encode(image, "PNG"), explain=True) for image in (black, silhouette)]):
         assert isinstance(answer, Judged)
         verdict = answer.verdict

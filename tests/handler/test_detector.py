@@ -15,7 +15,7 @@ from torch import nn
 from handler import gradcam
 from handler.decision import Verdict
 from handler.detector import Detector, Item, Judged
-from handler.gradcam import Head
+from handler.heads import Head
 from handler.images import BadImageError
 from handler.spec import ModelSpec
 from tests.handler.detectors import eager

@@ -48,7 +48,7 @@ def by_captum(model: nn.Module, spec: ModelSpec, pixels: Pixels, *, positive: bo
 
 def plain_cam(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -> list[torch.Tensor]:
     """Class activation maps of a network that pools and then weighs (Zhou et al. 2016, arXiv 1512.04150)."""
-    weights = head.classifier.weight[0].detach() * (1 if positive else -1)
+    weights = head.classifier.get_parameter("weight")[0].detach() * (1 if positive else -1)
     return [view for alike in features for view in torch.einsum("nchw,c->nhw", alike, weights).relu()]
 
 
