@@ -156,7 +156,8 @@ class Canvas(Step):
     def change(self, image: Image.Image) -> Image.Image:
         """Return a picture of the same size."""
         share = _uniform(0.6, 0.95)
-        small = image.resize(tuple(max(1, round(side * share)) for side in image.size), _kernel())
+        size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+        small = image.resize(size, _kernel())
         canvas = Image.new("RGB", image.size, "white")
         canvas.paste(small, ((image.width - small.width) // 2, (image.height - small.height) // 2))
         return canvas
