@@ -74,7 +74,7 @@ def overlay(
 
 def _caption(photo: Image.Image) -> None:
     """Write across the bottom, as large as it fits."""
-    font = ImageFont.load_default(photo.width / 20)
+    font = ImageFont.load_default(max(1, photo.width / 20))
     place = (photo.width / 2, photo.height - photo.width / 40)
     ImageDraw.Draw(photo).text(place, EMPTY, "white", font, anchor="mb", stroke_width=1, stroke_fill="black")
 
