@@ -96,7 +96,9 @@ def test_a_heat_map_shows_what_speaks_for_the_side_of_one_half(
         signs.append(positive)
         return gradcam.heat_maps(head, features, positive=positive)
 
-    monkeypatch.setattr("handler.detector.gradcam", SimpleNamespace(heat_maps=heat_maps, overlay=gradcam.overlay))
+    monkeypatch.setattr(
+        "handler.detector.gradcam", SimpleNamespace(heat_maps=heat_maps, overlay=gradcam.overlay, small=gradcam.small)
+    )
     other = Detector(dataclasses.replace(detector.spec, base_rate=base_rate), detector.engine, detector.head)
     found = verdicts(other.judge([Item(picture, explain=True) for picture in PHOTOS]))
     assert {verdict.prediction for verdict in found} == {label}
