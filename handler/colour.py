@@ -62,7 +62,7 @@ def gamma_profile(gamma: bytes, chromaticities: bytes) -> bytes:
     if len(chromaticities) == 32:  # noqa: PLR2004 - eight numbers
         primaries = [number / 100_000 for number in struct.unpack(">8I", chromaticities)]
         return _matrix_profile(primaries, _srgb_curve(_LEVELS) if usual else _LEVELS ** (1 / value))
-    return b"" if usual else _matrix_profile(_SRGB, _srgb_curve(_LEVELS ** (1 / (value * USUAL_GAMMA))))
+    return b"" if usual else _matrix_profile(_SRGB, _LEVELS ** (1 / value))
 
 
 def cicp_profile(cicp: bytes) -> bytes:

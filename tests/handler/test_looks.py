@@ -157,7 +157,7 @@ GAMMA_1 = struct.pack(">I", 100_000)
     ("chunks", "expected"),
     [
         ([(b"gAMA", struct.pack(">I", 45_455))], RAMP),
-        ([(b"gAMA", GAMMA_1)], RAMP ** (1 / 2.2)),
+        ([(b"gAMA", GAMMA_1)], srgb_levels(RAMP)),
         ([(b"gAMA", GAMMA_1), (b"cHRM", SRGB_XY)], srgb_levels(RAMP)),
         ([(b"gAMA", GAMMA_1), (b"sRGB", b"\0")], RAMP),
         ([(b"gAMA", struct.pack(">I", 45_455)), (b"cHRM", SRGB_XY)], RAMP),
@@ -255,8 +255,7 @@ def test_chromium_shows_the_same(tmp_path: Path) -> None:
     shot = np.asarray(Image.open(tmp_path / "shot.png").convert("RGB")).astype(float)
     for index, data in enumerate(files):
         seen = shot[16 * index + 8, :256]
-        apart = np.abs(seen - levels(data)[8])
-        assert (apart.max() <= 8, apart.mean() <= 1) == (True, True), index  # the darkest levels are rounded otherwise
+        assert np.abs(seen - levels(data)[8]).max() <= 4, index
 
 
 # Orientation
