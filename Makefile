@@ -59,7 +59,7 @@ define NEWLINE
 
 
 endef
-$(foreach name,TAG SET,$(if $(findstring $(NEWLINE),$(value $(name)))$(strip $(foreach mark,$(MARKS),$(findstring $(mark),$(value $(name))))),$(error $(name) holds what make or a shell would act on)))
+$(foreach name,TAG SET PRESET,$(if $(findstring $(NEWLINE),$(value $(name)))$(strip $(foreach mark,$(MARKS),$(findstring $(mark),$(value $(name))))),$(error $(name) holds what make or a shell would act on)))
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^##@ / {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -317,9 +317,10 @@ package: install ## Calibrate, evaluate and pack the trained detector into model
 	for stage in calibrate evaluate reference package; do \
 	  $(RUN) -m training.$$stage $(if $(SET),--set $(SET)) || exit 1; done
 
-repro: install ## Run what has changed of the whole pipeline (SET="train.epochs=3" edits params.yaml, TINY=1: a small one in var/tiny)
-	$(if $(SET)$(TINY),$(RUN) -m training.set_params $(if $(TINY),--preset tiny --apart var/tiny) $(SET))
-	$(if $(TINY),cd var/tiny && )$(DVC) repro
+APART = $(or $(PRESET),$(if $(TINY),tiny))
+repro: install ## Run what has changed of the whole pipeline (SET="train.epochs=3" edits params.yaml; TINY=1, PRESET=accurate: in var/tiny, var/accurate)
+	$(if $(SET)$(APART),$(RUN) -m training.set_params $(if $(APART),--preset $(APART) --apart var/$(APART)) $(SET))
+	$(if $(APART),cd var/$(APART) && )$(DVC) repro
 
 dvc-repro: repro ## The same by another name
 

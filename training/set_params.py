@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,19 @@ def preset(name: str) -> Iterator[str]:
             yield f"{section}.{key}={value}"
 
 
+def named_files(file: Path, overrides: Sequence[str]) -> Iterator[str]:
+    """Yield overrides by which data and weights that are named from here are found from another folder as well.
+
+    Raises:
+        InvalidParamsError: An override names what does not exist, or a value is out of range.
+    """
+    params = load(file, list(overrides))
+    named = {"data.source": params.data.source, "model.weights": params.model.weights}
+    for setting, value in named.items():
+        if value not in {"cifake", "tiny", "package", "hub", "random"} and Path(value).exists():
+            yield f"{setting}={json.dumps(str(Path(value).resolve()))}"
+
+
 def prepare(folder: Path) -> Path:
     """Make a folder in which DVC runs the pipeline apart from this checkout, and return its parameter file.
 
@@ -76,6 +90,8 @@ def main() -> None:
     overrides = [*(preset(arguments.preset) if arguments.preset else ()), *arguments.overrides]
     file = prepare(arguments.apart) if arguments.apart else arguments.params
     try:
+        if arguments.apart:
+            overrides += named_files(file, overrides)
         run(file, overrides)
     except InvalidParamsError as error:
         parser.error(str(error))

@@ -15,7 +15,7 @@ from tests.ops.checkout import Checkout
 from tests.training.marks import NOISE
 
 pytestmark = [*NOISE, pytest.mark.timeout(900)]
-STAGES = ["download", "validate", "train", "crossvalidate", "calibrate", "evaluate", "reference", "package"]
+STAGES = ["download", "validate", "features", "train", "crossvalidate", "calibrate", "evaluate", "reference", "package"]
 ARCHIVE = "model_store/product-photo-detector.mar"
 
 

@@ -35,7 +35,10 @@ PLUMBING = {
 
 WAITS = [
     ("download", "validate"),
+    ("validate", "features"),
     ("validate", "train"),
+    ("features", "train"),
+    ("features", "crossvalidate"),
     ("train", "calibrate"),
     ("crossvalidate", "calibrate"),
     ("calibrate", "evaluate"),
@@ -123,7 +126,7 @@ def test_a_stage_runs_its_module() -> None:
     ("key", "first"),
     [
         ("data.source", "download"),
-        ("data.num_workers", "train"),
+        ("data.num_workers", "features"),
         ("validate.max_metadata_auc", "validate"),
         ("augment.quality_min", "validate"),
         ("train.epochs", "train"),
@@ -168,6 +171,8 @@ def test_what_git_keeps_is_not_in_dvcs_cache_as_well() -> None:
         "${data.root}",
         "reports/data_validation.html",
         "reports/evaluation.html",
+        "runs/default/features.safetensors",
+        "runs/default/graphs",
         "runs/default/logs/metrics.csv",
         "runs/default/model.safetensors",
         "runs/default/out_of_fold.csv",

@@ -212,6 +212,21 @@ def test_a_preset_is_valid_and_further_settings_go_before_it(
     assert load(file) != load(FILE, ["train.epochs=7"])
 
 
+def test_data_and_weights_named_from_here_are_found_from_the_folder_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "clip.safetensors").touch()
+    named = ["data.source=photos", "model.weights=clip.safetensors"]
+    monkeypatch.setattr(sys, "argv", ["set_params", "--preset", "accurate", "--apart", "var/accurate", *named])
+    set_params.main()
+    settings = load(tmp_path / "var" / "accurate" / "params.yaml")
+    assert settings.data.source == str(tmp_path / "photos")
+    assert settings.model.weights == str(tmp_path / "clip.safetensors")
+    assert settings.model.version == load(FILE, [*set_params.preset("accurate")]).model.version
+
+
 def test_a_wrong_setting_is_named_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
