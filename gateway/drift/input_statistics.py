@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from io import BytesIO
 from typing import Final, Literal
 
@@ -17,6 +19,8 @@ SHARPNESS_SIDE: Final = 256
 """Pixels, long side of the grey picture that sharpness is measured on; the reference's own number."""
 DRAFT_SIDE: Final = 512
 """Pixels that the long side of a JPEG keeps at least when it is decoded smaller than it is."""
+WHOLE_PIXELS: Final = 4_000_000
+"""Pixels that a picture may have that can only be decoded whole: a PNG, a WebP or a progressive JPEG."""
 SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 
@@ -31,10 +35,13 @@ def measure(data: bytes, max_decoded_pixels: int) -> dict[InputName, float]:
         with reader_of(data)(BytesIO(data)) as image:
             area = image.width * image.height
             sides = image.size
-            grey = _grey(image) if area <= max_decoded_pixels else None
+            most = min(max_decoded_pixels, WHOLE_PIXELS) if _is_decoded_whole(image) else max_decoded_pixels
+            grey = _grey(image) if area <= most else None
             width, height = sides[::-1] if _is_sideways(image) else sides
     except Exception:  # noqa: BLE001 - Pillow's readers raise nearly anything on hostile bytes
         return {}
+    finally:
+        _give_back_memory()
     found: dict[InputName, float] = {
         "width": float(width),
         "height": float(height),
@@ -51,24 +58,37 @@ def _grey(image: ImageFile) -> Image.Image:
     # Only Pillow's JPEG reader can decode smaller; for the others this does nothing.
     image.draft("L", (round(image.width * scale), round(image.height * scale)))
     image.load()
-    return _on_white(image).convert("L")
+    return _on_white(image)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
+    """Grey, made with few copies: each of them is as large as the picture."""
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips instead of scaling
-        image = image.convert("I").point(lambda value: value / 256).convert("L")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image if image.mode == "L" else image.convert("RGB")
+        return image.convert("I").point(lambda value: value / 256).convert("L")
+    if not image.has_transparency_data:
+        return image if image.mode == "L" else image.convert("L")
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("L", rgba.size, "white")
+    white.paste(rgba.convert("L"), mask=rgba.getchannel("A"))
+    return white
 
 
-def _is_sideways(image: Image.Image) -> bool:
+def _is_decoded_whole(image: ImageFile) -> bool:
+    return image.format != "JPEG" or "progressive" in image.info
+
+
+def _is_sideways(image: ImageFile) -> bool:
+    exif = Image.Exif()  # not the image's own, which would take XMP's orientation as well: no decoder turns by that
     try:
-        # Not the PNG reader's own method, which decodes the whole picture to look for a block behind it.
-        return Image.Image.getexif(image).get(ExifTags.Base.Orientation) in SIDEWAYS
+        exif.load(image.info.get("exif", b""))
+        return exif.get(ExifTags.Base.Orientation) in SIDEWAYS
     except Exception:  # noqa: BLE001 - a broken EXIF block spoils no picture
         return False
+
+
+def _give_back_memory() -> None:
+    with suppress(OSError, AttributeError):  # only glibc has it; what this thread freed would stay in its arena
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _brightness(grey: Image.Image) -> float:

@@ -46,7 +46,7 @@ def running_gateway(log: Path, **settings: str) -> Iterator[Gateway]:
             process.kill()
 
 
-def wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_up(url: str, process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + START_S
     while True:
         assert process.poll() is None, "the gateway has ended; see its log"

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e.processes import wait_until_up
 from tests.gateway.evidence import hostile
 from tests.gateway.fakes import VERDICT, picture, upload
 
@@ -61,33 +62,22 @@ def gateway(torchserve_url: str, request: pytest.FixtureRequest) -> Iterator[tup
     }
     command = [sys.executable, "-m", "gateway"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        wait_until_up(f"http://127.0.0.1:{port}")
+        wait_until_up(f"http://127.0.0.1:{port}", process)
         yield process, f"http://127.0.0.1:{port}"
         process.kill()
-
-
-def wait_until_up(url: str) -> None:
-    for _ in range(200):
-        try:
-            httpx.get(f"{url}/healthz", trust_env=False)
-        except httpx.ConnectError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError(url)
 
 
 def test_sigterm_finishes_what_is_in_flight_and_exits_0(gateway: tuple[subprocess.Popen[str], str]) -> None:
     process, url = gateway
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(httpx.post, f"{url}/predict", files=FILES, trust_env=False)
-        assert ASKED.wait(5)
+        assert ASKED.wait(30)
         process.send_signal(signal.SIGTERM)
-        response = answer.result(5)
+        response = answer.result(30)
     assert response.status_code == 200
     assert response.json()["inference_time_ms"] >= 500
     assert "server" not in response.headers
-    _, logs = process.communicate(timeout=5)
+    _, logs = process.communicate(timeout=30)
     assert process.returncode == 0
     events = [json.loads(line) for line in logs.splitlines()]  # uvicorn's own lines are JSON too
     assert [event["path"] for event in events if event["event"] == "request"][-1] == "/predict"

@@ -24,7 +24,7 @@ from tests.gateway.fakes import TorchServe, multipart, picture
 from tests.gateway.images.test_reader import png_header, webp_header
 from tests.gateway.images.test_traps import in_jpeg, in_png, overlapping_exif, png_chunk, segment
 
-UPLOADS = int(os.environ.get("FUZZ_UPLOADS", "400"))
+UPLOADS = int(os.environ.get("FUZZ_UPLOADS", "200"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 FILE_LIMIT = 300_000
 MEMORY_GROWTH = 32 * 1024 * 1024

@@ -39,6 +39,13 @@ def test_sizes_are_upright() -> None:
         assert (found["width"], found["height"]) == (20.0, 60.0)
 
 
+def test_only_exif_turns_a_picture() -> None:
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for kind in ("JPEG", "WEBP"):
+        found = measure(encoded(Image.new("RGB", (60, 20)), kind, xmp=packet), MANY)
+        assert (found["width"], found["height"]) == (60.0, 20.0)
+
+
 def test_transparency_lies_on_white() -> None:
     assert measure(encoded(Image.new("RGBA", (20, 20), (0, 0, 0, 0)), "PNG"), MANY)["brightness"] == 255.0
     assert measure(encoded(Image.new("P", (20, 20)), "PNG", transparency=0), MANY)["brightness"] == 255.0
@@ -53,6 +60,18 @@ def test_beyond_so_many_pixels_only_the_header_is_read(kind: str) -> None:
     data = picture(kind, (200, 100))
     assert set(measure(data, 20_000)) - set(measure(data, 19_999)) == {"brightness", "sharpness"}
     assert measure(data, 19_999)["width"] == 200.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "is_decoded"),
+    [("JPEG", {}, True), ("JPEG", {"progressive": True}, False), ("PNG", {}, False), ("WEBP", {}, False)],
+)
+def test_what_can_only_be_decoded_whole_is_decoded_up_to_4_megapixels(
+    kind: str, options: dict[str, bool], is_decoded: bool
+) -> None:
+    found = measure(encoded(Image.new("RGB", (2001, 2000)), kind, **options), MANY)
+    assert ("brightness" in found) is is_decoded
+    assert found["megapixels"] == 4.002
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", picture("GIF"), picture("PNG", (300, 200))[:-30]])
