@@ -149,7 +149,7 @@ def test_a_map_with_heat_says_nothing_whatever_the_photo_says() -> None:
     assert not shown.info.get("comment")
 
 
-@pytest.mark.parametrize("size", [(10, 10), (600, 10), (10, 600)])
+@pytest.mark.parametrize("size", [(10, 10), (600, 10), (10, 600), (10, 10_000), (10_000, 10)])
 def test_the_smallest_photos_have_an_empty_map_too(size: tuple[int, int]) -> None:
     shown = opened(overlay(Image.new("RGB", size), [torch.zeros(3, 3)], WHOLE))
     assert shown.info["comment"].decode() == EMPTY

@@ -120,8 +120,9 @@ def calibration_error(scored: Scored, weights: Floats) -> Floats:
     It is that of the balanced probabilities, with half of the weight for each class.
     """
     balanced = weights * class_weights(scored)
-    error: Floats = np.abs(balanced @ (in_bins(scored) * (scored.balanced - scored.generated)[:, None])).sum(axis=1)
-    return error / balanced.sum(axis=1)
+    gaps = in_bins(scored) * (scored.balanced - scored.generated)[:, None]
+    error: Floats = np.abs(balanced @ gaps).sum(axis=1) / balanced.sum(axis=1)
+    return error
 
 
 def class_weights(scored: Scored) -> Floats:

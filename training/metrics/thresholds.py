@@ -49,8 +49,10 @@ def rates_at(
 ) -> dict[str, Figures]:
     """Return each operating point's base rate with the rates that it has on photos with logits of shape (N,)."""
     return {
-        name: {"base_rate": base_rate}
-        | rates(score(photos, logits, dataclasses.replace(spec, base_rate=base_rate)), samples)
+        name: {
+            "base_rate": base_rate,
+            **rates(score(photos, logits, dataclasses.replace(spec, base_rate=base_rate)), samples),
+        }
         for name, base_rate in base_rates.items()
     }
 

@@ -109,7 +109,7 @@ def test_an_error_is_shown_with_the_probability_that_is_served(pipeline: Pipelin
     root = pipeline.params.data.root
     photos = of_split(read_manifest(root, pipeline.params.data.manifest), "test")[:5]
     detector = eager(pipeline.spec, pipeline.paths.weights)
-    wrong = Scored(photos, np.full(5, 0.5), np.ones(5, dtype=np.bool_))
+    wrong = Scored(photos, np.full(5, 0.5))
     mistakes = explain(detector, root, wrong, "explaining")
     assert [mistake.photo for mistake in mistakes] == photos
     for mistake in mistakes:
@@ -124,11 +124,11 @@ def test_what_a_manifest_says_is_text_on_the_page(pipeline: Pipeline, tmp_path: 
     """A source named in HTML stays what it is: letters."""
     photos = of_split(read_manifest(pipeline.params.data.root, pipeline.params.data.manifest), "test")[:1]
     named = [type(photos[0])(**(vars(photos[0]) | {"source": "<script>alert(1)</script>"}))]
-    flagged = np.array([named[0].label == REAL])
+    wrong = Scored(named, np.array([0.9 if named[0].label == REAL else 0.1]))
     reports = type(pipeline.paths)(pipeline.paths.run, tmp_path, tmp_path)
     for file in (pipeline.paths.metrics, pipeline.paths.calibration):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    errors_page.write(pipeline.params, reports, {"test": Scored(named, np.array([0.5]), flagged)})
+    errors_page.write(pipeline.params, reports, {"test": wrong})
     text = reports.evaluation_page.read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<script>" not in text
