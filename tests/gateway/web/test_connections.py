@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -248,12 +248,12 @@ def stall(gateway: Gateway, head: bytes, sent: bytes, stop: Event) -> bytes:
 def test_honest_clients_on_one_connection_are_not_touched_by_any_of_it(tmp_path: Path) -> None:
     with gateway(tmp_path) as running:
         url = httpx.URL(running.url)
-        kept = http.client.HTTPConnection(url.host, url.port or 0, timeout=10)
         statuses = set()
-        for _ in range(20):
-            kept.request("POST", "/predict", PHOTO, FORM)
-            response = kept.getresponse()
-            response.read()
-            statuses.add(response.status)
+        with closing(http.client.HTTPConnection(url.host, url.port or 0, timeout=10)) as kept:
+            for _ in range(20):
+                kept.request("POST", "/predict", PHOTO, FORM)
+                response = kept.getresponse()
+                response.read()
+                statuses.add(response.status)
         assert statuses == {200}
         assert not limited(running)
