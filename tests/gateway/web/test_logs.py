@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -72,13 +73,13 @@ def gateway() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 def test_a_full_log_disk_costs_no_answer_and_no_connection(gateway: tuple[subprocess.Popen[bytes], str]) -> None:
     process, url = gateway
     port = httpx.URL(url).port or 0
-    kept = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     statuses = []
-    for path in ["/healthz", "/nowhere"] * 10:
-        kept.request("GET", path)
-        answer = kept.getresponse()
-        answer.read()
-        statuses.append(answer.status)
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as kept:
+        for path in ["/healthz", "/nowhere"] * 10:
+            kept.request("GET", path)
+            answer = kept.getresponse()
+            answer.read()
+            statuses.append(answer.status)
     assert statuses == [200, 404] * 10
     with socket.create_connection(("127.0.0.1", port)) as garbled:
         garbled.sendall(b"no HTTP\r\n\r\n")
