@@ -67,7 +67,7 @@ def test_an_archive_is_checked_and_another_takes_its_place(tmp_path: Path) -> No
     assert shell.run(check).returncode == 1
     copied = shell.run(the("Bad model rollout", "cp "))
     assert (copied.returncode, copied.stderr) == (0, "")
-    assert (store / ARCHIVE).read_bytes() == (store / f"{MODEL}-1.1.0.mar").read_bytes()
+    assert (store / ARCHIVE).read_bytes() == (store / f"{MODEL}-fast.mar").read_bytes()
 
 
 @pytest.fixture
