@@ -28,7 +28,7 @@ def _demo(
 
 def _said_until_up(demo: subprocess.Popen[str]) -> list[str]:
     assert demo.stdout is not None
-    said = []
+    said: list[str] = []
     for line in demo.stdout:
         if "Ctrl-C" in line:
             return said

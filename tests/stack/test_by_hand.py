@@ -78,6 +78,6 @@ def test_the_pages_script_switches_versions(management: Management, tmp_path: Pa
     assert management.told == [
         "POST /models?url=product-photo-detector-9.9.9.mar&synchronous=false",
         "PUT /models/product-photo-detector/9.9.9/set-default",
-        "DELETE /models/product-photo-detector/1.2.0",
+        "DELETE /models/product-photo-detector/2.0.0",
     ]
     assert (tmp_path / "slept").read_text().split() == ["1"] * NOT_READY_FIRST + ["30"]
