@@ -77,7 +77,7 @@ ui: install ## Serve the page for a gateway that runs (URL=)
 models: install ## List the model's versions: live, before, loaded, not loaded
 	@$(RUN) -m stack.versions list $(ARGS)
 
-promote: install ## Make a version live while requests go on (VERSION=1.1.1)
+promote: install ## Make a version live while requests go on (VERSION=1.3.0)
 	@$(RUN) -m stack.versions promote $(if $(VERSION),'$(VERSION)') $(ARGS)
 
 rollback: install ## Make the version live again that was so before
