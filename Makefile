@@ -77,7 +77,7 @@ ui: install ## Serve the page for a gateway that runs (URL=)
 models: install ## List the model's versions: live, before, loaded, not loaded
 	@$(RUN) -m stack.versions list $(ARGS)
 
-promote: install ## Make a version live while requests go on (VERSION=1.1.1)
+promote: install ## Make a version live while requests go on (VERSION=1.3.0)
 	@$(RUN) -m stack.versions promote $(if $(VERSION),'$(VERSION)') $(ARGS)
 
 rollback: install ## Make the version live again that was so before
@@ -195,7 +195,8 @@ $(VENV)/bin/product-photo-detector: $(VENV)/installed
 	@# The checkout itself, so that the command runs what is here; what builds it keeps to the lock as well.
 	$(UV) pip install --quiet --python $(RUN) --no-deps --build-constraints requirements/dev.txt --editable .
 	@# With a path from there: Python before 3.13 reads this file in the locale's encoding, and may not know an umlaut.
-	@for file in $(VENV)/lib/python*/site-packages/_editable_impl_*.pth; do echo ../../../.. > "$$file"; done
+	@$(RUN) -c 'import glob, os; [print(os.path.relpath(".", os.path.dirname(file)), file=open(file, "w", encoding="utf-8")) \
+		for file in glob.glob("$(VENV)/lib/python*/site-packages/_editable_impl_*.pth")]'
 	@touch $@
 
 ##@ Check and measure it

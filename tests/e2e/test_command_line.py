@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 ELSEWHERE = {
     "product-photo-detector serve": "tests/e2e/test_demo.py",
-    "product-photo-detector models promote 1.2.0": "tests/cli/test_main.py",
+    "product-photo-detector models promote 1.3.0": "tests/cli/test_main.py",
     "product-photo-detector models rollback": "tests/cli/test_main.py",
 }
 """What would disturb the other tests' stack, and the test that runs it on one of its own."""

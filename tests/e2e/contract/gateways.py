@@ -134,6 +134,6 @@ def _mute_server() -> Iterator[MuteServer]:
             closed.put(first)
 
     with Server((HOST, 0), Mute) as server:
-        Thread(target=server.serve_forever).start()
+        Thread(target=server.serve_forever, daemon=True).start()
         yield MuteServer(f"http://{HOST}:{server.server_address[1]}", got, closed)
         server.shutdown()
