@@ -1,5 +1,6 @@
 """The page's one way to the gateway: its client, opened for one check at a time, and errors in the page's words."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,11 @@ from gateway.client import AsyncClient, GatewayError
 from ui.errors import in_page_words
 from ui.settings import Settings
 
+# Bytes of photos on their way to the gateway at once, and what it holds of one photo and of one request of many.
+ON_THE_WAY_MAX = 128 * 1024 * 1024
+COPIES = 3
+REQUEST_MAX = 50 * 1024 * 1024
+
 
 class Gateway:
     """Where the gateway is; `transport` replaces the network in tests."""
@@ -16,6 +22,23 @@ class Gateway:
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._settings = settings
         self._transport = transport
+        self._free = ON_THE_WAY_MAX
+        self._freed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def room(self, *sizes: int) -> AsyncIterator[None]:
+        """Wait until photos of these sizes have room in memory among those of everybody else."""
+        wanted = min(sum(sorted(sizes)[-10:]), REQUEST_MAX) if len(sizes) > 1 else sum(sizes) * COPIES
+        wanted = min(wanted, ON_THE_WAY_MAX)
+        async with self._freed:
+            await self._freed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            self._free += wanted
+            async with self._freed:
+                self._freed.notify_all()
 
     @asynccontextmanager
     async def client(self, key: str = "", caller: str = "") -> AsyncIterator[AsyncClient]:
