@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cli.exits import Exit
-from gateway.client import Confidence, Evidence, Failure, KeyRefusedError, Outcome, Prediction, Verdict
+from gateway.client import Confidence, Evidence, Explanation, Failure, KeyRefusedError, Outcome, Prediction, Verdict
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,14 @@ class Tally:
     def __init__(self, fail_on: str | None) -> None:
         self._fail_on = fail_on
         self._predictions: list[str] = []
+        self._empty = 0
         self._failures: list[Failure] = []
 
     def add(self, outcome: Outcome) -> None:
         """Count a photo."""
         if isinstance(outcome, Verdict):
             self._predictions.append(outcome.prediction)
+            self._empty += isinstance(outcome, Explanation) and outcome.heatmap_is_empty
         else:
             self._failures.append(outcome)
 
@@ -72,7 +74,9 @@ class Tally:
         generated = self._predictions.count("ai_generated")
         photos = "1 photo" if self.count == 1 else f"{self.count} photos"
         told = f"{photos}: {generated} ai_generated, {self._predictions.count('real')} real"
-        return f"{told}, {len(self._failures)} not judged" if self._failures else told
+        told += f", {len(self._failures)} not judged" if self._failures else ""
+        empty = "1 heat map is" if self._empty == 1 else f"{self._empty} heat maps are"
+        return f"{told}; {empty} empty: no region speaks for the verdict" if self._empty else told
 
     def exit(self) -> Exit:
         """What is worst comes first, but a photo that was looked for outweighs one that could not be judged."""

@@ -9,18 +9,36 @@ from pydantic import BaseModel, ConfigDict, Field
 Prediction = Literal["real", "ai_generated"]
 Confidence = Literal["low", "medium", "high"]
 
-Probability = Annotated[float, Field(ge=0, le=1, description="P(AI-generated), calibrated, with 4 decimals.")]
+Probability = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="P(AI-generated), calibrated for the model's base rate, with 4 decimals; `prediction` is "
+        "`ai_generated` from 0.5 up.",
+    ),
+]
 InferenceTime = Annotated[float, Field(ge=0, description="Wall time of the model server's answer, queueing included.")]
 ModelVersion = Annotated[str, Field(description="The version of the model that answered this request.")]
-Heatmap = Annotated[str, Field(description="Base64 of a JPEG: the photo with the heat map over it.")]
+Heatmap = Annotated[
+    str,
+    Field(
+        description="Base64 of a JPEG: the photo with the heat map over it. It shows what speaks for `prediction`; "
+        "where nothing does, the photo and the JPEG's comment say so."
+    ),
+]
 Strength = Literal["strong", "medium", "weak"]
 EvidenceType = Literal[
     "c2pa_manifest",
     "c2pa_source_type",
     "c2pa_generator",
+    "c2pa_ingredient",
     "iptc_source_type",
+    "iptc_ai_field",
+    "aigc_label",
     "generator_parameters",
     "generator_software",
+    "incomplete",
 ]
 Count = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -118,6 +136,21 @@ class HealthBody(_Body):
     active_requests: Count
     drift_detected: bool
     predictions_total: Count
+
+
+class ModelInfo(_Body):
+    """What a verdict of the model means; the rates are of held-out photos, and null where nobody measured them."""
+
+    base_rate: Ratio = Field(description="Share of AI-generated photos in the pile that probabilities are meant for.")
+    operating_point: str = Field(description="Name of what the base rate was chosen for; empty when it has none.")
+    true_positive_rate: Ratio | None = Field(description="Share of AI-generated photos with a probability from 0.5 up.")
+    false_positive_rate: Ratio | None = Field(description="Share of real photos with a probability from 0.5 up.")
+
+
+class HealthWithModel(HealthBody):
+    """The answer of `GET /health?include=model`."""
+
+    model: ModelInfo | None = Field(description="Null while no model has answered.")
 
 
 class AliveBody(_Body):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -17,6 +19,22 @@ from gateway.settings import Settings
 
 MAX_OTHER_FIELDS: Final = 20
 """Text fields that a form may carry beside its files; they are ignored."""
+
+_BROKEN_OFF: Final = "The closing boundary is missing."
+_EXTENDED_NAME: Final = "A part has `filename*`, and no `filename`."
+_UNREADABLE: Final = "The multipart body cannot be read. Let your HTTP client build it, together with its Content-Type."
+_FAULTS: Final = {
+    "Too many fields": f"At most {MAX_OTHER_FIELDS} text fields may come beside the files. Leave out what is not used.",
+    "Part exceeded": "A field that is no file is over 1 MB. "
+    "Send an image as a file, with `filename` in its Content-Disposition, and leave other fields out.",
+    "The Content-Disposition": "A part has no `name` in its Content-Disposition. Let your HTTP client build the body.",
+    _EXTENDED_NAME: f"{_EXTENDED_NAME} Forms know only `filename` (RFC 7578): send that one.",
+    _BROKEN_OFF: f"The body breaks off: {_BROKEN_OFF[0].lower()}{_BROKEN_OFF[1:]} Send it again as a whole.",
+}
+"""What to do about a fault, by the words that Starlette's reason begins with: it tells them by text alone."""
+_EXTENDED: Final = re.compile(rb";\s*filename\*", re.IGNORECASE)
+_SHOWN: Final = re.compile(r"[\w.\[\]/+-]{1,60}", re.ASCII)
+"""Names of the client's that an answer repeats."""
 
 
 @asynccontextmanager
@@ -70,16 +88,19 @@ def batch_too_large(settings: Settings) -> BodyTooLargeError:
 async def _parse(request: Request, field: str, most: int) -> FormData:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "multipart/form-data":
-        raise InvalidFormError("The request must be multipart/form-data.")
+        raise not_a_form(field, most, media_type)
+    if not parse_options_header(request.headers["content-type"])[1].get(b"boundary"):
+        raise InvalidFormError("The Content-Type names no boundary. Do not set it by hand: your HTTP client does.")
     try:
         async with aclosing(request.stream()) as stream:
             parser = _WholeFormParser(request.headers, stream, max_files=most, max_fields=MAX_OTHER_FIELDS)
             return await parser.parse()
     except (MultiPartException, UnicodeError) as error:  # a charset that the client names may fail in its own way
-        # Starlette tells its reasons by text alone.
-        if str(getattr(error, "message", "")).startswith("Too many files"):
+        reason = str(getattr(error, "message", ""))
+        if reason.startswith("Too many files"):
             raise TooManyFilesError(_expected(field, most)) from error
-        raise InvalidFormError("The multipart body cannot be read.") from error
+        detail = next((detail for start, detail in _FAULTS.items() if reason.startswith(start)), _UNREADABLE)
+        raise InvalidFormError(detail) from error
 
 
 class _WholeFormParser(MultiPartParser):
@@ -90,23 +111,49 @@ class _WholeFormParser(MultiPartParser):
     def on_end(self) -> None:
         self._ended = True
 
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        part = self._current_part
+        if part.file is None and _EXTENDED.search(part.content_disposition or b""):
+            raise MultiPartException(_EXTENDED_NAME)
+
     async def parse(self) -> FormData:
         form = await super().parse()
         if self._ended:
             return form
         for file in self._files_to_close_on_error:
             file.close()
-        raise MultiPartException("The closing boundary is missing.")
+        raise MultiPartException(_BROKEN_OFF)
 
 
 def _files(form: FormData, field: str, most: int) -> list[UploadFile]:
     values = form.getlist(field)
     if not values:
-        raise MissingFileError(_expected(field, most))
+        raise missing_file(field, most, form)
     files = [value for value in values if isinstance(value, UploadFile)]
     if len(files) < len(values):
-        raise InvalidFormError(f"The field `{field}` must be a file.")
+        raise InvalidFormError(
+            f"The field `{field}` must be a file, and came as text. "
+            f"Send it with `filename` in its Content-Disposition, as `{_curl(field)}` does."
+        )
     return files
+
+
+def not_a_form(field: str, most: int, media_type: str = "") -> InvalidFormError:
+    """The answer to a body that is JSON, an image as it is, or anything else but a form."""
+    got = media_type if _SHOWN.fullmatch(media_type) else "no Content-Type"
+    example = f"{_expected(field, most)[:-1]}, as `{_curl(field)}` does."
+    return InvalidFormError(f"The request must be multipart/form-data. {example} Got: {got}")
+
+
+def missing_file(field: str, most: int, names: Iterable[str]) -> MissingFileError:
+    """The answer to a form without the field, which may have its file in another."""
+    shown = [f"`{name}`" for name in dict.fromkeys(names) if _SHOWN.fullmatch(name)][:3]
+    return MissingFileError(_expected(field, most) + (f" Got: {', '.join(shown)}" if shown else ""))
+
+
+def _curl(field: str) -> str:
+    return f'curl -F "{field}=@photo.jpg"'
 
 
 def _expected(field: str, most: int) -> str:

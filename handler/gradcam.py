@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from safetensors import safe_open
 from torch import nn
 
@@ -24,6 +24,10 @@ from handler.transforms import view_boxes
 OVERLAY_LONG_SIDE = 512
 """Pixels; a smaller photo keeps its size."""
 OVERLAY_OPACITY = 0.6
+LEAST_HEAT = 0.01
+"""Of the logit; a map that reaches less is empty, and a colour for it would lie."""
+EMPTY = "no region speaks for this verdict"
+"""What an empty heat map says, over the photo and as the comment of its JPEG."""
 JPEG_QUALITY = 88
 
 
@@ -77,16 +81,28 @@ def heat_maps(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -
 def overlay(image: Image.Image, maps: Sequence[torch.Tensor], spec: ModelSpec) -> bytes:
     """Return a JPEG of the photo with each view's map, shape (h, w), over what it saw; long side at most 512 px.
 
-    Evidence adds where views overlap; the strongest region of the photo has the hottest colour.
+    Evidence adds where views overlap; the strongest region of the photo has the hottest colour. Where there is none,
+    the photo stays as it is and says so.
     """
     photo = ImageOps.contain(image, (OVERLAY_LONG_SIDE,) * 2) if max(image.size) > OVERLAY_LONG_SIDE else image.copy()
     heat = _heat(image.size, photo.size, maps, spec)
-    levels = Image.fromarray((heat / max(heat.max(), np.finfo(np.float32).tiny) * 255).astype(np.uint8))
+    out = io.BytesIO()
+    if heat.max() < LEAST_HEAT:
+        _caption(photo)
+        photo.save(out, "JPEG", quality=JPEG_QUALITY, comment=EMPTY)
+        return out.getvalue()
+    levels = Image.fromarray((heat / heat.max() * 255).astype(np.uint8))
     colours = ImageOps.colorize(levels, black="blue", mid="yellow", white="red")
     photo.paste(colours, mask=levels.point(lambda level: level * OVERLAY_OPACITY))
-    out = io.BytesIO()
-    photo.save(out, "JPEG", quality=JPEG_QUALITY)
+    photo.save(out, "JPEG", quality=JPEG_QUALITY, comment="")  # not the photo's own
     return out.getvalue()
+
+
+def _caption(photo: Image.Image) -> None:
+    """Write across the bottom, as large as it fits."""
+    font = ImageFont.load_default(photo.width / 20)
+    place = (photo.width / 2, photo.height - photo.width / 40)
+    ImageDraw.Draw(photo).text(place, EMPTY, "white", font, anchor="mb", stroke_width=1, stroke_fill="black")
 
 
 def _heat_maps(head: Head, features: torch.Tensor, *, positive: bool) -> torch.Tensor:

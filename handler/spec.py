@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Final
+
+OLDER: Final = (
+    "it is of an older version of this code, pack it again with `python -m training.repack VERSION --archive FILE`"
+)
 
 
 class InvalidSpecError(ValueError):
@@ -22,7 +26,10 @@ class ModelSpec:
         labels: Names of the negative and the positive class, in this order.
         temperature: Divisor of the logit, fitted after training (Guo et al. 2017, arXiv 1706.04599).
         offset: What is taken off the logit before, fitted with the temperature (Platt 1999).
-        threshold: Probability at and above which the positive label is given.
+        base_rate: Share of the positive class in the pile that probabilities are meant for.
+        operating_point: Name of what the base rate was chosen for, empty where nobody named it.
+        true_positive_rate: Share of held-out positive photos with a probability of 0.5 or more, where measured.
+        false_positive_rate: The same of the negative ones.
         input_size: Side of the square that the network sees of the whole, in pixels.
         crop_pct: Side of the centred square that the network sees, as a share of the photo's shorter side.
         details: How many details at native resolution are judged beside the whole; the logit is the mean of all.
@@ -36,7 +43,10 @@ class ModelSpec:
     labels: tuple[str, str] = ("real", "ai_generated")
     temperature: float = 1.0
     offset: float = 0.0
-    threshold: float = 0.5
+    base_rate: float = 0.5
+    operating_point: str = ""
+    true_positive_rate: float | None = None
+    false_positive_rate: float | None = None
     input_size: int = 224
     crop_pct: float = 1.0
     details: int = 0
@@ -48,7 +58,7 @@ class ModelSpec:
         for name, accepted in (
             ("temperature", self.temperature > 0),
             ("offset", math.isfinite(self.offset)),
-            ("threshold", 0 < self.threshold < 1),
+            ("base_rate", 0 < self.base_rate < 1),
             ("input_size", self.input_size > 0),
             ("crop_pct", 0 < self.crop_pct <= 1),
             ("details", self.details >= 0),
@@ -65,7 +75,8 @@ class ModelSpec:
         """Read a spec from YAML or JSON data; unknown and missing fields raise InvalidSpecError."""
         unknown = set(mapping) - {field.name for field in fields(cls)}
         if unknown:
-            raise InvalidSpecError(f"model spec: unknown fields {sorted(unknown)}")
+            advice = f": {OLDER}" if "threshold" in unknown else ""
+            raise InvalidSpecError(f"model spec: unknown fields {sorted(unknown)}{advice}")
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in mapping.items()}
         try:
             return cls(**values)

@@ -1,8 +1,9 @@
 """TorchServe's side of the detector: the only file that knows TorchServe.
 
 Requests carry the picture as their whole body. A verdict is answered as JSON with `prediction`, `probability`,
-`confidence`, `model_version` and, on TorchServe's explanations route, `heatmap_base64`; a picture that cannot be judged
-fails alone with 422 and `{"code": ...}`.
+`confidence`, `model_version`, `model` (base rate and operating point, which tell what the verdict means) and, on
+TorchServe's explanations route, `heatmap_base64`; a picture that cannot be judged fails alone with 422 and
+`{"code": ...}`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from handler.spec import ModelSpec
 
 Context = Any  # ts.context.Context, which exists only inside a worker
 UNPROCESSABLE = 422
+DECISION = ("base_rate", "operating_point", "true_positive_rate", "false_positive_rate")
+"""The spec's fields that tell what a verdict means."""
 GRAPH = "network.xml"
 """The network as OpenVINO reads it, beside its weights in the archive."""
 
@@ -62,7 +65,9 @@ class ProductPhotoDetector:
         if isinstance(judged, BadImageError):
             context.set_response_status(UNPROCESSABLE, "Unprocessable Content", index)
             return {"code": judged.code}
-        answer = asdict(judged.verdict) | {"model_version": self._detector.spec.version}
+        spec = self._detector.spec
+        model = {name: getattr(spec, name) for name in DECISION}
+        answer = asdict(judged.verdict) | {"model_version": spec.version, "model": model}
         if judged.heatmap is not None:
             answer["heatmap_base64"] = base64.b64encode(judged.heatmap).decode()
         return answer

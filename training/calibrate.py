@@ -1,9 +1,8 @@
-"""Stage `calibrate`: what makes probabilities honest, and thresholds at named operating points.
+"""Stage `calibrate`: what makes probabilities honest, and the base rate of the operating point that ships.
 
 All are fitted on the dev split, of which training saw nothing. The temperature follows Guo et al. 2017
 (arXiv 1706.04599); an offset comes with it (Platt 1999), since a detector leans to one side on sources that it never
-saw. Both classes weigh alike, so dev's class balance is not carried into the field: 0.5 means undecided where both are
-as frequent.
+saw. Both classes weigh alike, so dev's class balance is not carried into the field; what is, is the base rate.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics.functional.classification import binary_calibration_error
 
 from training.atomic import write_bytes
 from training.command_line import parse_command_line
 from training.data import LABELS, InvalidDataError, Photo, of_split
 from training.datamodule import PhotoDataModule
 from training.metrics import figures
-from training.metrics.scored import score
+from training.metrics.scored import Scored, score
 from training.metrics.thresholds import operating_points, rates_at
 from training.params import Params
 from training.paths import Paths
@@ -34,7 +33,7 @@ from training.tracking.stage import tracked
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:
-    """Fit temperature and thresholds; write the finished ModelSpec, the report and the diagram; return the report.
+    """Fit the calibration; write the finished ModelSpec, the report and the diagram; return the report.
 
     Raises:
         InvalidDataError: The data folder breaks a rule.
@@ -46,26 +45,25 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     photos = of_split(data.photos, "dev")
     logits, labels = predict(data, paths, photos), label_tensor(photos)
     temperature, offset = fit(logits, labels)
-    thresholds = operating_points(score(photos, logits, params.model.spec(temperature, offset)))
-    spec = params.model.spec(temperature, offset, thresholds[params.calibrate.operating_point])
+    base_rates = operating_points(score(photos, logits, params.model.spec(temperature, offset)))
+    point = params.calibrate.operating_point
+    spec = params.model.spec(temperature, offset, base_rates[point], point)
+    before, after = score(photos, logits, params.model.spec()), score(photos, logits, spec)
     report: dict[str, Any] = {
         "model_version": spec.version,
         "temperature": temperature,
         "offset": offset,
-        "threshold": spec.threshold,
-        "operating_point": params.calibrate.operating_point,
+        "base_rate": spec.base_rate,
+        "operating_point": point,
         "n_real": int((labels == 0).sum()),
         "n_ai_generated": int(labels.sum()),
-        "before": calibration(logits, labels),
-        "after": calibration((logits - offset) / temperature, labels),
-        "operating_points": rates_at(thresholds, photos, logits, spec, params.evaluate.bootstrap_samples),
+        "before": calibration(before),
+        "after": calibration(after),
+        "operating_points": rates_at(base_rates, photos, logits, spec, params.evaluate.bootstrap_samples),
     } | _out_of_fold_check(paths.out_of_fold)
     write_bytes(paths.spec, yaml.safe_dump(spec.to_mapping(), sort_keys=False).encode())
     write_json(paths.calibration, report)
-    before = score(photos, logits, params.model.spec())
-    plots.reliability(
-        {"before": before, "after": score(photos, logits, spec)}, paths.figures / "calibrate" / "reliability.png"
-    )
+    plots.reliability({"before": before, "after": after}, paths.figures / "calibrate" / "reliability.png")
     return report
 
 
@@ -90,12 +88,12 @@ def fit(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
     return round(float(temperature), 4), round(float(offset.detach().nan_to_num().clamp(-20, 20)), 4)
 
 
-def calibration(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """Return the expected calibration error (ten bins) and the negative log-likelihood, in nats a photo."""
-    error = binary_calibration_error(logits.sigmoid(), labels.int(), n_bins=figures.CALIBRATION_BINS)
+def calibration(scored: Scored) -> dict[str, float]:
+    """Return the expected calibration error and the negative log-likelihood in nats, both classes weighing alike."""
+    right = np.where(scored.generated, scored.balanced, 1 - scored.balanced).clip(np.finfo(np.float64).tiny)
     return {
-        "expected_calibration_error": float(error),
-        "negative_log_likelihood": float(binary_cross_entropy_with_logits(logits, labels)),
+        "expected_calibration_error": float(figures.calibration_error(scored, np.ones((1, len(scored.photos))))[0]),
+        "negative_log_likelihood": float(-np.log(right) @ figures.class_weights(scored)),
     }
 
 
@@ -128,7 +126,7 @@ def main() -> None:
                 {
                     "calibrate/temperature": report["temperature"],
                     "calibrate/offset": report["offset"],
-                    "calibrate/threshold": report["threshold"],
+                    "calibrate/base_rate": report["base_rate"],
                     "calibrate/ece_before": report["before"]["expected_calibration_error"],
                     "calibrate/ece_after": report["after"]["expected_calibration_error"],
                 }
@@ -137,7 +135,7 @@ def main() -> None:
             log.artifact(paths.figures / "calibrate")
     except (InvalidDataError, MissingReportError) as error:
         raise SystemExit(f"calibrate: {error}") from error
-    found = ", ".join(f"{name} {report[name]:.4f}" for name in ("temperature", "offset", "threshold"))
+    found = ", ".join(f"{name} {report[name]:.4f}" for name in ("temperature", "offset", "base_rate"))
     print(f"{found}; spec in {paths.spec}")
 
 

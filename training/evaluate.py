@@ -44,18 +44,19 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     splits = held_out.judge(data, paths)
     headline = {name: split.headline() for name, split in splits.items()}
     samples = params.evaluate.bootstrap_samples
-    thresholds = {name: point["threshold"] for name, point in calibration["operating_points"].items()}
+    base_rates = {name: point["base_rate"] for name, point in calibration["operating_points"].items()}
     matrices = {name: robustness.matrix(s.photos, s.logits, spec, samples) for name, s in headline.items()}
     about: dict[str, Any] = {
         "model_version": spec.version,
         "temperature": spec.temperature,
         "offset": spec.offset,
-        "threshold": spec.threshold,
+        "base_rate": spec.base_rate,
+        "operating_point": spec.operating_point,
     }
     metrics = about | {
         "splits": {name: _headline(split, spec, params.evaluate) for name, split in splits.items()},
         "operating_points": {
-            name: rates_at(thresholds, s.photos, s.logits[CLEAN], spec, samples) for name, s in headline.items()
+            name: rates_at(base_rates, s.photos, s.logits[CLEAN], spec, samples) for name, s in headline.items()
         },
         "robustness": {name: {"worst": robustness.worst(rows)} | rows for name, rows in matrices.items()},
     }
@@ -72,7 +73,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     )
     scored = {name: split.scored(spec) for name, split in headline.items()}
     shutil.rmtree(paths.figures / "evaluate", ignore_errors=True)  # an older run may have drawn what this one cannot
-    draw_scores(scored, spec.threshold, paths.figures / "evaluate")
+    draw_scores(scored, paths.figures / "evaluate")
     draw_tables(tables, matrices, paths.figures / "evaluate")
     write_curves(scored, paths.curves)
     errors_page.write(params, paths, {name: split.scored(spec) for name, split in splits.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -55,7 +56,9 @@ def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has
     spec, reports = read_spec(paths), Reports.read(paths)
     used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
     card = render(spec, used, reports, plot_links(paths))
-    archive = build_archive(spec, paths.weights, paths.store / f"{MODEL_NAME}.mar")
+    reached = reports.metrics["operating_points"]["test"][spec.operating_point]
+    measured = {name: reached[name] for name in ("true_positive_rate", "false_positive_rate")}
+    archive = build_archive(dataclasses.replace(spec, **measured), paths.weights, paths.store / f"{MODEL_NAME}.mar")
     write_bytes(paths.store / "metrics.json", paths.metrics.read_bytes())
     write_bytes(paths.store / "MODEL_CARD.md", card.encode())
     return archive
@@ -98,9 +101,15 @@ def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mappin
 
 def read_archive(archive: Path, folder: Path) -> tuple[ModelSpec, Path]:
     """Return an archive's spec and the path of its weights, which are unpacked into a folder."""
+    fields, weights = unpack(archive, folder)
+    return ModelSpec.from_mapping(fields), weights
+
+
+def unpack(archive: Path, folder: Path) -> tuple[dict[str, Any], Path]:
+    """Return the fields of an archive's spec, which may be of an older version, and the path of its weights."""
     with zipfile.ZipFile(archive) as packed:
-        spec = ModelSpec.from_mapping(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
-        return spec, Path(packed.extract("model.safetensors", folder))
+        fields: dict[str, Any] = yaml.safe_load(packed.read("model-config.yaml"))["spec"]
+        return fields, Path(packed.extract("model.safetensors", folder))
 
 
 def _archive(options: dict[str, str], temporary: Path) -> None:

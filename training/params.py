@@ -58,7 +58,9 @@ class ModelParams:
     details: Annotated[int, Field(ge=0)]
     detail_size: Count
 
-    def spec(self, temperature: float = 1.0, offset: float = 0.0, threshold: float = 0.5) -> ModelSpec:
+    def spec(
+        self, temperature: float = 1.0, offset: float = 0.0, base_rate: float = 0.5, operating_point: str = ""
+    ) -> ModelSpec:
         """Return the model's description with what calibration found."""
         return ModelSpec(
             version=self.version,
@@ -69,7 +71,8 @@ class ModelParams:
             detail_size=self.detail_size,
             temperature=temperature,
             offset=offset,
-            threshold=threshold,
+            base_rate=base_rate,
+            operating_point=operating_point,
         )
 
 
@@ -128,7 +131,7 @@ OperatingPoint = Literal["balanced", "false_alarms_5", "false_alarms_1"]
 
 @dataclass(frozen=True, config=_STRICT)
 class CalibrateParams:
-    """Which operating point's threshold ships: best balanced accuracy, or at most 5 % or 1 % false alarms."""
+    """Which operating point's base rate ships: best balanced accuracy, or at most 5 % or 1 % false alarms."""
 
     operating_point: OperatingPoint
 

@@ -62,7 +62,8 @@ def score_statistics(probabilities: Floats, spec: ModelSpec) -> dict[str, Any]:
     counts, edges = np.histogram(probabilities, bins=BINS, range=(0, 1))
     low = [confidence(probability) == "low" for probability in probabilities.tolist()]
     return {
-        "definition": "the answer's `probability`: calibrated, of being AI-generated, four decimals",
+        "definition": "the answer's `probability`: calibrated for the base rate, of being AI-generated, four decimals",
+        "base_rate": spec.base_rate,
         **summary(probabilities),
         "histogram": {
             "definition": "share of the scores in ten bins of equal width over 0..1; a bin holds its lower edge, the "
@@ -71,9 +72,8 @@ def score_statistics(probabilities: Floats, spec: ModelSpec) -> dict[str, Any]:
             "share": (counts / len(probabilities)).tolist(),
         },
         "ai_generated_ratio": {
-            "definition": f"share of verdicts `{spec.labels[1]}`: probability at or above the threshold",
-            "threshold": spec.threshold,
-            "value": float((probabilities >= spec.threshold).mean()),
+            "definition": f"share of verdicts `{spec.labels[1]}`: probability of 0.5 or more",
+            "value": float((probabilities >= 0.5).mean()),  # noqa: PLR2004 - handler.decision's
         },
         "low_confidence_ratio": {
             "definition": "share of answers whose `confidence` is low: probability between 0.3 and 0.7, without these",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,25 +10,32 @@ from typing import Any
 
 import yaml
 
-from training.package import MODEL_NAME, SERVING, build_archive, read_archive
+from handler.spec import InvalidSpecError, ModelSpec
+from training.package import MODEL_NAME, SERVING, build_archive, unpack
 
 
 class UnknownSettingError(ValueError):
     """A setting of serving that no archive has."""
 
 
-def run(archive: Path, version: str, serving: Mapping[str, Any] | None = None) -> Path:
+def run(archive: Path, version: str, serving: Mapping[str, Any] | None = None, base_rate: float | None = None) -> Path:
     """Write `product-photo-detector-VERSION.mar` beside the archive and return its path.
 
     Raises:
+        InvalidSpecError: The archive's spec cannot be read, or the base rate is none.
         UnknownSettingError: `serving` has a name that is not one of an archive's settings.
     """
     chosen = dict(serving or {})
     if unknown := sorted(set(chosen) - set(SERVING)):
         raise UnknownSettingError(f"no settings of serving: {', '.join(unknown)}; there are {', '.join(SERVING)}")
     with tempfile.TemporaryDirectory() as folder:
-        spec, weights = read_archive(archive, Path(folder))
-        spec = dataclasses.replace(spec, version=version)
+        fields, weights = unpack(archive, Path(folder))
+        if "threshold" in fields:  # of archives before 2.0.0, which decided there on the probability for equal shares
+            fields["base_rate"] = round(1 - fields.pop("threshold"), 4)
+        if base_rate is not None:
+            fields |= {"base_rate": base_rate, "operating_point": ""}
+            fields |= {"true_positive_rate": None, "false_positive_rate": None}
+        spec = ModelSpec.from_mapping(fields | {"version": version})
         return build_archive(spec, weights, archive.with_name(f"{MODEL_NAME}-{version}.mar"), SERVING | chosen)
 
 
@@ -39,11 +45,12 @@ def main() -> None:
     parser.add_argument("version")
     parser.add_argument("--archive", type=Path, default=Path("model_store") / f"{MODEL_NAME}.mar")
     parser.add_argument("--serving", type=Path, help="YAML of settings, as `make tune` writes it")
+    parser.add_argument("--base-rate", type=float, help="share of your photos that is AI-generated, from 0 to 1")
     arguments = parser.parse_args()
     serving = yaml.safe_load(arguments.serving.read_text(encoding="utf-8")) if arguments.serving else None
     try:
-        print(run(arguments.archive, arguments.version, serving))
-    except UnknownSettingError as error:
+        print(run(arguments.archive, arguments.version, serving, arguments.base_rate))
+    except (InvalidSpecError, UnknownSettingError) as error:
         raise SystemExit(f"repack: {error}") from error
 
 

@@ -3,15 +3,17 @@
 import base64
 from html import escape
 
-from gateway.client import Explanation
+from gateway.client import Explanation, Prediction
 from ui import wording
 from ui.errors import CheckError
 from ui.evidence import evidence_html
 
-NOTE = (
-    "The warm areas of the heat map are the regions that spoke most for this verdict. "
-    "The verdict is a hint, not proof: weigh it with what else you know about the listing."
-)
+HINT = "The verdict is a hint, not proof: weigh it with what else you know about the listing."
+WARM: dict[Prediction, str] = {
+    "ai_generated": "The warm areas of the heat map are the regions that speak most for AI generation.",
+    "real": "The warm areas of the heat map are the regions that speak most for a real photograph.",
+}
+EMPTY = "The heat map is empty: no region of the photo speaks for this verdict."
 WELCOME = (
     '<div class="card quiet"><h2>No photo checked yet</h2>'
     "<p>Choose a product photo and press <strong>Check photo</strong>. "
@@ -23,7 +25,7 @@ def answer_html(answer: Explanation, photo: bytes | None) -> str:
     """Show a verdict; `photo` is a JPEG of the original, None where it cannot be drawn."""
     return (
         f'<div class="card {wording.look(answer)}">{_verdict(answer)}{_pictures(answer.heatmap, photo)}'
-        f'<p class="note">{escape(NOTE)}</p>{evidence_html(answer.evidence or ())}'
+        f'<p class="note">{escape(_about_heatmap(answer))} {escape(HINT)}</p>{evidence_html(answer.evidence or ())}'
         f'<p class="facts">{escape(_facts(answer))}</p></div>'
     )
 
@@ -50,8 +52,12 @@ def _verdict(answer: Explanation) -> str:
         f'aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div>'
         '<p class="scale" aria-hidden="true"><span>real photograph</span><span>AI-generated</span></p>'
         f'<p class="confidence"><strong>{escape(name)}</strong> '
-        f"{escape(wording.warning(answer) or meaning)}</p>"
+        f"{escape(meaning)}</p>"
     )
+
+
+def _about_heatmap(answer: Explanation) -> str:
+    return EMPTY if answer.heatmap_is_empty else WARM[answer.prediction]
 
 
 def _facts(answer: Explanation) -> str:

@@ -9,12 +9,17 @@ NAMES = {
     "c2pa_manifest": "Content Credentials (C2PA)",
     "c2pa_source_type": "Kind of source, by its Content Credentials",
     "c2pa_generator": "Tool, by its Content Credentials",
+    "c2pa_ingredient": "One of the pictures that it was made from, by its Content Credentials",
     "iptc_source_type": "Kind of source, by its IPTC metadata",
+    "iptc_ai_field": "AI fields of its IPTC metadata",
+    "aigc_label": "Label that Chinese services must write",
     "generator_parameters": "Settings of an image generator",
     "generator_software": "Software that wrote the file",
+    "incomplete": "Not everything was read",
 }
 SOURCES = {
     "trainedAlgorithmicMedia": "made by a trained model (AI)",
+    "compositeSynthetic": "put together with parts made by a computer",
     "compositeWithTrainedAlgorithmicMedia": "partly made by a trained model (AI)",
     "algorithmicMedia": "made by an algorithm",
     "digitalCapture": "taken with a digital camera",
@@ -43,6 +48,8 @@ def _item(found: Evidence) -> str:
     # A gateway that is newer than this page may know more kinds than we do.
     name = NAMES.get(found.type, found.type)
     value = SOURCES.get(found.value, found.value)
+    if found.type == "incomplete":  # no statement of the file's, so nothing that could be forged
+        return f"<li><strong>{escape(name)}:</strong> {escape(value)}</li>"
     return (
         f"<li><strong>{escape(name)}:</strong> {escape(value)} "
         f'<span class="strength">({escape(STRENGTHS.get(found.strength, found.strength))})</span></li>'

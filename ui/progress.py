@@ -47,8 +47,8 @@ def _advice(left: int, trouble: CheckError | None) -> str:
 def _summary(rows: Sequence[Row]) -> str:
     counts = count(rows)
     parts = [
-        f"{counts['ai_generated']:,} flagged as AI-generated",
-        f"{counts['real']:,} not flagged",
+        f"{counts['ai_generated']:,} likely AI-generated",
+        f"{counts['real']:,} likely real",
         f"{counts[CLOSELY]:,} to look at closely",
         f"{counts[FAILED]:,} not checked",
     ]

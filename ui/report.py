@@ -47,6 +47,8 @@ def _health(health: Health, *, ready: bool) -> str:
         "Photos judged since its start": f"{health.predictions_total:,}",
         "Being judged now": f"{health.active_requests:,}",
     }
+    if health.model:
+        facts["Share of AI-generated photos that probabilities are for"] = f"{health.model.base_rate:.1%}"
     return f'<div class="card {look}" id="health-card"><h2>{title}</h2>{advice}{_facts(facts)}</div>'
 
 

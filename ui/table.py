@@ -11,8 +11,8 @@ from ui.sheet import csv_of
 
 FILTERS = (
     ("all", "All"),
-    ("ai_generated", "Flagged as AI-generated"),
-    ("real", "Not flagged"),
+    ("ai_generated", wording.VERDICTS["ai_generated"]),
+    ("real", wording.VERDICTS["real"]),
     (CLOSELY, "Look closely"),
     (FAILED, "Not checked"),
 )

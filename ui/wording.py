@@ -4,18 +4,13 @@ from typing import Protocol
 
 from gateway.client.answers import Confidence, Prediction
 
-MIDDLE = 0.5
 UNDECIDED = "undecided"
 CONFIDENCES: dict[Confidence, tuple[str, str]] = {
     "high": ("High confidence", "The score lies close to one end of the scale."),
     "medium": ("Medium confidence", "The score leans one way, but not strongly. Look closely before you act on it."),
     "low": ("Low confidence: treat as undecided", "The score lies near the middle, so it decides nothing."),
 }
-CAREFUL = (
-    "The score leans towards AI-generated, but stays below the threshold at which this model flags a photo. "
-    "Look closely before you trust it."
-)
-STRICT = "The score leans towards a real photograph, but this model flags photos from a lower threshold on."
+VERDICTS: dict[Prediction, str] = {"ai_generated": "Likely AI-generated", "real": "Likely a real photograph"}
 # Nearer than this to 0 or 1, a percentage with one decimal would read as a certainty.
 SURE = 0.001
 MS_IN_S = 1000
@@ -40,24 +35,13 @@ class Judged(Protocol):
 
 
 def verdict(judged: Judged) -> str:
-    """Say the verdict in plain words, and no more than the score supports."""
-    above = judged.probability >= MIDDLE
-    if judged.prediction == "ai_generated":
-        return "Likely AI-generated" if above else "Flagged as possibly AI-generated"
-    return "Not flagged as AI-generated" if above else "Likely a real photograph"
-
-
-def warning(judged: Judged) -> str:
-    """Say why verdict and score lie on different sides of the middle; empty where they agree."""
-    above = judged.probability >= MIDDLE
-    if above == (judged.prediction == "ai_generated"):
-        return ""
-    return CAREFUL if above else STRICT
+    """Say the verdict in plain words."""
+    return VERDICTS[judged.prediction]
 
 
 def look(judged: Judged) -> str:
     """Name the colour of a verdict: one that decides nothing takes no side."""
-    return UNDECIDED if judged.confidence == "low" or warning(judged) else judged.prediction
+    return UNDECIDED if judged.confidence == "low" else judged.prediction
 
 
 def percent(probability: float) -> str:

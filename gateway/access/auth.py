@@ -10,6 +10,8 @@ from gateway.access.keys import KeyFile, hash_key
 from gateway.api_key import ApiKey
 from gateway.errors import UnauthorizedError
 
+MISSING: Final = "No API key was sent. Send yours in the header X-API-Key."
+UNKNOWN: Final = "The API key in the header X-API-Key is not valid. Send a valid one, or ask whoever runs the service."
 CHALLENGE: Final = {"WWW-Authenticate": 'ApiKey realm="predictions"'}
 ID_LENGTH: Final = 8
 """Hex digits of a key's hash that name it when it has no id of its own."""
@@ -36,7 +38,7 @@ class KeyRing:
         # Every key is compared, so the time does not tell which one came close.
         matches = [key for key in self._accepted() if hmac.compare_digest(digest, key.digest)]
         if not presented or not matches:
-            raise UnauthorizedError("Missing or invalid API key", CHALLENGE)
+            raise UnauthorizedError(UNKNOWN if presented else MISSING, CHALLENGE)
         return matches[0]
 
     def _accepted(self) -> tuple[ApiKey, ...]:

@@ -13,6 +13,8 @@ from gateway.client.errors import GatewayError
 Prediction = Literal["real", "ai_generated"]
 Confidence = Literal["low", "medium", "high"]
 JPEG_START = b"\xff\xd8"
+EMPTY_HEATMAP = b"no region speaks for this verdict"
+"""The comment of such a heat map's JPEG."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +68,11 @@ class Explanation(Verdict):
         except (binascii.Error, ValueError) as error:
             raise ValueError("heatmap_base64 is no base64") from error
 
+    @property
+    def heatmap_is_empty(self) -> bool:
+        """Whether no region speaks for the verdict, so that the heat map is the photo with these words."""
+        return EMPTY_HEATMAP in self.heatmap
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -100,8 +107,19 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ModelInfo:
+    """What a verdict of the model means; the rates are of held-out photos, and None where nobody measured them."""
+
+    base_rate: float
+    """Share of AI-generated photos in the pile that probabilities are meant for."""
+    operating_point: str
+    true_positive_rate: float | None
+    false_positive_rate: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
-    """State of the service and of its model."""
+    """State of the service and of its model; `model` is None unless it was asked for."""
 
     status: Literal["healthy", "unhealthy"]
     model_loaded: bool
@@ -110,6 +128,8 @@ class Health:
     active_requests: int
     drift_detected: bool
     predictions_total: int
+    model: ModelInfo | None = None
+    """None unless it was asked for, and while no model has answered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -101,9 +101,9 @@ class AsyncClient:
         wishes = Wishes(batch_size, explain, evidence, patience_s, self._timeout_s)
         return self._take(Checking(wishes), photos, on_wait)
 
-    async def health(self) -> Health:
+    async def health(self, *, model: bool = False) -> Health:
         """State of the service, also while no inference can be served."""
-        return await self._ask(calls.health())
+        return await self._ask(calls.health(model=model))
 
     async def ready(self) -> bool:
         """Whether an inference can be served now."""

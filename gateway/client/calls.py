@@ -28,6 +28,7 @@ from gateway.client.refusals import item_error, response_error
 T = TypeVar("T")
 EVIDENCE: Final = "evidence"
 HISTOGRAM: Final = "histogram"
+MODEL: Final = "model"
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def predict_batch(photos: Sequence[bytes]) -> Call[BatchResult]:
     return Call("POST", "predict/batch", read_batch, [("files", photo) for photo in photos])
 
 
-def health() -> Call[Health]:
+def health(*, model: bool) -> Call[Health]:
     """State of the service; 503 has the same body."""
-    return Call("GET", "health", _reader(Health), also=frozenset({503}))
+    return Call("GET", "health", _reader(Health), params=_include(MODEL, model), also=frozenset({503}))
 
 
 def ready() -> Call[bool]:

@@ -101,9 +101,9 @@ class Client:
         wishes = Wishes(batch_size, explain, evidence, patience_s, self._timeout_s)
         return self._take(Checking(wishes), photos, on_wait)
 
-    def health(self) -> Health:
+    def health(self, *, model: bool = False) -> Health:
         """State of the service, also while no inference can be served."""
-        return self._ask(calls.health())
+        return self._ask(calls.health(model=model))
 
     def ready(self) -> bool:
         """Whether an inference can be served now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.access.auth import CHALLENGE
+from gateway.access.auth import CHALLENGE, MISSING
 from gateway.access.ratelimit import Bucket
 from gateway.errors import (
     ApiError,
@@ -12,9 +12,7 @@ from gateway.errors import (
     EmptyFileError,
     InvalidDimensionsError,
     InvalidFormatError,
-    InvalidFormError,
     InvalidParameterError,
-    MissingFileError,
     RateLimitedError,
     TooManyFilesError,
     UnauthorizedError,
@@ -35,11 +33,13 @@ from gateway.schemas import (
     ExplanationBody,
     ExplanationWithEvidence,
     HealthBody,
+    HealthWithModel,
+    ModelInfo,
     PredictionBody,
     PredictionWithEvidence,
 )
 from gateway.settings import Settings
-from gateway.uploads import batch_too_large, file_too_large
+from gateway.uploads import batch_too_large, file_too_large, missing_file, not_a_form
 
 PREDICTION: Final = PredictionBody(
     prediction="ai_generated", probability=0.87, confidence="high", inference_time_ms=45.2, model_version="1.0.0"
@@ -131,6 +131,11 @@ DRIFT_WITH_HISTOGRAM: Final = DriftWithHistogram(
     ),
 )
 UNHEALTHY: Final = HEALTHY.model_copy(update={"status": "unhealthy", "model_loaded": False})
+MODEL_INFO: Final = ModelInfo(
+    base_rate=0.1876, operating_point="false_alarms_5", true_positive_rate=0.342, false_positive_rate=0.064
+)
+HEALTHY_WITH_MODEL: Final = HealthWithModel(**HEALTHY.model_dump(), model=MODEL_INFO)
+UNHEALTHY_WITH_MODEL: Final = HealthWithModel(**UNHEALTHY.model_dump(), model=None)
 
 
 def image_errors(settings: Settings, bucket: Bucket) -> list[ApiError]:
@@ -139,8 +144,8 @@ def image_errors(settings: Settings, bucket: Bucket) -> list[ApiError]:
     sides = f"Each side must have {settings.min_side_pixels} to {settings.max_side_pixels} pixels."
     return [
         InvalidParameterError("Values of `include`: evidence."),
-        InvalidFormError("The request must be multipart/form-data."),
-        MissingFileError(expected),
+        not_a_form("file", 1),
+        missing_file("file", 1, ["picture"]),
         TooManyFilesError(expected),
         EmptyFileError("The uploaded file has no content."),
         InvalidFormatError("Supported formats: JPEG, PNG, WebP. Got: image/gif"),
@@ -162,8 +167,8 @@ def batch_errors(settings: Settings) -> list[ApiError]:
     expected = f"Send 1 to {settings.max_batch_files} images in the multipart field `files`."
     return [
         InvalidParameterError("Values of `include`: none on this route."),
-        InvalidFormError("The request must be multipart/form-data."),
-        MissingFileError(expected),
+        not_a_form("files", settings.max_batch_files),
+        missing_file("files", settings.max_batch_files, ["file"]),
         TooManyFilesError(expected),
         batch_too_large(settings),
         *_common_errors(settings, "batch"),
@@ -173,7 +178,7 @@ def batch_errors(settings: Settings) -> list[ApiError]:
 def _common_errors(settings: Settings, bucket: Bucket) -> list[ApiError]:
     rate = f"At most {settings.rates()[bucket]} requests a minute."
     return [
-        UnauthorizedError("Missing or invalid API key", CHALLENGE),
+        UnauthorizedError(MISSING, CHALLENGE),
         RateLimitedError(f"{rate} Please retry in 42 s."),
         unavailable(settings),
     ]

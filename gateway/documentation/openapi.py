@@ -28,8 +28,10 @@ DESCRIPTION: Final = """Tells whether a product photo is a real photograph or AI
 
 Every route is there at `/` and at `/v1`. Every error, whatever its status, is `{"error": ..., "detail": ...}`, or RFC
 9457 for a client that accepts `application/problem+json`; an unknown path is 404, a method that a path does not take
-is 405 with `Allow`. Every answer carries `X-Request-ID`. `confidence` is `high` where the probability is more than 0.3
-from 0.5, `low` where it is less than 0.2 from it, else `medium`."""
+is 405 with `Allow`. Every answer carries `X-Request-ID`. `probability` is meant for a pile of which the model's base
+rate (`/health?include=model`) is AI-generated; `prediction` is `ai_generated` where it is 0.5 or more, else `real`.
+`confidence` is `high` where the probability is more than 0.3 from 0.5, `low` where it is less than 0.2 from it, else
+`medium`."""
 HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "X-Request-ID": ("The request's id: the client's, if it is 1 to 128 printable characters, else a new one.", "8f14"),
     "Retry-After": ("Seconds to wait before another attempt.", "5"),
@@ -83,7 +85,7 @@ def _path_item(route: Route, entry: Operation, settings: Settings) -> dict[str, 
 
 
 def _includes(entry: Operation) -> list[dict[str, Any]]:
-    values = [value for answer in entry.answers.values() for value in answer.on_request]
+    values = sorted({value for answer in entry.answers.values() for value in answer.on_request})
     schema = {"type": "array", "items": {"enum": values}, "minItems": 1}
     text = "What the answer shall carry beside the documented fields."
     each = {"in": "query", "style": "form", "explode": False, "schema": schema, "description": text}

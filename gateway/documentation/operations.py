@@ -16,9 +16,11 @@ from gateway.documentation.examples import (
     EXPLANATION,
     EXPLANATION_WITH_EVIDENCE,
     HEALTHY,
+    HEALTHY_WITH_MODEL,
     PREDICTION,
     PREDICTION_WITH_EVIDENCE,
     UNHEALTHY,
+    UNHEALTHY_WITH_MODEL,
     batch_errors,
     comparison_errors,
     image_errors,
@@ -29,7 +31,7 @@ from gateway.schemas import AliveBody, IndexBody, ReadyBody, StartedBody
 from gateway.services import NAME, read_version
 from gateway.settings import Settings
 from gateway.uploads import batch_too_large, file_too_large
-from gateway.web.includes import EVIDENCE, HISTOGRAM
+from gateway.web.includes import EVIDENCE, HISTOGRAM, MODEL
 
 JSON: Final = "application/json"
 
@@ -121,9 +123,10 @@ def _probes() -> dict[str, Operation]:
             tag="probes",
             summary="State of the service and of the model",
             answers={
-                200: Answer("An inference can be served.", {JSON: HEALTHY}),
-                503: Answer("No inference can be served right now.", {JSON: UNHEALTHY}),
+                200: Answer("An inference can be served.", {JSON: HEALTHY}, {MODEL: HEALTHY_WITH_MODEL}),
+                503: Answer("No inference can be served right now.", {JSON: UNHEALTHY}, {MODEL: UNHEALTHY_WITH_MODEL}),
             },
+            errors=[InvalidParameterError("Values of `include`: model.")],
         ),
         "/healthz": Operation(
             tag="probes",

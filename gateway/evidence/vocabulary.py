@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
+
+from gateway.schemas import Evidence
 
 MAX_SEARCHED: Final = 4096
 """Characters of a text in which a name is looked for."""
+MAX_PARAMETERS: Final = 16 * MAX_SEARCHED
+"""Characters of a text in which parameters are looked for: a prompt may come first."""
 
-_SOURCE_PREFIX: Final = re.compile(r"https?://cv\.iptc\.org/newscodes/digitalsourcetype/([A-Za-z]{1,60})/?")
-_SOURCES: Final = frozenset(
-    {
+# An address, a news code such as `digsrctype:trainedAlgorithmicMedia`, or the code alone: tools write all three.
+_SOURCE: Final = re.compile(
+    r"(?:(?:https?://)?(?:cv\.iptc\.org/newscodes|(?:www\.)?c2pa\.org)/digitalsourcetype/|[a-z][\w.-]{0,30}:)?"
+    r"([a-z]{1,60})[/#]?",
+    re.IGNORECASE,
+)
+_SOURCES: Final = {
+    code.lower(): code
+    for code in (
         "algorithmicMedia",
         "algorithmicallyEnhanced",
         "composite",
@@ -30,55 +41,136 @@ _SOURCES: Final = frozenset(
         "print",
         "screenCapture",
         "softwareImage",
+        "trainedAlgorithmicData",
         "trainedAlgorithmicMedia",
         "virtualRecording",
-    }
-)
-"""IPTC's digital source types: https://cv.iptc.org/newscodes/digitalsourcetype/."""
+    )
+} | {
+    "createdusinggenerativeai": "trainedAlgorithmicMedia",
+    "editedusinggenerativeai": "compositeWithTrainedAlgorithmicMedia",
+}
+"""IPTC's digital source types (https://cv.iptc.org/newscodes/digitalsourcetype/) and C2PA's, and two by name."""
 
-_GENERATORS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
-    (name, re.compile(pattern, re.IGNORECASE))
+_GENERATORS: Final = tuple(
+    (name, re.compile(rf"(?<![a-z])(?:{pattern})(?![a-z])", re.IGNORECASE))
     for name, pattern in (
-        ("Adobe Firefly", r"\badobe[ _]firefly\b"),
-        ("Amazon Titan", r"\bamazon titan\b|\btitan image generator\b"),
-        ("Bing Image Creator", r"\bbing image creator\b|\bmicrosoft designer\b"),
-        ("ComfyUI", r"\bcomfyui\b"),
-        ("DALL-E", r"\bdall[-\u00b7 ]?e\b"),
-        ("Flux", r"\bflux\.1\b|\bblack forest labs\b"),
-        ("Fooocus", r"\bfooocus\b"),
-        ("Google AI", r"\bmade with google ai\b|\bgoogle (imagen|gemini)\b|\bedited with google ai\b"),
-        ("Ideogram", r"\bideogram\b"),
-        ("InvokeAI", r"\binvoke ?ai\b"),
-        ("Leonardo.Ai", r"\bleonardo\.ai\b"),
-        ("Midjourney", r"\bmidjourney\b"),
-        ("NovelAI", r"\bnovelai\b"),
-        ("OpenAI", r"\bopenai\b|\bchatgpt\b|\bgpt-4o\b|\bgpt-image\b"),
-        ("Stable Diffusion", r"\bstable[ -]?diffusion\b|\bautomatic1111\b|\bdreamstudio\b|\bstability ai\b"),
+        ("Adobe Firefly", r"adobe[ _]?firefly"),
+        ("Amazon Titan", r"amazon (?:titan|nova canvas)|titan image generator"),
+        ("Apple Image Playground", r"(?:apple )?image playground"),
+        ("Bing Image Creator", r"bing image creator"),
+        ("Microsoft Designer", r"microsoft[ _]designer|image creator from (?:microsoft )?designer"),
+        ("Microsoft AI", r"microsoft responsible ai"),
+        ("ComfyUI", r"comfyui"),
+        ("Sora", r"(?:openai|chatgpt)[ _/-]*sora|sora[ _-]?2"),
+        ("DALL-E", r"dall[-\u00b7 ]?e"),
+        ("Draw Things", r"draw ?things"),
+        ("Easy Diffusion", r"easy ?diffusion"),
+        ("FLUX (Black Forest Labs)", r"flux[ ._-]?[12]|flux[ ._-](?:pro|dev|schnell|kontext)|black ?forest ?labs|bfl"),
+        ("Fooocus", r"fooocus"),
+        (
+            "Google Generative AI",
+            r"google (?:generative ai|imagen|gemini|deepmind)|imagen[ -]?[2-4]|gemini [\d.]{1,4} [a-z ]{0,20}image",
+        ),
+        ("Google AI", r"(?:made|created|edited) with google ai|google ai"),
+        ("Grok (xAI)", r"grok|x\.?ai"),
+        ("Hunyuan", r"hunyuan|\u6df7\u5143"),
+        ("Ideogram", r"ideogram"),
+        ("InvokeAI", r"invoke ?ai"),
+        ("Leonardo.Ai", r"leonardo\.ai"),
+        ("Meta AI", r"(?:imagined|made|created) with (?:meta )?ai|meta ai"),
+        ("Midjourney", r"midjourney"),
+        ("NovelAI", r"novelai"),
+        ("Qwen", r"qwen|tongyi|\u901a\u4e49"),
+        ("Recraft", r"recraft"),
+        ("Seedream", r"seedream|seededit"),
+        ("Doubao (ByteDance)", r"doubao|\u8c46\u5305(?:ai)?|jimeng|dreamina|\u5373\u68a6|volcengine|volcano engine"),
+        ("SwarmUI", r"(?:stable)?swarm ?ui"),
+        ("OpenAI", r"openai|chatgpt|gpt-?4o|gpt-image"),
+        ("Stability AI", r"stability[ .]?ai|dreamstudio|stable image (?:ultra|core)"),
+        ("Stable Diffusion", r"stable[ -]?diffusion|automatic1111|sdxl"),
     )
 )
+_ONLY_SIGNED: Final = re.compile(r"(?<![a-z])sora(?![a-z])", re.IGNORECASE)
+"""A tool's name that is a person's as well: outside of a manifest it says nothing."""
+
+_UUID: Final = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+_MIDJOURNEY: Final = re.compile(rf"\bjob ?id: ?{_UUID}", re.IGNORECASE)
+_GROK: Final = re.compile(r"\s*signature: ?[a-z0-9+/_-]{64,}={0,2}\s*\0*", re.IGNORECASE)
+# "key: value" pairs, parted by commas, bars or lines, as AUTOMATIC1111 and its heirs write them.
+_PAIR: Final = re.compile(
+    r"(?:^|[\s,|])(steps|seed|sampler|cfg scale|guidance scale|distilled cfg scale|model hash) ?: ?([^,|\n]{1,80})",
+    re.IGNORECASE,
+)
+_NUMBER: Final = re.compile(r"-?\d{1,20}\s*\0*")
+_SETTINGS: Final = frozenset({"sampler", "cfg scale", "guidance scale", "distilled cfg scale", "model hash"})
+_MARKS: Final = (
+    ("SwarmUI parameters", ('"sui_image_params"',)),
+    ("Easy Diffusion parameters", ('"use_stable_diffusion_model"',)),
+    ("Fooocus parameters", ('"version"', '"fooocus ')),
+    ("Fooocus parameters", ('"metadata_scheme"', '"fooocus"')),
+    ("InvokeAI parameters", ('"app_version"', '"invoke')),
+    ("ComfyUI prompt", ('"class_type"', '"inputs"')),
+    ("ComfyUI workflow", ('"nodes"', '"links"')),
+    ("Draw Things parameters", ('"c"', '"uc"', '"sampler"')),
+    ("Draw Things parameters", ('"seed_mode"', '"sampler"')),
+    ("NovelAI parameters", ('"uncond_scale"', '"sampler"')),
+    ("NovelAI parameters", ('"request_type"', '"sampler"')),
+    ("NovelAI parameters", ('"signed_hash"', '"seed"')),
+    ("Image generator parameters", ('"sampler"', '"steps"')),
+    ("Image generator parameters", ('"sampler_name"', '"num_inference_steps"')),
+)
+"""Keys of JSON, in lower case, that are there together only where one tool wrote them; the first row that fits."""
+
+_AIGC: Final = re.compile(r'"aigc\\{0,8}"\s{0,8}:', re.IGNORECASE)
+_AIGC_PARTY: Final = re.compile(
+    r'"(?:contentproducer|produceid|contentpropagator|propagateid)\\{0,8}"\s{0,8}:', re.IGNORECASE
+)
+_AIGC_LABEL: Final = re.compile(r'"label\\{0,8}"\s{0,8}:\s{0,8}\\{0,8}"?\s{0,8}([123])\b', re.IGNORECASE)
+_AIGC_LABELS: Final = {"1": ": AI-generated", "2": ": possibly AI-generated", "3": ": suspected to be AI-generated"}
 
 
-def source_type(address: str) -> str | None:
-    """IPTC's code in the address of a digital source type, if it is one of IPTC's."""
-    match = _SOURCE_PREFIX.fullmatch(address.strip()[:MAX_SEARCHED])
-    return match[1] if match and match[1] in _SOURCES else None
+def source_type(written: str) -> str | None:
+    """IPTC's code of a digital source type, if it is one of IPTC's."""
+    match = _SOURCE.fullmatch("".join(written[:MAX_SEARCHED].split()))
+    return _SOURCES.get(match[1].lower()) if match else None
 
 
-def generator(text: str) -> str | None:
-    """The image generator that a text names, in our spelling."""
+def generator(text: str, *, signed: bool = False) -> str | None:
+    """The image generator that a text names, in our spelling; in a signed manifest more is a tool's name."""
     searched = text[:MAX_SEARCHED]
+    if signed and _ONLY_SIGNED.search(searched):
+        return "Sora"
     return next((name for name, pattern in _GENERATORS if pattern.search(searched)), None)
 
 
 def parameters(text: str) -> str | None:
-    """The tool whose generation parameters a text holds: what such tools write into each picture by themselves."""
-    searched = text[: 16 * MAX_SEARCHED]  # a prompt may come first
-    if re.search(r"\bSteps: ?\d", searched) and re.search(r"\b(Sampler|CFG scale|Seed): ?\w", searched):
-        return "Stable Diffusion parameters"
-    if '"class_type"' in searched and '"inputs"' in searched:
-        return "ComfyUI prompt"
-    if '"nodes"' in searched and '"links"' in searched:
-        return "ComfyUI workflow"
-    if '"sampler"' in searched and '"steps"' in searched:
-        return "NovelAI parameters"
-    return None
+    """The tool whose generation parameters, job or signature a text holds: what tools write by themselves."""
+    searched = text[:MAX_PARAMETERS]
+    if _MIDJOURNEY.search(searched):
+        return "Midjourney job ID"
+    if _GROK.fullmatch(searched[:MAX_SEARCHED]):
+        return "Grok signature"
+    lowered = searched.lower()
+    if (found := next((tool for tool, marks in _MARKS if all(mark in lowered for mark in marks)), None)) is not None:
+        return found
+    # A seed packet has steps and a seed, too: the numbers and a setting of the tool's must be there.
+    pairs = {match[1].lower(): match[2] for match in _PAIR.finditer(searched)}
+    numbers = all(_NUMBER.fullmatch(pairs.get(key, "")) for key in ("steps", "seed"))
+    return "Stable Diffusion parameters" if numbers and not _SETTINGS.isdisjoint(pairs) else None
+
+
+def aigc_label(text: str, *, named: bool = False) -> str | None:
+    """China's label for generated content (GB 45438) in a text, or in the field that is named after it."""
+    searched = text[:MAX_PARAMETERS]
+    if not searched.strip("\0 \t\r\n") or not (named or _AIGC.search(searched) or _AIGC_PARTY.search(searched)):
+        return None
+    label = _AIGC_LABEL.search(searched) or (re.fullmatch(r"\s*([123])\s*", searched) if named else None)
+    return f"AIGC label{_AIGC_LABELS[label[1]]}" if label else "AIGC label" if named else None
+
+
+def statements(text: str) -> Iterator[Evidence]:
+    """What a free text says, wherever in a file it stands."""
+    if tool := parameters(text):
+        yield Evidence(type="generator_parameters", value=tool, strength="medium")
+    if label := aigc_label(text):
+        yield Evidence(type="aigc_label", value=label, strength="medium")

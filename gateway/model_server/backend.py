@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from gateway.errors import ApiError, CorruptImageError, InvalidDimensionsError, InvalidFormatError, UnavailableError
 from gateway.model_server.fair_queue import FairQueue, QueueFullError
 from gateway.model_server.token_file import TokenFile, TokenFileError
-from gateway.schemas import Confidence, Prediction
+from gateway.schemas import Confidence, ModelInfo, Prediction
 from gateway.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -38,6 +38,7 @@ class Verdict(BaseModel):
     probability: float = Field(ge=0, le=1)
     confidence: Confidence
     model_version: str = Field(min_length=1)
+    model: ModelInfo | None = Field(default=None, exclude=True)
 
     def agrees_with(self, other: Verdict) -> bool:
         """Whether both are the same prediction."""
@@ -104,6 +105,7 @@ class Backend:
         self.queue = FairQueue(self._served.slots, self._served.places)
         self._answered_at = -math.inf
         self.model_version: str | None = None
+        self.model: ModelInfo | None = None
 
     async def predict(
         self, image: bytes, request_id: str, timeout_s: float | None = None, flow: Hashable = None
@@ -164,7 +166,7 @@ class Backend:
             answer = schema.model_validate_json(response.content)
         except ValidationError as error:
             raise self._unavailable(cause="not the agreed JSON", status=response.status_code) from error
-        self._answered_at, self.model_version = monotonic(), answer.model_version
+        self._answered_at, self.model_version, self.model = monotonic(), answer.model_version, answer.model
         return answer
 
     def _bad_status(self, status: int) -> UnavailableError:

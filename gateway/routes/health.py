@@ -10,12 +10,14 @@ from starlette.responses import JSONResponse
 from gateway.model_server.backend import unavailable
 from gateway.schemas import HealthBody
 from gateway.services import Services, services_of
+from gateway.web.includes import MODEL, check_includes
 
 NEVER_SEEN: Final = "unknown"
 
 
 async def health(request: Request) -> JSONResponse:
     """The documented health body; 503 with the same fields while no inference can be served."""
+    wanted = check_includes(request, MODEL)
     services = services_of(request)
     ready = await services.readiness.check()
     body = HealthBody(
@@ -27,7 +29,9 @@ async def health(request: Request) -> JSONResponse:
         drift_detected=services.drift.report().drift_detected,
         predictions_total=services.activity.predictions_total,
     )
-    return _probe_answer(services, ok=ready, body=body.model_dump())
+    model = services.backend.model
+    extras = {MODEL: model.model_dump() if model else None} if wanted else {}
+    return _probe_answer(services, ok=ready, body=body.model_dump() | extras)
 
 
 async def healthz(_: Request) -> JSONResponse:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -76,7 +75,7 @@ def _sample(request: Request) -> Sample | None:
 async def _extras(request: Request, image: bytes, wanted: set[str]) -> dict[str, Any]:
     if EVIDENCE not in wanted:
         return {}
-    findings = await run_in_threadpool(services_of(request).examiner.examine, image)
+    findings = await services_of(request).examiner.evidence(image)
     return {EVIDENCE: [finding.model_dump() for finding in findings]}
 
 

@@ -8,9 +8,10 @@ from starlette.requests import Request
 
 from gateway.errors import InvalidParameterError
 
-Extra = Literal["evidence", "histogram"]
+Extra = Literal["evidence", "histogram", "model"]
 EVIDENCE: Final[Extra] = "evidence"
 HISTOGRAM: Final[Extra] = "histogram"
+MODEL: Final[Extra] = "model"
 PARAMETER: Final = "include"
 
 

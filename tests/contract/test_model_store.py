@@ -7,9 +7,14 @@ import zipfile
 from pathlib import Path
 
 import yaml
+from PIL import Image, ImageDraw
 
 import handler
+from handler.detector import Detector, Item, Judged
+from handler.gradcam import Head
 from handler.spec import ModelSpec
+from tests.handler.pictures import encode
+from training.scoring.archive import read_packed
 
 STORE = Path("model_store")
 ARCHIVE = STORE / "product-photo-detector.mar"
@@ -32,6 +37,19 @@ def test_archive_figures_and_card_are_of_one_version() -> None:
     card = (STORE / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert card.startswith(f"# Model card: product photo detector {spec.version}\n")
     assert f"Temperature {spec.temperature} (arXiv" in card
+
+
+def test_pictures_of_nothing_get_a_verdict_that_agrees_with_itself(tmp_path: Path) -> None:
+    """A silhouette and a black square were once `real` with a probability of 0.81 and high confidence."""
+    black, silhouette = Image.new("RGB", (800, 800)), Image.new("RGB", (400, 328), "white")
+    ImageDraw.Draw(silhouette).ellipse((60, 80, 340, 260), fill="black")
+    packed = read_packed(ARCHIVE, tmp_path)
+    detector = Detector(packed.spec, packed.engine(1, "f32"), Head.load(packed.weights))
+    for answer in detector.judge([Item(encode(image, "PNG"), explain=True) for image in (black, silhouette)]):
+        assert isinstance(answer, Judged)
+        verdict = answer.verdict
+        assert (verdict.prediction == "ai_generated") == (verdict.probability >= 0.5)
+        assert (verdict.confidence == "high") == (abs(verdict.probability - 0.5) > 0.3)
 
 
 def test_the_archive_is_at_most_20_mb() -> None:

@@ -35,18 +35,27 @@ class Authority:
     chain: bytes
     key: bytes
 
-    def sign(
-        self, image: bytes, kind: str, what: dict[str, Any], parent: bytes | None = None, url: str | None = None
+    def sign(  # noqa: PLR0913 - ingredients by name
+        self,
+        image: bytes,
+        kind: str,
+        what: dict[str, Any],
+        *,
+        parent: bytes | None = None,
+        component: bytes | None = None,
+        url: str | None = None,
     ) -> bytes:
         """The image with a manifest in it, or with the address of one."""
+        ingredients = {"parentOf": parent, "componentOf": component}
         signed = BytesIO()
         with (
             Context.from_dict(OFFLINE) as context,
             Builder(what, context=context) as builder,
             Signer.from_info(C2paSignerInfo(b"es256", self.chain, self.key, None)) as signer,
         ):
-            if parent is not None:
-                builder.add_ingredient({"title": "parent", "relationship": "parentOf"}, kind, BytesIO(parent))
+            for relationship, ingredient in ingredients.items():
+                if ingredient is not None:
+                    builder.add_ingredient({"title": "it", "relationship": relationship}, kind, BytesIO(ingredient))
             if url:
                 builder.set_no_embed()
                 builder.set_remote_url(url)
@@ -54,16 +63,16 @@ class Authority:
         return signed.getvalue()
 
 
-def throw_away_authority() -> Authority:
+def throw_away_authority(lasts: timedelta = timedelta(days=1)) -> Authority:
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root = _certificate("Throw-away root", root_key, root_key, is_root=True)
-    leaf = _certificate("Throw-away signer", key, root_key, is_root=False)
+    root = _certificate("Throw-away root", root_key, root_key, timedelta(days=1), is_root=True)
+    leaf = _certificate("Throw-away signer", key, root_key, lasts, is_root=False)
     private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Authority(root.public_bytes(PEM), leaf.public_bytes(PEM) + root.public_bytes(PEM), private)
 
 
 def _certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: ec.EllipticCurvePrivateKey, *, is_root: bool
+    name: str, key: ec.EllipticCurvePrivateKey, issuer: ec.EllipticCurvePrivateKey, lasts: timedelta, *, is_root: bool
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     usage = dict.fromkeys(
@@ -76,7 +85,7 @@ def _certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + lasts)
         .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
         .add_extension(
             x509.KeyUsage(

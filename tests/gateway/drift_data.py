@@ -12,7 +12,7 @@ from gateway.drift.statistics import Floats
 from gateway.drift.store import Sample
 
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-THRESHOLD = 0.6
+HALF = 0.5
 Columns = dict[str, Floats]
 
 
@@ -39,7 +39,7 @@ def reference_of(columns: Columns, version: str = "1.0.0") -> Reference:
 def reference_fields(columns: Columns, version: str = "1.0.0") -> dict[str, Any]:
     scores = columns["probability"]
     ratios = {
-        "ai_generated_ratio": {"value": float((scores >= THRESHOLD).mean())},
+        "ai_generated_ratio": {"value": float((scores >= HALF).mean())},
         "low_confidence_ratio": {"value": float(((scores > 0.3) & (scores < 0.7)).mean())},
     }
     return {
@@ -53,7 +53,7 @@ def reference_fields(columns: Columns, version: str = "1.0.0") -> dict[str, Any]
 def columns_of_population(columns: Columns) -> Columns:
     """The window's columns, without the detour over samples."""
     scores = columns["probability"]
-    verdicts = {"ai_generated": scores >= THRESHOLD, "low_confidence": (scores > 0.3) & (scores < 0.7)}
+    verdicts = {"ai_generated": scores >= HALF, "low_confidence": (scores > 0.3) & (scores < 0.7)}
     return columns | {name: found.astype(float) for name, found in verdicts.items()}
 
 
@@ -70,7 +70,7 @@ def sample(probability: float, version: str = "1.0.0", **inputs: float) -> Sampl
     distance = abs(probability - 0.5)
     return Sample(
         model_version=version,
-        prediction="ai_generated" if probability >= THRESHOLD else "real",
+        prediction="ai_generated" if probability >= HALF else "real",
         probability=probability,
         confidence="high" if distance > 0.3 else "low" if distance < 0.2 else "medium",
         inputs=inputs,  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.gateway.evidence import hostile
 from tests.gateway.fakes import VERDICT, picture, upload
 
 ROOT = Path(__file__).parents[2]
@@ -84,3 +85,33 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_0(gateway: tuple[subproces
     assert process.returncode == 0
     events = [json.loads(line) for line in logs.splitlines()]  # uvicorn's own lines are JSON too
     assert [event["path"] for event in events if event["event"] == "request"][-1] == "/predict"
+
+
+def memory_of(process: subprocess.Popen[str], what: str) -> int:
+    """A process's memory in MiB, now (VmRSS) or at most so far (VmHWM)."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith(what))
+
+
+def seconds_of(process: subprocess.Popen[str]) -> float:
+    """The processor time that a process has taken."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.timeout(180)
+def test_small_files_with_huge_metadata_cost_neither_memory_nor_time(
+    gateway: tuple[subprocess.Popen[str], str],
+) -> None:
+    # With namespaces expanded, 14 kB took the process from 124 to 1,293 MB, and 421 bytes cost 3.4 s.
+    process, url = gateway
+    assert httpx.post(f"{url}/predict?include=evidence", files=FILES).status_code == 200
+    before, worst = memory_of(process, "VmRSS"), 0.0
+    for name, data in hostile.pngs().items():
+        started = seconds_of(process)
+        answer = httpx.post(f"{url}/predict?include=evidence", files={"file": upload(data)}, timeout=60)
+        assert answer.status_code == 200
+        assert {finding["type"] for finding in answer.json()["evidence"]} <= {"incomplete"}, name
+        worst = max(worst, seconds_of(process) - started)
+    assert worst < 1.5
+    assert memory_of(process, "VmHWM") - before < 50

@@ -20,18 +20,53 @@ JPEG = picture("JPEG")
 GIF = picture("GIF")
 ONE = "Send exactly one image in the multipart field `file`."
 SOME = "Send 1 to 10 images in the multipart field `files`."
+FORM = (
+    "The request must be multipart/form-data. Send exactly one image in the multipart field `file`, "
+    'as `curl -F "file=@photo.jpg"` does. Got: '
+)
+NO_FILE = (
+    "The field `file` must be a file, and came as text. "
+    'Send it with `filename` in its Content-Disposition, as `curl -F "file=@photo.jpg"` does.'
+)
+UNREADABLE = "The multipart body cannot be read. Let your HTTP client build it, together with its Content-Type."
+NO_BOUNDARY = "The Content-Type names no boundary. Do not set it by hand: your HTTP client does."
+BROKEN_OFF = "The body breaks off: the closing boundary is missing. Send it again as a whole."
+TOO_MANY_FIELDS = "At most 20 text fields may come beside the files. Leave out what is not used."
+LARGE_FIELD = (
+    "A field that is no file is over 1 MB. "
+    "Send an image as a file, with `filename` in its Content-Disposition, and leave other fields out."
+)
+EXTENDED = "A part has `filename*`, and no `filename`. Forms know only `filename` (RFC 7578): send that one."
+NO_NAME = "A part has no `name` in its Content-Disposition. Let your HTTP client build the body."
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/explain"])
 @pytest.mark.parametrize(
     ("sent", "error", "detail"),
     [
-        ({}, "Invalid form data", "The request must be multipart/form-data."),
-        ({"json": {"file": "x"}}, "Invalid form data", "The request must be multipart/form-data."),
-        ({"data": {"file": "x"}}, "Invalid form data", "The request must be multipart/form-data."),
-        ({"files": {"picture": upload(JPEG)}}, "Missing file", ONE),
+        ({}, "Invalid form data", f"{FORM}no Content-Type"),
+        ({"json": {"file": "x"}}, "Invalid form data", f"{FORM}application/json"),
+        ({"data": {"file": "x"}}, "Invalid form data", f"{FORM}application/x-www-form-urlencoded"),
+        (
+            {"content": JPEG, "headers": {"Content-Type": "Image/JPEG; x=<script>"}},
+            "Invalid form data",
+            f"{FORM}image/jpeg",
+        ),
+        ({"content": JPEG, "headers": {"Content-Type": "<b>"}}, "Invalid form data", f"{FORM}no Content-Type"),
+        ({"files": {"picture": upload(JPEG)}}, "Missing file", f"{ONE} Got: `picture`"),
+        (
+            {"files": [(name, upload(JPEG)) for name in ("image",)], "data": {"a": "1", "<b>": "2", "a.b[]": "3"}},
+            "Missing file",
+            f"{ONE} Got: `a`, `a.b[]`, `image`",
+        ),
         ({"files": [("file", upload(JPEG))] * 2}, "Too many files", ONE),
-        ({"files": {"file": (None, "text")}}, "Invalid form data", "The field `file` must be a file."),
+        ({"files": {"file": (None, "text")}}, "Invalid form data", NO_FILE),
+        (
+            {"files": {"file": upload(JPEG)}, "data": {str(number): "x" for number in range(21)}},
+            "Invalid form data",
+            TOO_MANY_FIELDS,
+        ),
+        ({"files": {"file": (None, bytes(1_100_000))}}, "Invalid form data", LARGE_FIELD),
         ({"files": {"file": upload(b"")}}, "Empty file", "The uploaded file has no content."),
         (
             {"files": {"file": upload(picture("GIF"))}},
@@ -61,13 +96,13 @@ def test_a_refused_image_never_reaches_the_model_server(client: TestClient, torc
 @pytest.mark.parametrize(
     ("sent", "error", "detail"),
     [
-        ({}, "Invalid form data", "The request must be multipart/form-data."),
-        ({"files": {"file": upload(JPEG)}}, "Missing file", SOME),
+        ({}, "Invalid form data", FORM.replace(ONE[:-1], SOME[:-1]).replace("=@", "s=@") + "no Content-Type"),
+        ({"files": {"file": upload(JPEG)}}, "Missing file", f"{SOME} Got: `file`"),
         ({"files": [("files", upload(JPEG))] * 11}, "Too many files", SOME),
         (
             {"files": [("files", upload(JPEG)), ("files", (None, "text"))]},
             "Invalid form data",
-            "The field `files` must be a file.",
+            NO_FILE.replace("`file`", "`files`").replace("=@", "s=@"),
         ),
     ],
 )
@@ -77,21 +112,39 @@ def test_what_is_no_batch_is_400(client: TestClient, sent: dict[str, Any], error
     assert answer.json() == {"error": error, "detail": detail}
 
 
+def part(disposition: str) -> bytes:
+    return f"--cut\r\nContent-Disposition: form-data{disposition}\r\n\r\n".encode() + JPEG + b"\r\n--cut--\r\n"
+
+
 @pytest.mark.parametrize(
-    ("content_type", "content"),
+    ("parameters", "content", "detail"),
     [
-        ("multipart/form-data", multipart("file", JPEG)),
-        ("multipart/form-data; boundary=other", multipart("file", JPEG)),
-        ("multipart/form-data; boundary=cut", b"--cut\r\nContent-Disposition: form-data\r\n\r\nx\r\n--cut--\r\n"),
-        ("multipart/form-data; boundary=cut; charset=punycode", multipart("\x80", JPEG)),
-        ("multipart/form-data; boundary=cut", multipart("file", JPEG)[:-30]),
-        ("multipart/form-data; boundary=" + "b" * 1000, b""),
+        ("", multipart("file", JPEG), NO_BOUNDARY),
+        ("; boundary=", multipart("file", JPEG), NO_BOUNDARY),
+        ("; charset=utf-8", b"", NO_BOUNDARY),
+        ("; boundary=other", multipart("file", JPEG), UNREADABLE),
+        ("; boundary=cut", part(""), NO_NAME),
+        ("; boundary=cut", part("; name=\"file\"; filename*=UTF-8''a.jpg"), EXTENDED),
+        ("; boundary=cut", part("; NAME=file;FileName*=a.jpg"), EXTENDED),
+        ("; boundary=cut", part('; name="file"'), NO_FILE),
+        ("; boundary=cut; charset=punycode", multipart("\x80", JPEG), UNREADABLE),
+        ("; boundary=cut", multipart("file", JPEG)[:-30], BROKEN_OFF),
+        ("; boundary=" + "b" * 1000, b"", UNREADABLE),
     ],
 )
-def test_a_broken_form_is_400(client: TestClient, content_type: str, content: bytes) -> None:
-    answer = client.post("/predict", content=content, headers={"Content-Type": content_type})
+def test_a_broken_form_is_400_and_says_what_to_do(
+    client: TestClient, parameters: str, content: bytes, detail: str
+) -> None:
+    headers = {"Content-Type": f"multipart/form-data{parameters}"}
+    answer = client.post("/predict", content=content, headers=headers)
     assert answer.status_code == 400
-    assert answer.json() == {"error": "Invalid form data", "detail": "The multipart body cannot be read."}
+    assert answer.json() == {"error": "Invalid form data", "detail": detail}
+
+
+def test_both_forms_of_a_file_name_are_a_file(client: TestClient) -> None:
+    content = part('; name="file"; filename="a.jpg"; filename*=UTF-8\'\'b.jpg')
+    headers = {"Content-Type": "multipart/form-data; boundary=cut"}
+    assert client.post("/predict", content=content, headers=headers).status_code == 200
 
 
 def test_other_fields_are_ignored(client: TestClient) -> None:

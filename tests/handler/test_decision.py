@@ -50,7 +50,7 @@ def test_extreme_logits_do_not_overflow(value: int, label: str, size: float) -> 
     assert decide(value * size, SPEC) == Verdict(label, float(value > 0), "high")
 
 
-def test_the_threshold_itself_is_positive() -> None:
+def test_one_half_itself_is_positive() -> None:
     assert decide(0.0, SPEC) == Verdict("ai_generated", 0.5, "low")
 
 
@@ -64,9 +64,30 @@ def test_confidence_follows_from_the_rounded_probability() -> None:
     assert decide(logit(0.19996), SPEC) == Verdict("real", 0.2, "medium")
 
 
-@pytest.mark.parametrize(("threshold", "label"), [(0.7311, "ai_generated"), (0.7312, "real")])
-def test_another_threshold_moves_the_label_alone(threshold: float, label: str) -> None:
-    assert decide(1.0, dataclasses.replace(SPEC, threshold=threshold)) == Verdict(label, 0.7311, "medium")
+@pytest.mark.parametrize("base_rate", [0.01, 0.1876, 0.5, 0.8])
+@pytest.mark.parametrize("balanced", [0.02, 0.5, 0.8074, 0.999])
+def test_the_base_rate_is_the_prior_of_the_posterior(base_rate: float, balanced: float) -> None:
+    """Bayes: the likelihood ratio is the odds for equal shares."""
+    generated, real = balanced * base_rate, (1 - balanced) * (1 - base_rate)
+    found = decide(logit(balanced), dataclasses.replace(SPEC, base_rate=base_rate)).probability
+    assert found == pytest.approx(generated / (generated + real), abs=5.1e-5)
+
+
+@given(st.floats(-30, 30), st.floats(0.0001, 0.9999), st.floats(0.05, 20), st.floats(-20, 20))
+def test_a_real_photo_never_has_a_probability_of_one_half_or_more(
+    value: float, base_rate: float, temperature: float, offset: float
+) -> None:
+    spec = ModelSpec(version="1", base_rate=base_rate, temperature=temperature, offset=offset)
+    verdict = decide(value, spec)
+    assert (verdict.prediction == "ai_generated") == (verdict.probability >= 0.5)
+    assert verdict.confidence == confidence(verdict.probability)
+
+
+@pytest.mark.parametrize("threshold", [0.0001, 0.25, 0.8124, 0.9999])
+def test_a_threshold_for_equal_shares_is_one_minus_the_base_rate(threshold: float) -> None:
+    spec = dataclasses.replace(SPEC, base_rate=1 - threshold)
+    found = [decide(logit(threshold) + step, spec).prediction for step in (-0.001, 0, 0.001)]
+    assert found == ["real", "ai_generated", "ai_generated"]
 
 
 @pytest.mark.parametrize(("temperature", "probability"), [(0.5, 0.982), (1.0, 0.8808), (2.0, 0.7311), (4.0, 0.6225)])

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from handler import gradcam
 from handler.decision import Verdict
 from handler.detector import Detector, Item, Judged
+from handler.gradcam import Head
 from handler.images import BadImageError
 from handler.spec import ModelSpec
 from tests.handler.detectors import eager
@@ -78,6 +84,23 @@ def test_heat_maps_belong_to_their_photos(detector: Detector) -> None:
     answers = detector.judge([Item(PHOTOS[1], explain=True), Item(GARBAGE), Item(PHOTOS[2], explain=True)])
     sizes = [Image.open(BytesIO(judged(answers[index]).heatmap or b"")).size for index in (0, 2)]
     assert sizes == [(50, 80), (64, 200)]
+
+
+@pytest.mark.parametrize(("base_rate", "label"), [(1e-6, "real"), (1 - 1e-6, "ai_generated")])
+def test_a_heat_map_shows_what_speaks_for_the_side_of_one_half(
+    base_rate: float, label: str, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signs: list[bool] = []
+
+    def heat_maps(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -> list[torch.Tensor]:
+        signs.append(positive)
+        return gradcam.heat_maps(head, features, positive=positive)
+
+    monkeypatch.setattr("handler.detector.gradcam", SimpleNamespace(heat_maps=heat_maps, overlay=gradcam.overlay))
+    other = Detector(dataclasses.replace(detector.spec, base_rate=base_rate), detector.engine, detector.head)
+    found = verdicts(other.judge([Item(picture, explain=True) for picture in PHOTOS]))
+    assert {verdict.prediction for verdict in found} == {label}
+    assert signs == [verdict.probability >= 0.5 for verdict in found]
 
 
 def test_asking_for_an_explanation_does_not_change_the_verdict(detector: Detector, alone: list[Verdict]) -> None:

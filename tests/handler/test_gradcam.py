@@ -12,9 +12,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from gateway.client.answers import EMPTY_HEATMAP
 from handler.detector import Detector
 from handler.engine import Forward
-from handler.gradcam import JPEG_QUALITY, Head, heat_maps, overlay
+from handler.gradcam import EMPTY, JPEG_QUALITY, LEAST_HEAT, Head, heat_maps, overlay
 from handler.spec import ModelSpec
 from handler.transforms import Pixels, normalise, to_pixels
 from tests.handler.pictures import difference, encode, photo, pixels, same
@@ -129,8 +130,27 @@ def test_the_narrowest_photos_have_an_overlay(size: tuple[int, int], crop_pct: f
     assert [abs(side - whole * scale) <= 1 for side, whole in zip(shown.size, size, strict=True)] == [True, True]
 
 
-def test_a_blank_map_leaves_the_photo_alone() -> None:
-    assert overlay(photo(), [torch.zeros(3, 3)], WHOLE) == encode(photo(), "JPEG", quality=JPEG_QUALITY)
+@pytest.mark.parametrize("heat", [0.0, 0.9 * LEAST_HEAT])
+def test_an_empty_map_leaves_the_photo_alone_and_says_so(heat: float) -> None:
+    image = photo(400, 300)
+    shown = opened(overlay(image, [torch.full((3, 3), heat)], WHOLE))
+    changed = difference(shown, opened(encode(image, "JPEG", quality=JPEG_QUALITY)))
+    assert changed[:240].max() == 0
+    assert changed[250:].max() > 50
+    assert shown.info["comment"].decode() == EMPTY == EMPTY_HEATMAP.decode()
+
+
+def test_a_map_with_heat_says_nothing_whatever_the_photo_says() -> None:
+    image = photo()
+    image.info["comment"] = EMPTY
+    shown = opened(overlay(image, [torch.ones(3, 3)], WHOLE))
+    assert not shown.info.get("comment")
+
+
+@pytest.mark.parametrize("size", [(10, 10), (600, 10), (10, 600)])
+def test_the_smallest_photos_have_an_empty_map_too(size: tuple[int, int]) -> None:
+    shown = opened(overlay(Image.new("RGB", size), [torch.zeros(3, 3)], WHOLE))
+    assert shown.info["comment"].decode() == EMPTY
 
 
 def test_only_the_square_that_was_judged_is_coloured() -> None:

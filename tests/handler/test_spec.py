@@ -14,7 +14,10 @@ UNUSUAL = ModelSpec(
     labels=("photo", "render"),
     temperature=1.25,
     offset=-0.5,
-    threshold=0.4,
+    base_rate=0.4,
+    operating_point="balanced",
+    true_positive_rate=0.8,
+    false_positive_rate=0.2,
     input_size=240,
     crop_pct=0.875,
     details=2,
@@ -41,6 +44,11 @@ def test_an_unknown_field_is_refused_by_name() -> None:
         ModelSpec.from_mapping({"version": "1.0.0", "treshold": 0.5})
 
 
+def test_a_spec_of_an_older_version_says_what_to_do() -> None:
+    with pytest.raises(InvalidSpecError, match=r"\['threshold'\]: .* pack it again with `python -m training\.repack "):
+        ModelSpec.from_mapping({"version": "1.2.0", "threshold": 0.8124})
+
+
 def test_a_missing_version_is_refused_by_name() -> None:
     with pytest.raises(InvalidSpecError, match="'version'"):
         ModelSpec.from_mapping({})
@@ -53,8 +61,8 @@ def test_a_missing_version_is_refused_by_name() -> None:
         ("temperature", -1.0),
         ("offset", float("nan")),
         ("offset", float("inf")),
-        ("threshold", 0.0),
-        ("threshold", 1.0),
+        ("base_rate", 0.0),
+        ("base_rate", 1.0),
         ("input_size", 0),
         ("crop_pct", 0.0),
         ("crop_pct", 1.01),

@@ -41,10 +41,10 @@ def test_the_models_figures_are_those_of_its_card() -> None:
     assert [share for pair in shares for share in pair if f"{share}%" not in CARD] == []
 
 
-def test_the_thresholds_are_those_of_its_card() -> None:
-    ships, balanced = re.findall(r"at (0\.\d{4})", TEXT)[:2]
-    assert f"shipped threshold is {ships}" in CARD
-    assert re.search(rf"`?balanced`? \| {balanced}", CARD)
+def test_base_rate_and_operating_point_are_those_of_its_card() -> None:
+    [base_rate] = re.findall(r"base rate \((0\.\d{4})\)", TEXT)
+    [point] = re.findall(r"`(\w+)`, ships", TEXT)
+    assert f"The base rate is {base_rate} (operating point `{point}`)" in CARD
 
 
 def test_the_pictures_that_it_shows_exist() -> None:

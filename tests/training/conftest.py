@@ -67,7 +67,8 @@ class Pipeline:
 
     @property
     def spec(self) -> ModelSpec:
-        return self.params.model.spec(self.temperature, self.calibration["offset"], self.calibration["threshold"])
+        found = self.calibration
+        return self.params.model.spec(self.temperature, found["offset"], found["base_rate"], found["operating_point"])
 
 
 class Log:

@@ -14,12 +14,11 @@ def photo(label: str, source: str = "a", group: str = "g", generator: str = "non
     return Photo("a.png", label, "test", source, generator, domain, group, "CC0")
 
 
-def scored(photos: Sequence[Photo], probabilities: Sequence[float], threshold: float = 0.5) -> Scored:
-    values = np.array(probabilities, dtype=np.float64)
-    return Scored(photos, values, values >= threshold)
+def scored(photos: Sequence[Photo], probabilities: Sequence[float], base_rate: float = 0.5) -> Scored:
+    return Scored(photos, np.array(probabilities, dtype=np.float64), base_rate)
 
 
-def overlapping(groups: int, size: int = 1, threshold: float = 0.5) -> Scored:
+def overlapping(groups: int, size: int = 1) -> Scored:
     """Photos of classes that overlap, in so many groups a class; those of a group are equal."""
     random = np.random.default_rng(1)
     photos = [
@@ -27,4 +26,4 @@ def overlapping(groups: int, size: int = 1, threshold: float = 0.5) -> Scored:
     ]
     logits = random.normal(size=(2, groups)) + np.array([[-0.6], [0.6]])
     probabilities = 1 / (1 + np.exp(-np.repeat(logits, size, axis=1).ravel()))
-    return scored(photos, probabilities.tolist(), threshold)
+    return scored(photos, probabilities.tolist())

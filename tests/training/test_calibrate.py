@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from handler.spec import ModelSpec
 from tests.training.conftest import Command, Pipeline, Tiny
 from tests.training.marks import NOISE
+from tests.training.photos import AI, REAL, photo
 from training import calibrate
 from training.calibrate import calibration, fit
 from training.data import of_split, read_manifest
@@ -54,20 +57,30 @@ def test_equal_logits_say_nothing_and_are_taken_as_undecided() -> None:
 
 
 def test_calibration_of_two_photos() -> None:
-    logits, labels = torch.tensor([-2.0, 2.0]), torch.tensor([0.0, 1.0])
-    sigmoid = 1 / (1 + torch.e**-1)
-    assert calibration(logits / 2, labels) == {
+    sigmoid = 1 / (1 + math.exp(-1))
+    judged = score([photo(REAL), photo(AI)], torch.tensor([-2.0, 2.0]), ModelSpec(version="1", temperature=2))
+    assert calibration(judged) == {
         "expected_calibration_error": pytest.approx(1 - sigmoid),
-        "negative_log_likelihood": pytest.approx(float(torch.nn.functional.softplus(torch.tensor(-1.0)))),
+        "negative_log_likelihood": pytest.approx(-math.log(sigmoid)),
     }
+
+
+def test_neither_the_base_rate_nor_a_class_with_more_photos_changes_the_calibration() -> None:
+    logits, spec = torch.tensor([-2.0, 0.5, 2.0]), ModelSpec(version="1")
+    few = calibration(score([photo(REAL), photo(AI), photo(AI)], logits, spec))
+    many = [photo(REAL)] * 9 + [photo(AI)] * 2
+    repeated = torch.cat([logits[:1].repeat(9), logits[1:]])
+    assert calibration(score(many, repeated, dataclasses.replace(spec, base_rate=0.1))) == pytest.approx(few)
 
 
 def test_the_stage_writes_the_finished_spec(pipeline: Pipeline) -> None:
     written = ModelSpec.from_mapping(yaml.safe_load(pipeline.paths.spec.read_text(encoding="utf-8")))
     report = pipeline.calibration
-    assert written == pipeline.params.model.spec(report["temperature"], report["offset"], report["threshold"])
+    assert written == pipeline.params.model.spec(
+        report["temperature"], report["offset"], report["base_rate"], "false_alarms_5"
+    )
     assert (report["temperature"], report["offset"]) == (round(report["temperature"], 4), round(report["offset"], 4))
-    assert report["threshold"] == report["operating_points"]["false_alarms_5"]["threshold"]
+    assert report["base_rate"] == report["operating_points"]["false_alarms_5"]["base_rate"]
 
 
 def test_the_report_counts_dev_and_holds_both_sides_of_calibration(pipeline: Pipeline) -> None:
@@ -80,7 +93,7 @@ def test_the_report_counts_dev_and_holds_both_sides_of_calibration(pipeline: Pip
         assert diagram.format == "PNG"
 
 
-def test_the_shipped_threshold_flags_no_more_real_photos_of_dev_than_it_promises(pipeline: Pipeline) -> None:
+def test_the_shipped_base_rate_flags_no_more_real_photos_of_dev_than_it_promises(pipeline: Pipeline) -> None:
     data = PhotoDataModule(pipeline.params)
     photos = of_split(read_manifest(pipeline.params.data.root, pipeline.params.data.manifest), "dev")
     judged = score(photos, predict(data, pipeline.paths, photos), pipeline.spec)
@@ -94,7 +107,7 @@ def test_the_operating_point_is_a_parameter(pipeline: Pipeline, tiny: Tiny, tmp_
     paths.run.mkdir()
     paths.weights.write_bytes(pipeline.paths.weights.read_bytes())
     report = calibrate.run(tiny("calibrate.operating_point=balanced"), paths)
-    assert report["threshold"] == report["operating_points"]["balanced"]["threshold"]
+    assert report["base_rate"] == report["operating_points"]["balanced"]["base_rate"]
     assert report["temperature"] == pipeline.temperature
     assert "out_of_fold" not in report
 
@@ -118,7 +131,7 @@ def test_the_command_logs_the_calibration_and_says_what_it_found(
     assert log.figures["calibrate/temperature"] == pipeline.temperature
     assert log.artifacts == [paths.calibration, paths.figures / "calibrate"]
     spec = pipeline.spec
-    found = f"temperature {spec.temperature:.4f}, offset {spec.offset:.4f}, threshold {spec.threshold:.4f}"
+    found = f"temperature {spec.temperature:.4f}, offset {spec.offset:.4f}, base_rate {spec.base_rate:.4f}"
     assert capsys.readouterr().out.splitlines()[-1] == f"{found}; spec in {paths.spec}"
 
 

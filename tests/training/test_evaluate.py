@@ -45,7 +45,7 @@ def test_the_headline_is_written_and_counts_every_photo(pipeline: Pipeline) -> N
     written = json.loads(pipeline.paths.metrics.read_text(encoding="utf-8"))
     assert written == pipeline.report
     assert written["model_version"] == pipeline.params.model.version
-    assert (written["temperature"], written["threshold"]) == (pipeline.temperature, pipeline.spec.threshold)
+    assert (written["temperature"], written["base_rate"]) == (pipeline.temperature, pipeline.spec.base_rate)
     assert (
         list(written["splits"]) == list(written["robustness"]) == list(written["operating_points"]) == ["dev", "test"]
     )
@@ -115,8 +115,8 @@ def test_every_condition_is_measured_and_the_worst_is_named(pipeline: Pipeline) 
 
 def test_the_operating_points_of_calibration_are_measured_on_both_splits(pipeline: Pipeline) -> None:
     for points in pipeline.report["operating_points"].values():
-        assert {name: point["threshold"] for name, point in points.items()} == {
-            name: point["threshold"] for name, point in pipeline.calibration["operating_points"].items()
+        assert {name: point["base_rate"] for name, point in points.items()} == {
+            name: point["base_rate"] for name, point in pipeline.calibration["operating_points"].items()
         }
 
 

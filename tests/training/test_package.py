@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import handler
 from handler.decision import decide
 from handler.detector import Item, Judged
-from handler.spec import ModelSpec
+from handler.spec import InvalidSpecError, ModelSpec
 from tests.handler.detectors import eager
 from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
@@ -26,6 +26,13 @@ from training.predict import predict
 
 pytestmark = NOISE
 CODE = Path(handler.__file__).parent
+
+
+def packed_spec(pipeline: Pipeline) -> ModelSpec:
+    """The spec with what its operating point gives on test."""
+    reached = pipeline.report["operating_points"]["test"]["false_alarms_5"]
+    rates = {name: reached[name] for name in ("true_positive_rate", "false_positive_rate")}
+    return dataclasses.replace(pipeline.spec, **rates)
 
 
 def test_the_archive_holds_the_handlers_code_the_weights_and_the_spec(pipeline: Pipeline) -> None:
@@ -48,8 +55,7 @@ def test_the_archive_holds_the_handlers_code_the_weights_and_the_spec(pipeline: 
         assert archive.read("model.safetensors") == pipeline.paths.weights.read_bytes()
         config = yaml.safe_load(archive.read("model-config.yaml"))
         model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
-    assert config == SERVING | {"spec": pipeline.spec.to_mapping()}
-    assert ModelSpec.from_mapping(config["spec"]) == pipeline.spec
+    assert config == SERVING | {"spec": packed_spec(pipeline).to_mapping()}
     assert (model["modelName"], model["modelVersion"]) == ("product-photo-detector", pipeline.params.model.version)
     assert (model["handler"], model["serializedFile"]) == ("torchserve_entry.py", "model.safetensors")
 
@@ -113,9 +119,38 @@ def test_a_model_is_repacked_with_other_settings_of_serving(
     repack.main()
     with zipfile.ZipFile(capsys.readouterr().out.strip()) as packed:
         config = yaml.safe_load(packed.read("model-config.yaml"))
-    assert config == SERVING | {"threads": 3, "batchSize": 2, "spec": pipeline.spec.to_mapping() | {"version": "1.2.0"}}
+    assert config == SERVING | {
+        "threads": 3,
+        "batchSize": 2,
+        "spec": packed_spec(pipeline).to_mapping() | {"version": "1.2.0"},
+    }
     (tmp_path / "tuned.yaml").write_text("batchsize: 2\n")
     with pytest.raises(SystemExit, match="no settings of serving: batchsize; there are minWorkers"):
+        repack.main()
+
+
+def test_a_model_is_repacked_for_another_base_rate_and_from_an_archive_that_had_a_threshold(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / "old.mar"
+    fields = {"version": "1.2.0", "architecture": pipeline.spec.architecture, "threshold": 0.8124}
+    with zipfile.ZipFile(old, "w") as archive:
+        archive.writestr("model-config.yaml", yaml.safe_dump({"spec": fields}))
+        archive.write(pipeline.paths.weights, "model.safetensors")
+    with pytest.raises(InvalidSpecError, match=r"training\.repack VERSION --archive FILE"):
+        package.read_archive(old, tmp_path)
+    monkeypatch.setattr("sys.argv", ["repack", "1.2.1", "--archive", str(old)])
+    repack.main()
+    spec, _ = package.read_archive(Path(capsys.readouterr().out.strip()), tmp_path)
+    assert spec == ModelSpec(version="1.2.1", base_rate=0.1876)
+    monkeypatch.setattr("sys.argv", ["repack", "1.2.2", "--archive", str(pipeline.archive), "--base-rate", "0.02"])
+    repack.main()
+    packed = Path(capsys.readouterr().out.strip())
+    spec, _ = package.read_archive(packed, tmp_path)
+    packed.unlink()
+    assert spec == dataclasses.replace(pipeline.spec, version="1.2.2", base_rate=0.02, operating_point="")
+    monkeypatch.setattr("sys.argv", ["repack", "1.2.3", "--archive", str(old), "--base-rate", "2"])
+    with pytest.raises(SystemExit, match="base_rate is out of range: 2"):
         repack.main()
 
 
@@ -128,7 +163,7 @@ def test_a_repacked_model_differs_in_its_version_alone(pipeline: Pipeline, tmp_p
         spec = ModelSpec.from_mapping(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
         weights = Path(packed.extract("model.safetensors", tmp_path / "out"))
         model = json.loads(packed.read("MAR-INF/MANIFEST.json"))["model"]
-    assert spec == dataclasses.replace(pipeline.spec, version="1.2.0-rc1")
+    assert spec == dataclasses.replace(packed_spec(pipeline), version="1.2.0-rc1")
     assert (model["modelName"], model["modelVersion"]) == ("product-photo-detector", "1.2.0-rc1")
     before, after = load_file(pipeline.paths.weights), load_file(weights)
     assert before.keys() == after.keys()

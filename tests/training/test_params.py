@@ -121,7 +121,7 @@ def test_the_spec_carries_the_models_parameters_and_what_calibration_found() -> 
         ],
     )
     spec = ModelSpec(
-        "7.0.0", input_size=300, crop_pct=0.9, details=3, detail_size=99, temperature=1.5, offset=-2.0, threshold=0.7
+        "7.0.0", input_size=300, crop_pct=0.9, details=3, detail_size=99, temperature=1.5, offset=-2.0, base_rate=0.7
     )
     assert params.model.spec(1.5, -2.0, 0.7) == spec
 

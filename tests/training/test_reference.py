@@ -36,12 +36,12 @@ def test_the_summary_of_known_values() -> None:
 
 def test_the_statistics_of_known_scores() -> None:
     scores = np.array([0.0, 0.1, 0.3, 0.45, 0.5, 0.7, 0.95, 1.0])
-    found = score_statistics(scores, ModelSpec(version="1", threshold=0.5))
+    found = score_statistics(scores, ModelSpec(version="1", base_rate=0.3))
     assert found["histogram"]["edges"] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1])
     assert sum(found["histogram"]["share"]) == 1
     assert found["histogram"]["share"][9] == 2 / 8
     assert found["ai_generated_ratio"]["value"] == 4 / 8
-    assert found["ai_generated_ratio"]["threshold"] == 0.5
+    assert found["base_rate"] == 0.3
     assert found["low_confidence_ratio"]["value"] == 2 / 8
 
 

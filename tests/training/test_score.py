@@ -235,7 +235,7 @@ def one_picture_more(plan: Plan) -> Plan:
 def another_model(plan: Plan) -> Plan:
     folder = plan.out.with_name("other")
     folder.mkdir()
-    return replace(plan, archive=packed(replace(SPEC, version="7.0.1", threshold=0.7), folder))
+    return replace(plan, archive=packed(replace(SPEC, version="7.0.1", base_rate=0.3), folder))
 
 
 def another_shard_size(plan: Plan) -> Plan:

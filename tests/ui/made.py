@@ -44,7 +44,7 @@ def rows() -> list[Row]:
     return [
         Row(1, "shoe.jpg", JPEG, verdict("real", 0.04)),
         Row(2, "lamp.png", JPEG, verdict("ai_generated", 0.9312)),
-        Row(3, "mug.webp", None, verdict("real", 0.62, "low")),
+        Row(3, "mug.webp", None, verdict("real", 0.42, "low")),
         Row(4, "=notes.txt", None, None, "Supported formats: JPEG, PNG, WebP.", again=False),
         Row(5, "chair.jpg", None, None, "The service is down.", again=True),
     ]

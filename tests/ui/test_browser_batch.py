@@ -131,10 +131,10 @@ def test_the_table_is_sorted_and_filtered_in_the_browser(page: Page, start: Star
     assert shown(page, "name")[:24] == sorted(photos, key=lambda name: -scores[name])
     button.press("Enter")
     assert shown(page, "name")[2:] == sorted(photos, key=lambda name: scores[name])
-    page.get_by_role("radio", name=re.compile("^Flagged")).check(force=True)
-    flagged = sorted((name for name in photos if scores[name] >= 0.8124), key=lambda name: scores[name])
+    page.get_by_role("radio", name=re.compile("^Likely AI")).check(force=True)
+    flagged = sorted((name for name in photos if scores[name] >= 0.5), key=lambda name: scores[name])
     assert shown(page, "name") == flagged
-    page.get_by_role("radio", name=re.compile("^Flagged")).press("ArrowRight")
+    page.get_by_role("radio", name=re.compile("^Likely AI")).press("ArrowRight")
     assert sorted(shown(page, "name")) == sorted(set(photos) - set(flagged))
     page.get_by_role("radio", name="Not checked (2)").check(force=True)
     assert sorted(shown(page, "name")) == sorted(BROKEN)

@@ -1,6 +1,8 @@
+import base64
+
 import pytest
 
-from gateway.client.answers import Confidence
+from gateway.client.answers import EMPTY_HEATMAP, Confidence, Prediction
 from tests.ui.made import JPEG, evidence, explanation
 from ui import cards, errors, wording
 from ui.evidence import NOTHING, evidence_html
@@ -32,6 +34,20 @@ def test_the_answer_is_called_a_hint_and_shows_version_and_time() -> None:
     assert "Model version 1.0.0 · answered in 45 ms" in html
 
 
+@pytest.mark.parametrize(
+    ("prediction", "words"), [("ai_generated", "speak most for AI generation"), ("real", "speak most for a real photo")]
+)
+def test_the_card_says_what_the_heat_map_speaks_for(prediction: Prediction, words: str) -> None:
+    assert words in cards.answer_html(explanation(prediction), JPEG)
+
+
+def test_an_empty_heat_map_is_said_to_be_empty() -> None:
+    empty = base64.b64encode(JPEG + EMPTY_HEATMAP).decode()
+    html = cards.answer_html(explanation(heatmap_base64=empty), JPEG)
+    assert cards.EMPTY in html
+    assert "warm areas" not in html
+
+
 def test_without_a_preview_the_heat_map_stands_alone_and_has_nothing_to_fade_over() -> None:
     alone, both = (cards.answer_html(explanation(), photo) for photo in (None, JPEG))
     assert (alone.count("<img"), alone.count("<input")) == (1, 0)
@@ -44,6 +60,12 @@ def test_evidence_is_in_words_with_its_strength() -> None:
     assert "<strong>new_kind:</strong> new value" in html
     assert html.count("weak: a hint that anybody can type") == 2
     assert "no part of the probability" in html
+
+
+def test_what_was_left_out_is_said_without_a_strength() -> None:
+    html = evidence_html([evidence("incomplete", "left out: no time to read the metadata")])
+    assert "<strong>Not everything was read:</strong> left out: no time to read the metadata</li>" in html
+    assert "strength" not in html
 
 
 def test_no_evidence_is_said_to_prove_nothing() -> None:

@@ -2,7 +2,7 @@ from tests.ui.made import rows
 from ui.errors import KeyRefused
 from ui.progress import done_html, running_html
 
-COUNTS = "1 flagged as AI-generated · 2 not flagged · 1 to look at closely · 2 not checked"
+COUNTS = "1 likely AI-generated · 2 likely real · 1 to look at closely · 2 not checked"
 
 
 def test_the_bar_says_how_far_it_is_in_words_and_numbers() -> None:

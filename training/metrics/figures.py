@@ -115,10 +115,20 @@ def decisions(scored: Scored, weights: Floats) -> dict[str, Floats]:
 
 
 def calibration_error(scored: Scored, weights: Floats) -> Floats:
-    """Return the expected calibration error over ten bins of equal width, shape (B,) for weights of shape (B, N)."""
-    gaps = _in_bins(scored) * (scored.probabilities - scored.generated)[:, None]
-    error: Floats = np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
-    return error
+    """Return the expected calibration error over ten bins of equal width, shape (B,) for weights of shape (B, N).
+
+    It is that of the balanced probabilities, with half of the weight for each class.
+    """
+    balanced = weights * class_weights(scored)
+    error: Floats = np.abs(balanced @ (in_bins(scored) * (scored.balanced - scored.generated)[:, None])).sum(axis=1)
+    return error / balanced.sum(axis=1)
+
+
+def class_weights(scored: Scored) -> Floats:
+    """Return weights of photos, shape (N,), that sum up to one half for each class that there is."""
+    generated = scored.generated
+    weights: Floats = 0.5 / np.where(generated, generated.sum(), (~generated).sum())
+    return weights
 
 
 def calibration_error_by_chance(scored: Scored, samples: int) -> float:
@@ -126,14 +136,14 @@ def calibration_error_by_chance(scored: Scored, samples: int) -> float:
 
     So few photos give even a perfect model that error (Roelofs et al. 2022, arXiv 2012.08668); seeded.
     """
-    drawn = np.random.default_rng(0).random((samples, len(scored.photos))) < scored.probabilities
-    errors = np.abs((scored.probabilities - drawn) @ _in_bins(scored)).sum(axis=1) / len(scored.photos)
+    drawn = np.random.default_rng(0).random((samples, len(scored.photos))) < scored.balanced
+    errors = np.abs(((scored.balanced - drawn) * class_weights(scored)) @ in_bins(scored)).sum(axis=1)
     return float(errors.mean())
 
 
-def _in_bins(scored: Scored) -> Floats:
-    """Return 1 where a photo's probability is in a bin, else 0, shape (N, CALIBRATION_BINS)."""
-    bins = np.minimum((scored.probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+def in_bins(scored: Scored) -> Floats:
+    """Return 1 where a photo's balanced probability is in a bin, else 0, shape (N, CALIBRATION_BINS)."""
+    bins = np.minimum((scored.balanced * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     members: Floats = np.eye(CALIBRATION_BINS)[bins]
     return members
 

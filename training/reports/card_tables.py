@@ -70,12 +70,12 @@ def operating_points(points: Report, shipped: str) -> str:
     rows = (
         (
             f"`{name}`{' (ships)' if name == shipped else ''}",
-            f"{first['threshold']:.4f}",
+            f"{first['base_rate']:.4f}",
             *(share(split[name], rate) for split in points.values() for rate in _RATES),
         )
         for name, first in next(iter(points.values())).items()
     )
-    return table(("point", "threshold", *header), rows)
+    return table(("point", "base rate", *header), rows)
 
 
 def calibration(report: Report) -> str:

@@ -19,14 +19,14 @@ from training.reports.interval_plots import auroc_dots, flagged_dots, robustness
 TITLES = {"by_source": "By source", "by_generator": "By generator"}
 
 
-def draw_scores(splits: Mapping[str, Scored], threshold: float, folder: Path) -> None:
+def draw_scores(splits: Mapping[str, Scored], folder: Path) -> None:
     """Draw what follows from the scores of each split."""
     plots.roc(splits, folder / "roc.png")
     plots.precision_recall(splits, folder / "precision_recall.png")
     plots.reliability(splits, folder / "reliability.png")
     for name, scored in splits.items():
-        plots.confusion(name, scored, threshold, folder / f"confusion_{name}.png")
-        plots.score_histogram(name, scored, threshold, folder / f"scores_{name}.png")
+        plots.confusion(name, scored, folder / f"confusion_{name}.png")
+        plots.score_histogram(name, scored, folder / f"scores_{name}.png")
 
 
 def draw_tables(tables: Mapping[str, Mapping[str, Any]], matrices: Mapping[str, Matrix], folder: Path) -> None:

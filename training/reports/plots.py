@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.atomic import write_bytes
-from training.metrics.figures import CALIBRATION_BINS, FALSE_ALARM_BUDGETS, curve, ranking
+from training.metrics.figures import FALSE_ALARM_BUDGETS, class_weights, curve, in_bins, ranking
 from training.metrics.scored import Floats, Scored
 
 REAL, GENERATED, NEUTRAL = "#2b6cb0", "#c2410c", "#64748b"
@@ -80,11 +80,11 @@ def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
         _legend_below(axes, "dotted: flagging everything")
 
 
-def confusion(name: str, scored: Scored, threshold: float, file: Path) -> None:
-    """Draw how many photos of each class of a split got which verdict at the shipped threshold."""
+def confusion(name: str, scored: Scored, file: Path) -> None:
+    """Draw how many photos of each class of a split got which verdict."""
     counts = np.array([[np.sum((scored.generated == a) & (scored.flagged == p)) for p in (0, 1)] for a in (0, 1)])
     shares = counts / counts.sum(axis=1, keepdims=True)
-    with canvas(file, f"Verdicts on {name}, threshold {threshold:.4f}", (4.8, 4.2)) as axes:
+    with canvas(file, f"Verdicts on {name}, base rate {scored.base_rate:.4f}", (4.8, 4.2)) as axes:
         axes.grid(visible=False)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
@@ -97,7 +97,7 @@ def confusion(name: str, scored: Scored, threshold: float, file: Path) -> None:
         axes.set_ylabel("truth")
 
 
-def score_histogram(name: str, scored: Scored, threshold: float, file: Path) -> None:
+def score_histogram(name: str, scored: Scored, file: Path) -> None:
     """Draw the share of each class of a split in 20 bins of the probability."""
     bins = np.linspace(0, 1, 21)
     with canvas(file, f"Scores on {name}", (6.4, 3.8)) as axes:
@@ -109,26 +109,28 @@ def score_histogram(name: str, scored: Scored, threshold: float, file: Path) -> 
             axes.hist(
                 scored.probabilities[members], bins.tolist(), weights=weights, color=colour, alpha=0.6, label=label
             )
-        axes.axvline(threshold, color="#0f172a", linestyle="--", linewidth=1, label=f"threshold {threshold:.4f}")
+        axes.axvline(0.5, color="#0f172a", linestyle="--", linewidth=1, label="called AI-generated from here on")
         axes.set_xlim(0, 1)
-        axes.set_xlabel("probability of being AI-generated")
+        axes.set_xlabel(f"probability of being AI-generated, base rate {scored.base_rate:.4f}")
         axes.set_ylabel("share of the class")
         axes.legend()
 
 
 def reliability(series: Mapping[str, Scored], file: Path) -> None:
-    """Draw, for ten bins of the probability, how many photos are in truth AI-generated; dots grow with the bin."""
+    """Draw, for ten bins of the balanced probability, how many photos are AI-generated; classes weigh alike.
+
+    Dots grow with the bin.
+    """
     with canvas(file, "Reliability: said against true") as axes:
         axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="honest")
         for colour, (name, scored) in zip(SERIES, series.items(), strict=False):
-            bins = np.minimum((scored.probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-            used = np.unique(bins)
-            said = [scored.probabilities[bins == index].mean() for index in used]
-            true = [scored.generated[bins == index].mean() for index in used]
-            sizes = [20 + 300 * float((bins == index).mean()) for index in used]
+            members = in_bins(scored) * class_weights(scored)[:, None]
+            sizes = members.sum(axis=0)
+            used = sizes > 0
+            said, true = ((values @ members)[used] / sizes[used] for values in (scored.balanced, scored.generated))
             axes.plot(said, true, color=colour, linewidth=1)
-            axes.scatter(said, true, s=sizes, color=colour, alpha=0.7, label=name)
-        _unit_square(axes, "probability of being AI-generated, as said", "share that is AI-generated")
+            axes.scatter(said, true, s=20 + 300 * sizes[used], color=colour, alpha=0.7, label=name)
+        _unit_square(axes, "probability of being AI-generated, base rate 0.5", "share that is AI-generated")
         for handle in axes.legend(loc="upper left").legend_handles:
             if handle is not None and hasattr(handle, "set_sizes"):
                 handle.set_sizes([40])

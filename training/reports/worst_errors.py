@@ -55,7 +55,7 @@ def explain(detector: Detector, root: Path, wrong: Scored, description: str) -> 
 
 def _first(scored: Scored, wrong: Bools, order: Floats) -> Scored:
     ranked = [index for index in np.argsort(order, kind="stable").tolist() if wrong[index]][:WORST]
-    return Scored([scored.photos[index] for index in ranked], scored.probabilities[ranked], scored.flagged[ranked])
+    return Scored([scored.photos[index] for index in ranked], scored.probabilities[ranked], scored.base_rate)
 
 
 def _mistake(photo: Photo, content: bytes, answer: Judged | Exception) -> Mistake:

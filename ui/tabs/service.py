@@ -31,7 +31,7 @@ class Service:
         try:
             async with self._gateway.client(caller=caller_of(request)) as client:
                 health, ready, drift = await asyncio.gather(
-                    client.health(), client.ready(), client.drift(histogram=True)
+                    client.health(model=True), client.ready(), client.drift(histogram=True)
                 )
         except CheckError as error:
             return cards.error_html(error, error.remedy)

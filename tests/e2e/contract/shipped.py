@@ -19,7 +19,7 @@ def _spec() -> dict[str, Any]:
 
 SPEC = _spec()
 VERSION = str(SPEC["version"])
-THRESHOLD = float(SPEC["threshold"])
+MODEL = {name: SPEC[name] for name in ("base_rate", "operating_point", "true_positive_rate", "false_positive_rate")}
 
 MILLISECONDS = number(1, low=0.1)
 VERDICT = {

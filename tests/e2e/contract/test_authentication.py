@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.contract.claims import ANYTHING, Ask, Claim, error
+from tests.e2e.contract.claims import ANYTHING, Ask, Claim, error, text
 from tests.e2e.contract.gateways import KEYS, Gateways
 from tests.e2e.contract.pictures import as_kind
 from tests.e2e.contract.shipped import PREDICTION
@@ -12,7 +12,7 @@ from tests.e2e.contract.shipped import PREDICTION
 POSTS = ("/predict", "/predict/batch", "/predict/explain")
 OPEN = ("/", "/health", "/healthz", "/readyz", "/startup", "/metrics", "/drift", "/privacy", "/openapi.json", "/docs")
 JPEG = [("file", as_kind("JPEG"))]
-REFUSAL = error("Unauthorized", "Missing or invalid API key")
+REFUSAL = error("Unauthorized", text("the header", lambda found: "in the header X-API-Key" in found))
 CHALLENGE = {"www-authenticate": 'ApiKey realm="predictions"', "ratelimit-policy": None}
 WRONG = {
     "no key": {},

@@ -73,7 +73,7 @@ REFUSALS = [
         401,
         "unauthorized",
         "Unauthorized",
-        "Missing or invalid API key",
+        "No API key was sent. Send yours in the header X-API-Key.",
     ),
     Refusal(
         "rates",
@@ -89,7 +89,7 @@ REFUSALS = [
         400,
         "invalid_form",
         "Invalid form data",
-        "The request must be multipart/form-data.",
+        text("the form", lambda found: found.startswith("The request must be multipart/form-data. Send 1 to 10 ")),
     ),
     Refusal(
         "images",

@@ -12,7 +12,7 @@ import pytest
 from stack.layout import ROOT
 from tests.e2e.contract.claims import ANYTHING, NOTHING, Ask, Claim, error, number, text, whole
 from tests.e2e.contract.gateways import Gateways
-from tests.e2e.contract.shipped import VERSION
+from tests.e2e.contract.shipped import MODEL, VERSION
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 READS = (
@@ -55,6 +55,7 @@ WRONG_METHOD = error("Method Not Allowed", "This path does not take this method.
 
 PROBES = [
     Claim("health has the documented body while an inference can be served", Ask("GET", "/health"), 200, HEALTHY),
+    Claim("it tells what a verdict means", Ask("GET", "/health?include=model"), 200, {**HEALTHY, "model": MODEL}),
     Claim("without one, health is 503 with that body", Ask("GET", "/health", "down"), 503, UNHEALTHY, RETRY),
     Claim("healthz is alive", Ask("GET", "/healthz"), 200, {"alive": True}),
     Claim("healthz never looks at the model", Ask("GET", "/healthz", "down"), 200, {"alive": True}),

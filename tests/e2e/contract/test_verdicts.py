@@ -15,7 +15,7 @@ from handler import decision
 from tests.e2e.contract.claims import Ask, Claim, error, number, text
 from tests.e2e.contract.gateways import Gateways
 from tests.e2e.contract.pictures import as_kind, photo, sideways
-from tests.e2e.contract.shipped import MILLISECONDS, PREDICTION, THRESHOLD, VERDICT, VERSION, confidence, explanation
+from tests.e2e.contract.shipped import MILLISECONDS, PREDICTION, VERDICT, VERSION, confidence, explanation
 
 PHOTO = photo()
 PHOTOS = ("coffee.png", "astronaut.png", "chelsea.png", "rocket.jpg", "camera.png", "motorcycle_left.png")
@@ -73,11 +73,11 @@ def batch(gateways: Gateways) -> dict[str, Any]:
     return {**body, "waited_ms": (time.perf_counter() - started) * 1000}
 
 
-def test_the_label_follows_from_the_archives_threshold_and_the_confidence_from_the_rule(batch: dict[str, Any]) -> None:
+def test_label_and_confidence_follow_from_the_probability(batch: dict[str, Any]) -> None:
     expected = [
         (
             name,
-            "ai_generated" if result["probability"] >= THRESHOLD else "real",
+            "ai_generated" if result["probability"] >= 0.5 else "real",
             confidence(result["probability"]),
         )
         for name, result in zip(PHOTOS, batch["results"], strict=True)

@@ -10,7 +10,11 @@ from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import TorchServe, picture, upload
 
 FILES = {"file": upload(picture("JPEG"))}
-REFUSAL = {"error": "Unauthorized", "detail": "Missing or invalid API key"}
+MISSING = {"error": "Unauthorized", "detail": "No API key was sent. Send yours in the header X-API-Key."}
+INVALID = {
+    "error": "Unauthorized",
+    "detail": "The API key in the header X-API-Key is not valid. Send a valid one, or ask whoever runs the service.",
+}
 
 
 def test_without_keys_everyone_may(open_client: OpenClient) -> None:
@@ -25,21 +29,24 @@ def test_each_configured_key_opens(open_client: OpenClient, key: str) -> None:
     assert client.post("/predict", files=FILES, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("headers", [{}, {"X-API-Key": ""}, {"X-API-Key": "alph"}, {"X-API-Key": "alpha, beta"}])
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"X-API-Key": ""}, {"Authorization": "Bearer alpha"}, {"X-API-Key": "alph"}, {"X-API-Key": "alpha, beta"}],
+)
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/predict/explain", "/v1/predict"])
 def test_no_key_or_a_wrong_one_is_401(
     open_client: OpenClient, torchserve: TorchServe, path: str, headers: dict[str, str]
 ) -> None:
     answer = open_client(api_keys="alpha,beta").post(path, files=FILES, headers=headers)
     assert answer.status_code == 401
-    assert answer.json() == REFUSAL
+    assert answer.json() == (INVALID if headers.get("X-API-Key") else MISSING)
     assert answer.headers["www-authenticate"] == 'ApiKey realm="predictions"'
     assert torchserve.requests == []
 
 
 def test_required_without_keys_refuses_every_prediction(open_client: OpenClient) -> None:
     client = open_client(require_auth=True)
-    assert client.post("/predict", files=FILES, headers={"X-API-Key": "any"}).json() == REFUSAL
+    assert client.post("/predict", files=FILES, headers={"X-API-Key": "any"}).json() == INVALID
     assert client.post("/predict", files=FILES).status_code == 401
     assert client.post("/predict", files=FILES, headers={"X-API-Key": ""}).status_code == 401
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 from pydantic import BaseModel
 
 from gateway.client import (
@@ -25,7 +29,7 @@ from gateway.client import (
     Verdict,
 )
 from gateway.documentation import examples
-from tests.gateway.client.wire import client, error_of, photos_in, refusal, verdict
+from tests.gateway.client.wire import Gateway, client, error_of, photos_in, refusal, short, verdict
 
 Call = Callable[..., Any]
 JPEG = b"\xff\xd8\xff\xe0 a heat map"
@@ -103,6 +107,12 @@ def test_an_answer_for_another_number_of_photos_is_none(call: Call) -> None:
 def test_health_is_read_while_the_model_is_away_too(call: Call, body: BaseModel, status: int, loaded: bool) -> None:
     found = call(gateway := Recorder(body, status), "health")
     assert (gateway.target, found.model_loaded) == ("GET /health", loaded)
+
+
+def test_the_models_base_rate_is_asked_for(call: Call) -> None:
+    found = call(gateway := Recorder(examples.HEALTHY_WITH_MODEL), "health", model=True)
+    assert gateway.target == "GET /health?include=model"
+    assert dataclasses.asdict(found.model) == examples.MODEL_INFO.model_dump()
 
 
 def test_a_refusal_in_healths_place_is_an_error(call: Call) -> None:
@@ -187,9 +197,69 @@ def test_a_file_that_is_not_there_is_told_without_its_name(call: Call) -> None:
     )
 
 
-def test_a_file_opened_for_text_is_a_mistake_of_the_program(call: Call) -> None:
-    with pytest.raises(TypeError, match="must be opened for bytes"):
-        call(Recorder(None), "predict", io.StringIO("text"))
+def test_a_file_opened_for_text_is_a_mistake_of_the_program(tmp_path: Path, call: Call) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\xff\xd8\xff")
+    with path.open(encoding="utf-8") as opened:
+        for photo in (io.StringIO("text"), opened):
+            with pytest.raises(TypeError, match=re.escape('must be opened for bytes: open(path, "rb")')):
+                call(Recorder(None), "predict", photo)
+
+
+class Awaited:
+    """A file as aiofiles and Starlette have them."""
+
+    async def read(self) -> bytes:
+        return b"photo"
+
+
+@pytest.mark.parametrize(
+    ("photo", "said"),
+    [
+        (
+            Image.new("RGB", (20, 20)),
+            "and no Image. Pixels are judged as their file has them: pass the path or the bytes",
+        ),
+        (np.zeros((20, 20, 3), np.uint8), "and no ndarray. Pixels are judged as their file has them: pass the path"),
+        (None, 'a photo is its bytes, a path, or a file opened with "rb", and no NoneType.'),
+        (7, "and no int."),
+        (["photo.jpg"], "and no list."),
+        (Awaited(), "Of a file to be awaited, pass the bytes: await file.read()"),
+    ],
+)
+def test_what_is_no_photo_is_named_with_what_to_pass_instead(call: Call, photo: object, said: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(said)):
+        call(gateway := Recorder(None), "predict", photo)
+    assert gateway.requests == []
+
+
+def test_a_file_in_no_state_to_be_read_is_told_and_spoils_no_other(tmp_path: Path, call: Call, check: Call) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"12")
+    closed, read, writing = path.open("rb"), path.open("rb"), (tmp_path / "new.jpg").open("wb")
+    closed.close()
+    read.read()
+    photos = {
+        "The file is closed: open it again, or pass its path": closed,
+        "The file was read to its end already: call its seek(0) first": read,
+        "It is a folder: give the files in it one by one": tmp_path,
+        "read": writing,
+        "embedded null byte": "photo\0.jpg",
+    }
+    with read, writing:
+        for said, photo in photos.items():
+            with pytest.raises(PhotoUnreadableError) as caught:
+                call(gateway := Recorder(None), "predict", photo)
+            assert said in caught.value.detail
+            assert gateway.requests == []
+        assert short(check(Gateway(), [*photos.values(), path])) == ["unreadable"] * 5 + [0.12]
+
+
+def test_an_empty_file_is_the_gateways_to_refuse(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "empty.jpg").touch()
+    for photo in (tmp_path / "empty.jpg", io.BytesIO()):
+        call(gateway := Recorder(examples.PREDICTION), "predict", photo)
+        assert photos_in(gateway.requests[0]) == [b""]
 
 
 def test_key_caller_and_headers_go_along_and_the_address_may_have_a_path() -> None:

@@ -76,7 +76,7 @@ def test_windows_like_the_shipped_reference_raise_no_alarm() -> None:
     [
         ("probability", lambda values: (values * 0.5).round(4), "probability_mean"),
         ("probability", lambda values: (0.5 + (values - 0.5) * 0.4).round(4), "low_confidence_ratio"),
-        ("probability", lambda values: np.minimum(values + 0.25, 1.0).round(4), "ai_generated_ratio"),
+        ("probability", lambda values: np.minimum(values + 0.4, 1.0).round(4), "ai_generated_ratio"),
         ("width", lambda values: values * 0.5, "width_ks"),
         ("bytes_per_pixel", lambda values: values * 0.5, "bytes_per_pixel_psi"),
         ("brightness", lambda values: values - 40, "brightness_ks"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import tracemalloc
 import zlib
@@ -13,16 +14,19 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 from starlette.testclient import TestClient
 
+from gateway.evidence import budget
 from gateway.evidence import examiner as examiner_module
 from gateway.evidence.examiner import Examiner
 from gateway.evidence.vocabulary import generator, parameters, source_type
 from gateway.schemas import ExplanationWithEvidence, PredictionWithEvidence
 from tests.gateway.conftest import LogLines
+from tests.gateway.evidence import hostile
 from tests.gateway.fakes import TorchServe, picture, upload
 from tests.gateway.images.test_traps import in_jpeg, in_png, overlapping_exif, png_chunk, segment
 
 SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 A1111 = "a private prompt\nNegative prompt: hands\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512"
+JOB = "01234567-89ab-cdef-0123-456789abcdef"
 COMFY_PROMPT = json.dumps({"3": {"class_type": "KSampler", "inputs": {"seed": 1}}})
 COMFY_WORKFLOW = json.dumps({"last_node_id": 9, "nodes": [{"type": "KSampler"}], "links": []})
 IMAGE = Image.new("RGB", (64, 48), "teal")
@@ -65,8 +69,10 @@ def xmp(inside: str = "", attributes: str = "") -> bytes:
         '<?xpacket begin="\ufeff"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
         'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
         'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
-        f'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" {attributes}>{inside}</rdf:Description></rdf:RDF>'
-        "</x:xmpmeta><?xpacket end='w'?>"
+        'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/" '
+        'xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/" '
+        f'xmlns:stEvt="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#" {attributes}>{inside}</rdf:Description>'
+        "</rdf:RDF></x:xmpmeta><?xpacket end='w'?>"
     ).encode()
 
 
@@ -76,22 +82,134 @@ def with_xmp(kind: str, packet: bytes) -> bytes:
     return saved(kind, xmp=packet)
 
 
+def in_forms(name: str, value: str) -> list[bytes]:
+    """A property in every form that XMP knows."""
+    item, prefix = f"<rdf:li xml:lang='x-default'>{value}</rdf:li>", name.partition(":")[0].encode()
+    return [
+        xmp(attributes=f'{name}="{value}"'),
+        *(xmp(f"<{name}>{inside}</{name}>") for inside in (value, f"\n {value}\n", f"<rdf:value>{value}</rdf:value>")),
+        *(xmp(f"<{name}><rdf:{kind}>{item}</rdf:{kind}></{name}>") for kind in ("Bag", "Alt", "Seq")),
+        xmp(f'<{name} rdf:resource="{value}"/>'),
+        xmp(f'<{name}><rdf:Bag><rdf:li rdf:resource="{value}"/></rdf:Bag></{name}>'),
+        xmp(f'<{name} xml:lang="en"><rdf:Description rdf:about="{value}"/></{name}>'),
+        xmp(f"<{name}>{value}</{name}>").replace(prefix + b":", b"q-1:").replace(b"xmlns:" + prefix, b"xmlns:q-1"),
+    ]
+
+
 @pytest.mark.parametrize("kind", KINDS)
+def test_iptcs_source_type_is_medium_however_xmp_writes_it(examiner: Examiner, kind: str) -> None:
+    for packet in in_forms("Iptc4xmpExt:DigitalSourceType", f"{SOURCES}trainedAlgorithmicMedia"):
+        assert findings(examiner, with_xmp(kind, packet)) == [("iptc_source_type", "trainedAlgorithmicMedia", "medium")]
+
+
+@pytest.mark.parametrize("name", ["DigitalSourceType", "DigitalSourceFileType", "digitalsourcetype"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "trainedAlgorithmicMedia",
+        "TrainedAlgorithmicMedia",
+        "digsrctype:trainedAlgorithmicMedia",
+        f"{SOURCES}trainedAlgorithmicMedia/",
+        f"{SOURCES.replace('http:', 'https:')}trainedalgorithmicmedia",
+        " trained algorithmic media ",
+        "Created using Generative AI",
+        "http://c2pa.org/digitalsourcetype/trainedAlgorithmicMedia",
+    ],
+)
+def test_iptcs_source_type_is_read_however_tools_spell_it(examiner: Examiner, name: str, value: str) -> None:
+    packet = xmp(attributes=f'Iptc4xmpExt:{name}="{value}"')
+    assert findings(examiner, with_xmp("JPEG", packet)) == [("iptc_source_type", "trainedAlgorithmicMedia", "medium")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("AISystemUsed", "Midjourney", "Midjourney"),
+        ("AISystemUsed", "A studio's own model", "AI system named"),
+        ("AISystemVersionUsed", "7.0", "version of an AI system named"),
+        ("AIPromptInformation", "a shoe", "prompt for an AI system given"),
+        ("AIPromptWriterName", "Jane Doe", "writer of a prompt for an AI system named"),
+    ],
+)
+def test_iptcs_ai_fields_are_told_in_our_words(examiner: Examiner, name: str, value: str, told: str) -> None:
+    for packet in in_forms(f"Iptc4xmpExt:{name}", value):
+        assert findings(examiner, with_xmp("PNG", packet)) == [("iptc_ai_field", told, "medium")]
+
+
 @pytest.mark.parametrize(
     "packet",
     [
-        xmp(attributes=f'Iptc4xmpExt:DigitalSourceType="{SOURCES}trainedAlgorithmicMedia"'),
-        xmp(f"<Iptc4xmpExt:DigitalSourceType>{SOURCES}trainedAlgorithmicMedia</Iptc4xmpExt:DigitalSourceType>"),
-        xmp(f'<Iptc4xmpExt:DigitalSourceType rdf:resource="{SOURCES}trainedAlgorithmicMedia"/>'),
+        xmp('<DigitalSourceType xmlns="urn:mine">trainedAlgorithmicMedia</DigitalSourceType>'),
+        xmp('<x xmlns:Iptc4xmpExt="urn:mine" Iptc4xmpExt:DigitalSourceType="trainedAlgorithmicMedia"/>'),
+        b'<a Iptc4xmpExt:DigitalSourceType="trainedAlgorithmicMedia"/>',
+        xmp(attributes='Iptc4xmpExt:DigitalSourceType="inventedByMe"'),
+        xmp(attributes=f'Iptc4xmpExt:DigitalSourceType="{SOURCES}digitalCapture/../../x"'),
+        xmp(attributes='Iptc4xmpExt:AISystemUsed=" "'),
+        xmp("<dc:description>trainedAlgorithmicMedia</dc:description>"),
     ],
-    ids=["attribute", "element", "resource"],
+    ids=["default namespace", "prefix of another", "no namespace", "no code", "no address", "empty", "property"],
 )
-def test_iptcs_source_type_is_medium_however_xmp_writes_it(examiner: Examiner, kind: str, packet: bytes) -> None:
-    assert findings(examiner, with_xmp(kind, packet)) == [("iptc_source_type", "trainedAlgorithmicMedia", "medium")]
+def test_what_only_looks_like_iptcs_is_not_told(examiner: Examiner, packet: bytes) -> None:
+    assert findings(examiner, with_xmp("JPEG", packet)) == []
+
+
+def test_a_prefix_is_another_namespaces_only_inside_the_element_that_says_so(examiner: Examiner) -> None:
+    shadowed = (
+        '<x xmlns:Iptc4xmpExt="urn:mine"><y/></x><Iptc4xmpExt:DigitalSourceType>print</Iptc4xmpExt:DigitalSourceType>'
+    )
+    assert findings(examiner, with_xmp("JPEG", xmp(shadowed))) == [("iptc_source_type", "print", "medium")]
+    default = '<DigitalSourceType xmlns="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">print</DigitalSourceType>'
+    assert findings(examiner, with_xmp("JPEG", xmp(default))) == [("iptc_source_type", "print", "medium")]
+
+
+def test_xmp_is_read_up_to_its_first_fault(examiner: Examiner) -> None:
+    packet = xmp(attributes='Iptc4xmpExt:DigitalSourceType="print"').replace(b"</rdf:RDF>", b"</wrong>")
+    assert findings(examiner, with_xmp("JPEG", packet)) == [("iptc_source_type", "print", "medium")]
+
+
+AIGC = json.dumps({"Label": "1", "ContentProducer": "a firm", "ProduceID": "42"})
+
+
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [
+        (AIGC, "AIGC label: AI-generated"),
+        (AIGC.replace('"1"', "2"), "AIGC label: possibly AI-generated"),
+        (AIGC.replace('"1"', '"3"').replace(" ", ""), "AIGC label: suspected to be AI-generated"),
+        (AIGC.replace("Label", "label"), "AIGC label: AI-generated"),
+    ],
+)
+def test_chinas_label_is_read_wherever_it_may_be(examiner: Examiner, label: str, told: str) -> None:
+    wrapped = json.dumps({"AIGC": json.loads(label)})
+    twice = json.dumps({"AIGC": label})
+    quoted = label.replace('"', "&quot;")
+    files = [
+        *(with_xmp(kind, packet) for kind in KINDS for packet in in_forms("TC260:AIGC", quoted)),
+        with_xmp("JPEG", xmp(f"<dc:description>{quoted}</dc:description>")),
+        *(with_text(keyword, label, packed=True) for keyword in ("AIGC", "Comment", "Description")),
+        with_text("AIGC", twice, international=True),
+        *(with_exif(kind, UserComment=b"ASCII\0\0\0" + wrapped.encode()) for kind in KINDS),
+        with_exif("JPEG", UserComment=b"UNICODE\0" + twice.encode("utf-16-le")),
+        with_exif("JPEG", ImageDescription=wrapped),
+        in_jpeg(segment(0xFE, wrapped.encode())),
+    ]
+    for data in files:
+        assert findings(examiner, data) == [("aigc_label", told, "medium")]
+
+
+def test_chinas_label_as_a_structure_and_without_a_value(examiner: Examiner) -> None:
+    structure = '<TC260:AIGC rdf:parseType="Resource">\n<TC260:Label>2</TC260:Label></TC260:AIGC>'
+    label = ("aigc_label", "AIGC label: possibly AI-generated", "medium")
+    assert findings(examiner, with_xmp("JPEG", xmp(structure))) == [label]
+    assert findings(examiner, with_text("AIGC", "{}")) == [("aigc_label", "AIGC label", "medium")]
+    assert findings(examiner, with_text("AIGC", " ")) == []
+    assert findings(examiner, with_text("Comment", '{"Label": "1", "Producer": "a brewery"}')) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tool_named_in_xmp_is_weak(examiner: Examiner, kind: str) -> None:
+    step = '<rdf:Seq><rdf:li stEvt:action="edited" stEvt:softwareAgent="Draw Things"/></rdf:Seq>'
+    assert findings(examiner, with_xmp(kind, xmp(step))) == [("generator_software", "Draw Things", "weak")]
     packet = xmp("<photoshop:Credit>Made with Google AI</photoshop:Credit>", 'xmp:CreatorTool="Adobe Firefly 2"')
     assert findings(examiner, with_xmp(kind, packet)) == [
         ("generator_software", "Adobe Firefly", "weak"),
@@ -113,6 +231,16 @@ def test_parameters_in_a_user_comment_are_medium(examiner: Examiner, kind: str, 
     assert findings(examiner, data) == [("generator_parameters", "Stable Diffusion parameters", "medium")]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_marks_of_services_in_exif(examiner: Examiner, kind: str) -> None:
+    signature = "Signature: " + "aB3/" * 22 + "=="
+    grok = [("generator_parameters", "Grok signature", "medium")]
+    assert findings(examiner, with_exif(kind, ImageDescription=signature, Artist=JOB)) == grok
+    assert findings(examiner, with_exif(kind, XPComment=f"a shoe job id: {JOB}".encode("utf-16-le"))) == [
+        ("generator_parameters", "Midjourney job ID", "medium")
+    ]
+
+
 def test_comfyuis_workflow_in_a_webp(examiner: Examiner) -> None:
     data = with_exif("WEBP", Make=f"workflow:{COMFY_WORKFLOW}", Model=f"prompt:{COMFY_PROMPT}")
     assert sorted(findings(examiner, data)) == [
@@ -130,7 +258,22 @@ def test_comfyuis_workflow_in_a_webp(examiner: Examiner) -> None:
         ("parameters", A1111, ("generator_parameters", "Stable Diffusion parameters", "medium")),
         ("prompt", COMFY_PROMPT, ("generator_parameters", "ComfyUI prompt", "medium")),
         ("workflow", COMFY_WORKFLOW, ("generator_parameters", "ComfyUI workflow", "medium")),
-        ("Comment", '{"sampler": "k", "steps": 28}', ("generator_parameters", "NovelAI parameters", "medium")),
+        *(
+            (keyword, text, ("generator_parameters", told, "medium"))
+            for keyword, text, told in (
+                ("Comment", '{"sampler": "k", "steps": 28, "uncond_scale": 1.0}', "NovelAI parameters"),
+                ("Comment", '{"sampler": "k", "steps": 28}', "Image generator parameters"),
+                ("parameters", '{"sui_image_params": {"sampler": "k", "steps": 20}}', "SwarmUI parameters"),
+                ("parameters", '{"sui_image_params": {"prompt": "a shoe"}}', "SwarmUI parameters"),
+                ("parameters", '{"version": "Fooocus v2.5.5", "steps": 30, "sampler": "k"}', "Fooocus parameters"),
+                ("use_stable_diffusion_model", "sd-v1-5", "Easy Diffusion parameters"),
+                ("parameters", '{"use_stable_diffusion_model": "sd", "seed": 1}', "Easy Diffusion parameters"),
+                ("Comment", '{"c": "a shoe", "uc": "", "sampler": "k", "steps": 8}', "Draw Things parameters"),
+                ("Description", f"a shoe --v 7 Job ID: {JOB}", "Midjourney job ID"),
+                ("parameters", A1111.replace("\n", " "), "Stable Diffusion parameters"),
+                ("parameters", "a shoe\nSeed: 12, Steps: 8, Guidance Scale: 2.0", "Stable Diffusion parameters"),
+            )
+        ),
         ("invokeai_metadata", "{}", ("generator_parameters", "InvokeAI parameters", "medium")),
         ("fooocus_scheme", "fooocus", ("generator_parameters", "Fooocus parameters", "medium")),
         ("Software", "NovelAI", ("generator_software", "NovelAI", "weak")),
@@ -154,8 +297,19 @@ def test_text_behind_the_pixels_is_found(examiner: Examiner) -> None:
         with_text("Software", "Adobe Photoshop"),
         with_text("parameters", "contrast +3"),
         with_text("Comment", A1111[:20]),
-        with_xmp("JPEG", xmp(attributes=f'Iptc4xmpExt:DigitalSourceType="{SOURCES}inventedByMe"')),
-        with_xmp("JPEG", xmp(attributes='Iptc4xmpExt:DigitalSourceType="trainedAlgorithmicMedia"')),
+        *(
+            with_exif("JPEG", ImageDescription=text)
+            for text in (
+                "How to sow. Steps: 3 (soak, sow, water). Seed: sunflower",
+                "Steps: 3, Seed: 12, Size: 10x20",
+                "Steps: 3, Seed: dill, Sampler: none",
+                "Seed: 12 g, Steps: 4, Sampler: bag",
+                "Signature: Jane Doe, 2024",
+                "Job ID: 12345",
+                '{"label": "1"}',
+            )
+        ),
+        with_text("Author", "Sora Kim"),
     ],
 )
 def test_ordinary_files_give_no_evidence(examiner: Examiner, data: bytes) -> None:
@@ -170,13 +324,8 @@ def test_each_finding_comes_once_and_no_more_than_twenty(examiner: Examiner, mon
     assert len(findings(examiner, in_png(*many))) == 2
 
 
-BILLION_LAUGHS = b'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>' + xmp()
 HOSTILE_XML = {
-    "entities": BILLION_LAUGHS,
     "external entity": b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>',
-    "nested": b"<a>" * 20_000,
-    "nested and closed": b"<a>" * 20_000 + b"</a>" * 20_000,
-    "attributes": b"<a " + b" ".join(b'a%d="1"' % index for index in range(7000)) + b"/>",
     "not XML": b"\xff\xfe\0<",
     "unknown encoding": b'<?xml version="1.0" encoding="klingon"?><a/>',
     "bad encoding": b'<?xml version="1.0" encoding="utf-16"?><a/>',
@@ -190,7 +339,7 @@ HOSTILE = {
         f"XMP {name}": in_png(png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xml))
         for name, xml in HOSTILE_XML.items()
     },
-    "XMP in a JPEG": in_jpeg(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + BILLION_LAUGHS)),
+    "packets": in_png(hostile.packed_xmp(b"<a/>") * 5),
     "packed XMP bomb": in_png(png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + BOMB)),
     "zTXt bombs": in_png(png_chunk(b"zTXt", b"parameters\0\0" + BOMB) * 60),
     "iTXt bombs": in_png(png_chunk(b"iTXt", b"prompt\0\1\0\0\0" + BOMB) * 60),
@@ -209,11 +358,73 @@ def test_hostile_metadata_says_nothing_in_bounded_time_and_memory(examiner: Exam
     started = time.process_time()
     tracemalloc.start()
     try:
-        assert findings(examiner, data) == []
+        assert {kind for kind, _, _ in findings(examiner, data)} <= {"incomplete"}
         assert tracemalloc.get_traced_memory()[1] < 40_000_000
     finally:
         tracemalloc.stop()
     assert time.process_time() - started < 5  # tracing makes it many times slower than it is
+
+
+PACKED = {
+    **{f"{name} in a PNG": data for name, data in hostile.pngs().items()},
+    **{f"{name} in a JPEG": hostile.jpeg(packet) for name, packet in hostile.XMP.items()},
+}
+
+
+@pytest.mark.parametrize("data", PACKED.values(), ids=PACKED.keys())
+def test_metadata_that_is_small_to_send_is_quick_to_read(examiner: Examiner, data: bytes) -> None:
+    started = time.process_time()
+    assert set(findings(examiner, data)) <= {LEFT_OUT}
+    assert time.process_time() - started < 1.5
+
+
+LEFT_OUT = ("incomplete", "left out: more metadata than is read", "weak")
+
+
+@pytest.mark.parametrize(
+    "name", ["one long namespace", "a namespace each", "long names", "nested", "flat", "attributes"]
+)
+def test_what_is_left_out_is_told_beside_what_was_found(examiner: Examiner, name: str) -> None:
+    found = findings(examiner, in_png(png_chunk(b"tEXt", b"Dream\0x"), hostile.packed_xmp(hostile.XMP[name])))
+    assert found[-1] == LEFT_OUT
+    named = png_chunk(b"tEXt", b"Dream\0x")
+    assert findings(examiner, in_png(named, *[hostile.packed_xmp(b"<a/>")] * 5)) == [
+        ("generator_parameters", "InvokeAI parameters", "medium"),
+        LEFT_OUT,
+    ]
+
+
+def test_evidence_that_gets_no_turn_in_time_is_left_out_and_verdicts_go_on(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, done = threading.Event(), threading.Event()
+
+    def hung(*_: object) -> list[Any]:
+        busy.set()
+        assert done.wait(10)
+        return []
+
+    monkeypatch.setattr(examiner_module, "SECONDS", 0.2)
+    monkeypatch.setattr(examiner_module, "exif_evidence", hung)
+    files = {"file": upload(picture("PNG"))}
+    first = threading.Thread(target=client.post, args=("/predict?include=evidence",), kwargs={"files": files})
+    first.start()
+    assert busy.wait(5)
+    try:
+        assert client.post("/predict?include=evidence", files=files).json()["evidence"] == [
+            {"type": "incomplete", "value": "left out: no time to read the metadata", "strength": "weak"}
+        ]
+        assert client.post("/predict", files=files).status_code == 200
+    finally:
+        done.set()
+        first.join()
+
+
+def test_the_time_of_one_image_ends_within_its_metadata(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr(budget, "monotonic", lambda: next(clock) / 100)
+    assert findings(examiner, in_png(hostile.packed_xmp(hostile.XMP["flat"]))) == [LEFT_OUT]
+    assert 200 <= next(clock) < 220  # two seconds, and no step more
 
 
 CHUNKS = st.sampled_from([b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"caBX", b"IDAT"])
@@ -227,7 +438,7 @@ HEADS = st.sampled_from(
 def test_no_png_breaks_the_examiner(examiner: Examiner, parts: list[tuple[bytes, bytes, bytes]], cut: int) -> None:
     data = in_png(*(png_chunk(name, head + tail) for name, head, tail in parts))
     values = {item.value for item in examiner.examine(data[: max(len(data) - cut, 40)])}
-    assert values <= {"cannot be read"}
+    assert values <= {"cannot be read", "left out: more metadata than is read"}
 
 
 @settings(max_examples=200, deadline=None)
@@ -239,7 +450,7 @@ def test_no_jpeg_breaks_the_examiner(examiner: Examiner, marker: int, content: b
 def test_a_failing_reader_costs_no_answer(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
-    def broken(_: object) -> Any:  # noqa: ANN401
+    def broken(*_: object) -> Any:  # noqa: ANN401
         raise RuntimeError("secret")
 
     monkeypatch.setattr(examiner_module, "xmp_evidence", broken)

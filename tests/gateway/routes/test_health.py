@@ -42,6 +42,28 @@ def test_unhealthy_has_the_same_fields(client: TestClient, torchserve: TorchServ
     }
 
 
+def test_what_a_verdict_means_is_told_when_asked_for(client: TestClient, torchserve: TorchServe) -> None:
+    model = {
+        "base_rate": 0.1876,
+        "operating_point": "false_alarms_5",
+        "true_positive_rate": 0.342,
+        "false_positive_rate": None,
+    }
+    torchserve.always(200, VERDICT | {"model": model})
+    answer = client.get("/health?include=model")
+    assert (answer.status_code, answer.json()["model"]) == (200, model)
+    assert "model" not in client.get("/health").json()
+    assert client.post("/predict", files=FILES).json().keys() == VERDICT.keys() | {"inference_time_ms"}
+    refused = client.get("/health?include=evidence")
+    assert (refused.status_code, refused.json()["detail"]) == (400, "Values of `include`: model.")
+
+
+def test_a_model_that_says_nothing_of_itself_is_null(client: TestClient, torchserve: TorchServe) -> None:
+    assert client.get("/health?include=model").json()["model"] is None
+    torchserve.down()
+    assert client.get("/health?include=model").json()["model"] is None
+
+
 def test_the_version_last_seen_is_kept(client: TestClient, torchserve: TorchServe) -> None:
     client.post("/predict", files=FILES)
     torchserve.down()

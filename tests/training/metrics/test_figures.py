@@ -38,7 +38,7 @@ def bounds(judged: Scored, samples: int = 200) -> list[float]:
 
 def with_ties() -> Scored:
     judged = overlapping(60)
-    return Scored(judged.photos, judged.probabilities.round(1), judged.flagged)
+    return Scored(judged.photos, judged.probabilities.round(1))
 
 
 def test_the_overall_figures_of_four_photos() -> None:
@@ -107,6 +107,13 @@ def test_the_calibration_error_is_torchmetrics() -> None:
     assert calibration_error(judged, ones(judged))[0] == pytest.approx(float(expected))
 
 
+def test_the_calibration_error_is_that_for_equally_many_of_both_classes() -> None:
+    """Of 0.8 for a base rate of 0.8 is 0.5 for equal shares, which is right, however many photos a class has."""
+    judged = scored([photo(REAL)] * 30 + [photo(AI)] * 2, [0.8] * 32, base_rate=0.8)
+    assert calibration_error(judged, ones(judged))[0] == pytest.approx(0)
+    assert calibration_error(scored(judged.photos, [0.8] * 32), ones(judged))[0] == pytest.approx(0.3)
+
+
 def test_the_error_by_chance_is_that_of_a_perfect_model_on_so_few_photos() -> None:
     """Of n photos in one bin it is the mean distance of a share from its expectation, sqrt(2 p (1 - p) / (pi n))."""
     judged = scored([photo(REAL), photo(AI)] * 200, [0.55] * 400)
@@ -125,7 +132,7 @@ def test_scores_at_the_ends_of_the_scale_have_a_bin() -> None:
 
 
 def test_a_detector_that_flags_nothing_has_no_precision() -> None:
-    judged = scored(FOUR.photos, FOUR.probabilities.tolist(), threshold=0.9)
+    judged = scored(FOUR.photos, [0.1, 0.4, 0.35, 0.49])
     found = decisions(judged, ones(judged))
     assert {name: float(value[0]) for name, value in found.items()} == {
         "accuracy": 0.5,
@@ -183,7 +190,7 @@ def test_a_share_of_some_is_bootstrapped() -> None:
 
 def test_each_source_is_held_against_the_whole_other_class() -> None:
     photos = [photo(REAL, "shop"), photo(REAL, "phone"), photo(AI, "sd"), photo(AI, "shop")]
-    found = breakdown(scored(photos, [0.1, 0.4, 0.35, 0.8], 0.4), 10, lambda one: one.source)
+    found = breakdown(scored(photos, [0.1, 0.5, 0.35, 0.8]), 10, lambda one: one.source)
     assert {name: (row["n"], row["auroc"], row["flagged"]) for name, row in found.items()} == {
         "ai_generated/sd": (1, 0.5, 0.0),
         "ai_generated/shop": (1, 1.0, 1.0),

@@ -1,21 +1,27 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from handler.spec import ModelSpec
 from tests.training.photos import AI, REAL, photo, scored
+from training.metrics.scored import score
 from training.metrics.thresholds import operating_points, rates_at
 
 
 def of(real: list[float], generated: list[float]) -> dict[str, float]:
+    """Return each point's threshold on the balanced probability, which is 1 - base rate."""
     photos = [photo(REAL)] * len(real) + [photo(AI)] * len(generated)
-    return operating_points(scored(photos, real + generated))
+    points = operating_points(scored(photos, real + generated))
+    return {name: round(1 - base_rate, 4) for name, base_rate in points.items()}
 
 
-def test_the_lowest_threshold_within_the_limit_is_found() -> None:
+def test_the_highest_base_rate_within_the_limit_is_found() -> None:
     real = [index / 1000 for index in range(1, 101)]  # 0.001 to 0.1
     points = of(real, [0.9])
     assert points["false_alarms_5"] == 0.0951  # flags 0.096 to 0.1: five of a hundred
@@ -36,24 +42,37 @@ def test_the_balanced_point_weighs_both_classes_alike() -> None:
     assert 0.1 < points["balanced"] <= 0.3
 
 
-def test_thresholds_count_served_probabilities() -> None:
-    """0.30004 is served as 0.3, so 0.3001 does not flag it."""
-    assert of([0.30004], [0.9])["false_alarms_5"] == 0.3001
+def test_base_rates_count_served_probabilities() -> None:
+    """0.30004 would be served as 0.5 at the base rate 0.7, and is a false alarm there."""
+    assert of([0.29998], [0.9])["false_alarms_5"] == 0.3001
 
 
-def test_where_no_threshold_is_strict_enough_the_highest_is_taken() -> None:
+def test_where_no_base_rate_is_strict_enough_the_lowest_is_taken() -> None:
     points = of([1.0] * 10, [1.0])
     assert (points["false_alarms_5"], points["false_alarms_1"]) == (0.9999, 0.9999)
 
 
-def test_real_photos_without_any_score_leave_the_lowest() -> None:
+def test_real_photos_without_any_score_leave_the_highest() -> None:
     assert of([0.0] * 10, [0.9])["false_alarms_1"] == 0.0001
 
 
-@pytest.mark.parametrize(("threshold", "found", "alarms"), [(0.2, 1.0, 0.5), (0.5, 0.5, 0.5), (0.95, 0.0, 0.0)])
-def test_rates_are_those_at_the_threshold(threshold: float, found: float, alarms: float) -> None:
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=30), st.lists(st.floats(-9, 9), min_size=1, max_size=30))
+def test_an_operating_point_flags_at_one_half_no_more_than_it_promises(real: list[float], fakes: list[float]) -> None:
+    photos = [photo(REAL)] * len(real) + [photo(AI)] * len(fakes)
+    logits, spec = torch.tensor(real + fakes, dtype=torch.float64), ModelSpec(version="1")
+    for name, limit in (("false_alarms_5", 0.05), ("false_alarms_1", 0.01)):
+        base_rate = operating_points(score(photos, logits, spec))[name]
+        judged = score(photos, logits, dataclasses.replace(spec, base_rate=base_rate))
+        assert judged.flagged[~judged.generated].mean() <= limit
+        if base_rate < 0.9999:  # the next one would flag too many
+            judged = score(photos, logits, dataclasses.replace(spec, base_rate=base_rate + 0.0001))
+            assert judged.flagged[~judged.generated].mean() > limit
+
+
+@pytest.mark.parametrize(("base_rate", "found", "alarms"), [(0.8, 1.0, 0.5), (0.5, 0.5, 0.5), (0.05, 0.0, 0.0)])
+def test_rates_are_those_at_the_base_rate(base_rate: float, found: float, alarms: float) -> None:
     probabilities = [0.1, 0.9, 0.3, 0.8]
     logits = torch.tensor([math.log(p / (1 - p)) for p in probabilities])
     photos = [photo(REAL), photo(REAL), photo(AI), photo(AI)]
-    row = rates_at({"point": threshold}, photos, logits, ModelSpec(version="1"), 10)["point"]
-    assert (row["threshold"], row["true_positive_rate"], row["false_positive_rate"]) == (threshold, found, alarms)
+    row = rates_at({"point": base_rate}, photos, logits, ModelSpec(version="1"), 10)["point"]
+    assert (row["base_rate"], row["true_positive_rate"], row["false_positive_rate"]) == (base_rate, found, alarms)

@@ -74,7 +74,7 @@ def test_the_page_states_headline_goals_conditions_and_operating_points(pipeline
             assert f"{row['auroc']:.3f} {row['auroc_ci95'][0]:.3f} to" in page.text
             assert name in page.text
     for point in pipeline.calibration["operating_points"].values():
-        assert f"{point['threshold']:.4f}" in page.text
+        assert f"{point['base_rate']:.4f}" in page.text
 
 
 def test_the_page_shows_each_error_with_its_photo_and_heat_map(pipeline: Pipeline, page: Page) -> None:

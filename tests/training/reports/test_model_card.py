@@ -44,10 +44,10 @@ def rendered(pipeline: Pipeline, **changes: Any) -> str:  # noqa: ANN401 - the r
     return render(pipeline.spec, used(pipeline), reports, [])
 
 
-def test_the_card_names_version_temperature_and_threshold(card: str, pipeline: Pipeline) -> None:
+def test_the_card_names_version_temperature_and_base_rate(card: str, pipeline: Pipeline) -> None:
     assert card.startswith(f"# Model card: product photo detector {pipeline.params.model.version}\n")
     assert f"Temperature {pipeline.temperature} (arXiv 1706.04599)" in card
-    assert f"The shipped threshold is\n{pipeline.spec.threshold} on the calibrated probability" in card
+    assert f"The base rate is\n{pipeline.spec.base_rate} (operating point `false_alarms_5`)" in card
     assert yaml.safe_load(card.split("```yaml\n")[1].split("```", maxsplit=1)[0]) == pipeline.spec.to_mapping()
 
 
@@ -92,7 +92,7 @@ def test_the_card_states_every_condition_and_operating_point(card: str, pipeline
     assert f"Worst tier on test: {worst['condition']}, AUROC {worst['auroc']:.3f}.\n" in card
     for name, point in pipeline.calibration["operating_points"].items():
         ships = " (ships)" if name == "false_alarms_5" else ""
-        assert f"| `{name}`{ships} | {point['threshold']:.4f} | {share(point, 'true_positive_rate')} | " in card
+        assert f"| `{name}`{ships} | {point['base_rate']:.4f} | {share(point, 'true_positive_rate')} | " in card
 
 
 def test_the_card_states_cross_validation(card: str, pipeline: Pipeline) -> None:

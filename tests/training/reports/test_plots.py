@@ -21,8 +21,8 @@ ROW: dict[str, Any] = {
 DRAW: dict[str, Callable[[Path], None]] = {
     "roc": lambda file: plots.roc({"dev": overlapping(20), "test": overlapping(30)}, file),
     "precision_recall": lambda file: plots.precision_recall({"dev": overlapping(20)}, file),
-    "confusion": lambda file: plots.confusion("dev", overlapping(20), 0.5, file),
-    "scores": lambda file: plots.score_histogram("dev", overlapping(20), 0.5, file),
+    "confusion": lambda file: plots.confusion("dev", overlapping(20), file),
+    "scores": lambda file: plots.score_histogram("dev", overlapping(20), file),
     "reliability": lambda file: plots.reliability({"before": overlapping(20)}, file),
     "robustness": lambda file: robustness_bars(
         {"dev": {"clean": ROW, "jpeg50": ROW}, "test": {"clean": ROW, "jpeg50": ROW}}, file
@@ -43,7 +43,7 @@ def test_a_plot_is_a_png_that_is_the_same_each_time(name: str, tmp_path: Path) -
 
 
 def test_photos_of_one_class_have_a_histogram(tmp_path: Path) -> None:
-    plots.score_histogram("dev", scored([photo(REAL)], [0.3]), 0.5, tmp_path / "a.png")
+    plots.score_histogram("dev", scored([photo(REAL)], [0.3]), tmp_path / "a.png")
     assert (tmp_path / "a.png").is_file()
 
 
