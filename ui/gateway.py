@@ -1,35 +1,33 @@
 """The page's one way to the gateway: its client, opened for one check at a time, and errors in the page's words."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import httpx
 
 from gateway.client import AsyncClient, GatewayError
+from gateway.client.checking import BATCH_BYTES, BATCH_FILES
 from ui.errors import in_page_words
 from ui.settings import Settings
 
-# Bytes of photos on their way to the gateway at once, and what it holds of one photo and of one request of many.
-ON_THE_WAY_MAX = 128 * 1024 * 1024
+# Bytes of photos on their way to the gateway at once: single ones, of which there are copies, and those of batches,
+# which send one request at a time. Apart, since a batch may take minutes and a reviewer of one photo does not wait.
+SINGLES_MAX, BATCHES_MAX = 64 * 1024 * 1024, 100 * 1024 * 1024
 COPIES = 3
-REQUEST_MAX = 50 * 1024 * 1024
 
 
-class Gateway:
-    """Where the gateway is; `transport` replaces the network in tests."""
+class Memory:
+    """So many bytes, for which whoever wants more waits."""
 
-    def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._settings = settings
-        self._transport = transport
-        self._free = ON_THE_WAY_MAX
+    def __init__(self, most: int) -> None:
+        self._most = self._free = most
         self._freed = asyncio.Condition()
 
     @asynccontextmanager
-    async def room(self, *sizes: int) -> AsyncIterator[None]:
-        """Wait until photos of these sizes have room in memory among those of everybody else."""
-        wanted = min(sum(sorted(sizes)[-10:]), REQUEST_MAX) if len(sizes) > 1 else sum(sizes) * COPIES
-        wanted = min(wanted, ON_THE_WAY_MAX)
+    async def room(self, wanted: int) -> AsyncIterator[None]:
+        """Wait until there is room, at most all of it, and hold it."""
+        wanted = min(wanted, self._most)
         async with self._freed:
             await self._freed.wait_for(lambda: self._free >= wanted)
             self._free -= wanted
@@ -39,6 +37,23 @@ class Gateway:
             self._free += wanted
             async with self._freed:
                 self._freed.notify_all()
+
+
+class Gateway:
+    """Where the gateway is; `transport` replaces the network in tests."""
+
+    def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._singles, self._batches = Memory(SINGLES_MAX), Memory(BATCHES_MAX)
+
+    def room(self, size: int) -> AbstractAsyncContextManager[None]:
+        """Wait until a photo of this size has room in memory."""
+        return self._singles.room(size * COPIES)
+
+    def room_of_batch(self, sizes: Sequence[int]) -> AbstractAsyncContextManager[None]:
+        """Wait until the largest request that photos of these sizes can make has room in memory."""
+        return self._batches.room(min(sum(sorted(sizes)[-BATCH_FILES:]), BATCH_BYTES))
 
     @asynccontextmanager
     async def client(self, key: str = "", caller: str = "") -> AsyncIterator[AsyncClient]:

@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import parse_qs
 
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ui.errors import PhotoGone
 from ui.sessions import Sessions
 from ui.settings import Settings
-from ui.shelf import NoRoom, PhotoShelf
+from ui.shelf import NoRoom, PhotoShelf, room_of
 
 API = "/gradio_api"
 JOIN, DATA, UPLOAD, FILE = f"{API}/queue/join", f"{API}/queue/data", f"{API}/upload", f"{API}/file="
@@ -30,6 +29,7 @@ PATH_MAX_BYTES = 4096
 QUERY_MAX_BYTES = 200
 JOIN_MAX_BYTES = 2 * 1024 * 1024  # a thousand photos with long names
 JOINS_MAX_BYTES = 16 * 1024 * 1024  # of all that are being read
+ROOM_STEP = 1024 * 1024
 IDLE_S = 30.0
 BYTES_PER_S = 8 * 1024  # slower than any phone's worst network
 LATER = {"Retry-After": "30"}
@@ -99,15 +99,14 @@ class Guard:
                 own = MutableHeaders(scope=message)
                 for name, value in headers.items():
                     own.setdefault(name, value)
+                if message["status"] >= HTTPStatus.BAD_REQUEST:
+                    own["Connection"] = "close"  # what is left of the body is not read
             await send(message)
 
         try:
             await self._serve(scope, receive, answer)
         except HTTPException as refusal:
-            # What is left of the body is not read.
-            response = PlainTextResponse(refusal.detail, refusal.status_code, refusal.headers)
-            response.headers["Connection"] = "close"
-            await response(scope, receive, answer)
+            await PlainTextResponse(refusal.detail, refusal.status_code, refusal.headers)(scope, receive, answer)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -126,8 +125,7 @@ class Guard:
             case "POST", _ if path == JOIN:
                 await self._join(scope, receive, send)
             case "POST", _ if path == UPLOAD:
-                async with self._room(_length(headers)) as size:
-                    await self._app(scope, _timed(receive, size), send)
+                await self._upload(scope, receive, send)
             case "GET" | "HEAD", _ if path in GETS or path.startswith(GETS_BELOW):
                 await self._get(scope, receive, send)
             case _:
@@ -171,10 +169,9 @@ class Guard:
             await self._app(scope, receive, send)
 
     async def _join(self, scope: Scope, receive: Receive, send: Send) -> None:
-        size = _length(Headers(scope=scope))
-        if size > JOIN_MAX_BYTES:
+        if _length(Headers(scope=scope)) > JOIN_MAX_BYTES:
             raise HTTPException(413, "This is more than the page ever sends.")
-        body = self._cleaned(await self._read(_timed(receive, size)))
+        body = self._cleaned(await self._read(_timed(receive)))
         raw = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
         scope = {**scope, "headers": [*raw, (b"content-length", str(len(body)).encode())]}
         left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -212,16 +209,27 @@ class Guard:
             raise HTTPException(503, "Too many people use the page: try again in a moment.", LATER)
         return event.model_dump_json().encode()
 
-    @asynccontextmanager
-    async def _room(self, size: int) -> AsyncIterator[int]:
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _length(Headers(scope=scope)) > self._settings.photos_max_bytes:
+            raise HTTPException(413, "These are more photos than the page holds: send fewer at once.")
+        await asyncio.to_thread(self._shelf.recount)
+        timed, came, reserved = _timed(receive), 0, 0
+
+        # Room for what has come, not for what was declared: whoever sends nothing takes none from others.
+        async def housed() -> Message:
+            nonlocal came, reserved
+            message = await timed()
+            came += len(message.get("body", b""))
+            if (needed := room_of(came)) > reserved:
+                try:
+                    reserved += await asyncio.to_thread(self._shelf.reserve, needed - reserved + ROOM_STEP)
+                except NoRoom as error:
+                    full = "The page holds as many photos as it can: try again in a minute."
+                    raise HTTPException(503, full, LATER) from error
+            return message
+
         try:
-            reserved = await asyncio.to_thread(self._shelf.reserve, size)
-        except NoRoom as error:
-            raise HTTPException(
-                503, "The page holds as many photos as it can: try again in a minute.", LATER
-            ) from error
-        try:
-            yield size
+            await self._app(scope, housed, send)
         finally:
             self._shelf.release(reserved)
 
@@ -233,21 +241,21 @@ def _length(headers: Headers) -> int:
     return int(declared)
 
 
-def _timed(receive: Receive, size: int) -> Receive:
+def _timed(receive: Receive) -> Receive:
     """Wait for a body as long as a slow network takes, and not for ever."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + IDLE_S + size / BYTES_PER_S
-    whole = False
+    began, came, whole = loop.time(), 0, False
 
     async def timed() -> Message:
-        nonlocal whole
+        nonlocal came, whole
         if whole:
             return await receive()
         try:
-            async with asyncio.timeout_at(min(end, loop.time() + IDLE_S)):
+            async with asyncio.timeout_at(min(loop.time(), began + came / BYTES_PER_S) + IDLE_S):
                 message = await receive()
         except TimeoutError as error:
             raise HTTPException(408, "The request came too slowly.") from error
+        came += len(message.get("body", b""))
         whole = not message.get("more_body")
         return message
 

@@ -26,6 +26,11 @@ class NoRoom(Exception):  # noqa: N818  # names what is wrong, like the page's o
     """The upload folder takes no more for the moment."""
 
 
+def room_of(form_bytes: int) -> int:
+    """The most room that the files in so much of a form take."""
+    return form_bytes + min(form_bytes // FORM_BYTES, FILES_IN_FORM) * FILE_BYTES
+
+
 class PhotoShelf:
     """Holds the files of the upload folder by owner (a part of an open tab) and deletes those that nobody holds."""
 
@@ -100,21 +105,24 @@ class PhotoShelf:
         with self._lock:
             self._photos = {owner: left for owner, held in self._photos.items() if (left := set(filter(_there, held)))}
 
+    def recount(self) -> None:
+        """See what is there when it may be much; uploads under way then count twice for a while, never less."""
+        with self._lock:
+            if self._taken + self._coming > self._total_max // 2:
+                self._taken = sum(found.st_size + FILE_BYTES // 2 for _, found in self._files())
+
     def reserve(self, size: int) -> int:
-        """Set aside room for an upload of so many bytes, and return how much; `release` gives it back.
+        """Set aside so much room for an upload, and return it; `release` ends that.
 
         Raises:
             NoRoom: There is none.
         """
-        wanted = size + min(size // FORM_BYTES, FILES_IN_FORM) * FILE_BYTES
+        free = shutil.disk_usage(self._folder).free
         with self._lock:
-            if self._taken + self._coming + wanted > self._total_max:
-                self._taken = sum(found.st_size + FILE_BYTES // 2 for _, found in self._files())
-            free = shutil.disk_usage(self._folder).free
-            if self._coming + wanted > min(self._total_max - self._taken, free):
+            if size > min(self._total_max - self._taken - self._coming, free):
                 raise NoRoom
-            self._coming += wanted
-        return wanted
+            self._coming += size
+        return size
 
     def release(self, reserved: int) -> None:
         """Count what was reserved as taken: the upload has ended."""

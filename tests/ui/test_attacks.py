@@ -1,5 +1,6 @@
 """What a stranger can send to the page's real process: nothing of it reads, deletes, fetches or exhausts anything."""
 
+import asyncio
 import base64
 import io
 import os
@@ -9,12 +10,15 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from queue import Queue
 from typing import Any, Self
 
+import gradio as gr
 import httpx
 import pytest
 from PIL import Image
@@ -22,14 +26,20 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from stack.layout import free_port
 from tests.ui.conftest import start_page, wait_for
 from tests.ui.fakes import ANSWER, FakeGateway, jpeg, served
 from tests.ui.photos import scene
 from tests.ui.test_uploads import WAIT_S, asked, described, uploaded
+from ui.gateway import Gateway
+from ui.page import application
+from ui.sessions import Sessions
+from ui.settings import Settings
 
 MIB = 1024 * 1024
+SMALL = 24 * MIB
 META = {"_type": "gradio.FileData"}
 ONE, MANY = "check", "check_1"
 CHOOSE_ONE, CHOOSE_MANY = "choose", "choose_1"
@@ -55,17 +65,17 @@ def small(photo: Path) -> Path:
     return photo
 
 
-@pytest.mark.parametrize("meta", [{}, {"meta": META}], ids=["bare", "marked"])
 @pytest.mark.parametrize("events", [(CHOOSE_ONE, ONE), (CHOOSE_MANY, MANY)], ids=["one", "many"])
 def test_a_file_of_this_machine_is_neither_read_nor_deleted(
-    page_address: str, gateway: FakeGateway, tmp_path: Path, events: tuple[str, str], meta: dict[str, Any]
+    page_address: str, gateway: FakeGateway, tmp_path: Path, events: tuple[str, str]
 ) -> None:
     choose, check = events
     mine = small(tmp_path / "mine.jpg")
     for path in (mine, Path("/etc/passwd"), tmp_path / ".." / tmp_path.name / "mine.jpg"):
-        upload = {"path": str(path), "orig_name": "mine.jpg", **meta}
-        for event, value in ((choose, upload), (check, upload), (choose, None)):
-            send(page_address, event, value)
+        bare = {"path": str(path), "orig_name": "mine.jpg"}
+        for upload in (bare, {**bare, "meta": META}):
+            for event, value in ((choose, upload), (check, upload), (choose, None)):
+                send(page_address, event, value)
     assert (mine.is_file(), gateway.received) == (True, [])
 
 
@@ -225,13 +235,13 @@ def test_bodies_have_an_end(server: httpx.Client) -> None:
             return connection.recv(100).split(b"\r\n")[0]
 
     assert b" 413 " in declared("/gradio_api/queue/join", 60 * MIB)
-    assert b" 503 " in declared("/gradio_api/upload", 1 << 50)
+    assert b" 413 " in declared("/gradio_api/upload", 1 << 50)
     for path in ("/gradio_api/queue/join", "/gradio_api/upload"):
         assert server.post(path, content=endless()).status_code == 411
 
 
 class Page:
-    """A page process of a test's own."""
+    """A page process with little room, behind a proxy, whose gateway believes everything."""
 
     def __init__(self, folder: Path, gateway_port: int, **settings: str) -> None:
         port = free_port()
@@ -253,51 +263,6 @@ class Page:
 
     def forget_peak(self) -> None:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
-
-
-def test_a_full_upload_folder_is_a_503_and_its_photos_stay(tmp_path: Path) -> None:
-    with Page(tmp_path, 9, UI_PHOTOS_MAX_BYTES=str(2 * MIB)) as page:
-        photo = tmp_path / "photo.jpg"
-        kept = []
-        for number in range(20):
-            photo.write_bytes(os.urandom(MIB // 2) + bytes([number]))
-            files = {"files": ("photo.jpg", photo.read_bytes())}
-            answer = httpx.post(f"{page.address}/gradio_api/upload", files=files, trust_env=False, timeout=WAIT_S)
-            if answer.status_code == 503:
-                break
-            kept += answer.json()
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
-        assert len(kept) >= 2
-        assert all(Path(path).is_file() for path in kept)
-
-
-def test_a_proxy_may_serve_the_page_below_a_path_and_cut_it_off_or_not(tmp_path: Path) -> None:
-    settings = {"UI_ROOT_PATH": "/photos", "UI_ALLOWED_HOSTS": "*.example.com"}
-    headers = {"Host": "shop.example.com", "X-Forwarded-Proto": "https"}
-    with Page(tmp_path, 9, **settings) as page, httpx.Client(base_url=page.address, trust_env=False) as server:
-        for path in ("/", "/photos/"):
-            assert '"root":"https://shop.example.com/photos"' in server.get(path, headers=headers).text
-        assert server.get("/photos/theme.css", headers=headers).text == server.get("/theme.css").text
-        assert server.get("/photos", headers=headers).headers["Location"] == "/photos/"
-        behind = {"Host": "127.0.0.1:7860", "X-Forwarded-Host": "shop.example.com"}
-        assert '"root":"http://shop.example.com/photos"' in server.get("/", headers=behind).text
-
-
-def test_sessions_that_nobody_reads_cost_little_and_are_forgotten(tmp_path: Path) -> None:
-    with Page(tmp_path, 9) as page, httpx.Client(base_url=page.address, trust_env=False, timeout=WAIT_S) as server:
-        events = {event["api_name"]: event["id"] for event in server.get("/config").json()["dependencies"]}
-        before, statuses = page.megabytes(), []
-        for number in range(1500):
-            body = {"data": [None], "fn_index": events[CHOOSE_ONE], "session_hash": f"s{number}"}
-            statuses.append(server.post("/gradio_api/queue/join", json=body).status_code)
-        assert set(statuses) <= {200, 503}
-        assert 503 in statuses
-        assert page.megabytes() - before < 60
-        end = time.monotonic() + WAIT_S
-        body["session_hash"] = "another"
-        while server.post("/gradio_api/queue/join", json=body).status_code != 200:
-            assert time.monotonic() < end
-            time.sleep(1)
 
 
 def wide_png() -> bytes:
@@ -349,32 +314,113 @@ class Gullible:
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gullible() -> Iterator[Gullible]:
     gateway = Gullible()
     with served(gateway.app(), gateway.port):
         yield gateway
 
 
-@pytest.mark.parametrize("event", [ONE, MANY])
+@pytest.fixture(scope="module")
+def small_page(gullible: Gullible, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    settings = {"UI_PHOTOS_MAX_BYTES": str(SMALL), "UI_ROOT_PATH": "/photos", "UI_ALLOWED_HOSTS": "*.example.com"}
+    with Page(tmp_path_factory.mktemp("small"), gullible.port, **settings) as page:
+        yield page
+
+
 @pytest.mark.parametrize(
     "made",
     [wide_png, partial(flat, 5000, "PNG", "RGBA"), partial(flat, 4000, "WEBP", "RGB"), partial(scans, 400)],
     ids=["png", "png-clear", "webp", "scans"],
 )
 def test_a_bomb_is_not_drawn_even_with_a_verdict(
-    tmp_path: Path, gullible: Gullible, event: str, made: Callable[[], bytes]
+    tmp_path: Path, gullible: Gullible, small_page: Page, made: Callable[[], bytes]
 ) -> None:
-    photo = made()
-    assert len(photo) < 4 * MIB
-    (tmp_path / "uploads").mkdir()
-    (tmp_path / "bomb.png").write_bytes(photo)
-    with Page(tmp_path / "uploads", gullible.port) as page:
-        data = described(uploaded(page.address, tmp_path / "bomb.png"))
-        send(page.address, CHOOSE_ONE, None)  # what the first event of a page takes is no matter of the bomb
-        before, began = page.megabytes(), time.monotonic()
-        (last,) = send(page.address, event, data)
-        assert last[0] is True
-        assert gullible.received == 1
-        assert page.megabytes("VmHWM") - before < 60
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(made())
+    assert bomb.stat().st_size < 4 * MIB
+    send(small_page.address, CHOOSE_ONE, None)  # what the first event of a page takes is no matter of the bomb
+    for event in (ONE, MANY):
+        data = described(uploaded(small_page.address, bomb))
+        received = gullible.received
+        small_page.forget_peak()
+        before, began = small_page.megabytes(), time.monotonic()
+        (last,) = send(small_page.address, event, data)
+        assert (last[0], gullible.received - received) == (True, 1)
+        assert small_page.megabytes("VmHWM") - before < 60
         assert time.monotonic() - began < 10
+
+
+def test_a_full_upload_folder_is_a_503_and_its_photos_stay(small_page: Page) -> None:
+    kept: list[Path] = []
+    for _ in range(SMALL // MIB):
+        form = {"files": ("photo.jpg", os.urandom(2 * MIB))}
+        answer = httpx.post(f"{small_page.address}/gradio_api/upload", files=form, trust_env=False, timeout=WAIT_S)
+        if answer.status_code == 503:
+            break
+        kept += map(Path, answer.json())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert len(kept) >= 4
+    assert all(photo.is_file() for photo in kept)
+    for photo in kept:
+        photo.unlink()
+
+
+def test_a_proxy_may_serve_the_page_below_a_path_and_cut_it_off_or_not(small_page: Page) -> None:
+    headers = {"Host": "shop.example.com", "X-Forwarded-Proto": "https"}
+    with httpx.Client(base_url=small_page.address, trust_env=False, timeout=WAIT_S) as server:
+        for path in ("/", "/photos/"):
+            assert '"root":"https://shop.example.com/photos"' in server.get(path, headers=headers).text
+        assert server.get("/photos/theme.css", headers=headers).text == server.get("/theme.css").text
+        assert server.get("/photos", headers=headers).headers["Location"] == "/photos/"
+        behind = {"Host": "127.0.0.1:7860", "X-Forwarded-Host": "shop.example.com"}
+        assert '"root":"http://shop.example.com/photos"' in server.get("/", headers=behind).text
+
+
+def test_a_connection_whose_head_does_not_come_is_closed(small_page: Page) -> None:
+    address = httpx.URL(small_page.address)
+    with ExitStack() as opened:
+        connections = []
+        for sent in (b"", b"GET / HTTP/1.1\r\nHost: "):
+            connection = socket.create_connection((address.host, address.port or 0), timeout=WAIT_S)
+            connections.append(opened.enter_context(connection))
+            connection.sendall(sent)
+        assert [connection.recv(100) for connection in connections] == [b"", b""]
+
+
+def test_a_body_that_does_not_come_is_a_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.guard.IDLE_S", 0.2)
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"--x\r\n"
+        await asyncio.sleep(WAIT_S)
+
+    async def status(path: str) -> int:
+        headers = {"Content-Length": "1000", "Content-Type": "multipart/form-data; boundary=x"}
+        transport = httpx.ASGITransport(in_process(tmp_path))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as server:
+            return (await server.post(path, content=stalled(), headers=headers)).status_code
+
+    assert [asyncio.run(status(f"/gradio_api/{route}")) for route in ("upload", "queue/join")] == [408, 408]
+
+
+def test_sessions_whose_answers_nobody_reads_are_few_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.sessions.SESSIONS_MAX", 2)
+    page = gr.Blocks().queue()
+    sessions, pending = Sessions(page), page._queue.pending_messages_per_session
+    pending["read"] = pending["unread"] = Queue()
+    assert [sessions.has_room(name) for name in ("read", "another")] == [True, False]
+
+    async def forget_twice() -> None:
+        with sessions.read("read"):
+            await sessions.forget()
+            assert len(pending) == 2  # its reader may be on the way
+            await sessions.forget()
+
+    asyncio.run(forget_twice())
+    assert (list(pending), sessions.has_room("another")) == (["read"], True)
+
+
+def in_process(folder: Path) -> ASGIApp:
+    settings = Settings()
+    return application(Gateway(settings), settings, folder)

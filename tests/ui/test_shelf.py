@@ -5,7 +5,7 @@ import gradio as gr
 import pytest
 
 from ui.errors import PhotoGone
-from ui.shelf import NoRoom, PhotoShelf
+from ui.shelf import NoRoom, PhotoShelf, room_of
 
 
 def shelf_in(folder: Path) -> PhotoShelf:
@@ -126,8 +126,11 @@ def test_the_sweep_takes_what_is_old_and_what_broke_off(tmp_path: Path) -> None:
 
 def test_uploads_have_room_until_the_folder_is_full(tmp_path: Path) -> None:
     shelf = shelf_in(tmp_path)
-    coming = shelf.reserve(60_000 // 100)
+    coming = shelf.reserve(room_of(600))
     with pytest.raises(NoRoom):
         shelf.reserve(50_000)
     shelf.release(coming)
-    shelf.reserve(600)  # nothing has come of the first
+    with pytest.raises(NoRoom):
+        shelf.reserve(50_000)
+    shelf.recount()  # nothing has come of the first
+    shelf.reserve(50_000)

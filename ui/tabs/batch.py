@@ -142,7 +142,7 @@ class Batch:
         yield None, *self._state(tab, run)
         try:
             async with (
-                self._gateway.room(*(size_of(photo.path) for photo in photos)),
+                self._gateway.room_of_batch([size_of(photo.path) for photo in photos]),
                 self._gateway.client(key, caller_of(request)) as client,
                 aclosing(run.follow(client)) as news,
             ):
