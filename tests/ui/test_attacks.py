@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from queue import Queue
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
 import gradio as gr
 import httpx
@@ -26,17 +26,17 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from stack.layout import free_port
 from tests.ui.conftest import start_page, wait_for
 from tests.ui.fakes import ANSWER, FakeGateway, jpeg, served
 from tests.ui.photos import scene
 from tests.ui.test_uploads import WAIT_S, asked, described, uploaded
-from ui.gateway import Gateway
-from ui.page import application
+from ui.guard import Guard
 from ui.sessions import Sessions
 from ui.settings import Settings
+from ui.shelf import PhotoShelf
 
 MIB = 1024 * 1024
 SMALL = 24 * MIB
@@ -390,25 +390,27 @@ def test_a_connection_whose_head_does_not_come_is_closed(small_page: Page) -> No
 
 def test_a_body_that_does_not_come_is_a_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ui.guard.IDLE_S", 0.2)
+    page, settings = blocks({}), Settings()
+
+    async def reader(scope: Scope, receive: Receive, _: Send) -> None:
+        await Request(scope, receive).body()
 
     async def stalled() -> AsyncIterator[bytes]:
         yield b"--x\r\n"
         await asyncio.sleep(WAIT_S)
 
     async def status(path: str) -> int:
-        headers = {"Content-Length": "1000", "Content-Type": "multipart/form-data; boundary=x"}
-        transport = httpx.ASGITransport(in_process(tmp_path))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as server:
-            return (await server.post(path, content=stalled(), headers=headers)).status_code
+        guard = Guard(reader, page, Sessions(page), PhotoShelf(tmp_path, MIB, MIB * 10), settings)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://localhost") as server:
+            return (await server.post(path, content=stalled(), headers={"Content-Length": "1000"})).status_code
 
     assert [asyncio.run(status(f"/gradio_api/{route}")) for route in ("upload", "queue/join")] == [408, 408]
 
 
 def test_sessions_whose_answers_nobody_reads_are_few_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ui.sessions.SESSIONS_MAX", 2)
-    page = gr.Blocks().queue()
-    sessions, pending = Sessions(page), page._queue.pending_messages_per_session
-    pending["read"] = pending["unread"] = Queue()
+    pending: dict[str, object] = {"read": None, "unread": None}
+    sessions = Sessions(blocks(pending))
     assert [sessions.has_room(name) for name in ("read", "another")] == [True, False]
 
     async def forget_twice() -> None:
@@ -421,6 +423,13 @@ def test_sessions_whose_answers_nobody_reads_are_few_and_forgotten(monkeypatch: 
     assert (list(pending), sessions.has_room("another")) == (["read"], True)
 
 
-def in_process(folder: Path) -> ASGIApp:
-    settings = Settings()
-    return application(Gateway(settings), settings, folder)
+def blocks(pending: dict[str, object]) -> gr.Blocks:
+    """What the page's guard knows of Gradio, which in a test's own process leaves loops and threads behind."""
+
+    async def clean_events(session_hash: str) -> None:
+        assert session_hash in pending
+
+    queue = SimpleNamespace(
+        pending_messages_per_session=pending, pending_event_ids_session={}, clean_events=clean_events
+    )
+    return cast("gr.Blocks", SimpleNamespace(fns={}, upload_file_set=set(), _queue=queue))
