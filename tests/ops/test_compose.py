@@ -108,7 +108,7 @@ def test_the_gateways_settings_are_ones_that_it_knows(monkeypatch: pytest.Monkey
 
 def test_the_page_asks_the_gateway() -> None:
     environment = BY_NAME["ui"].environment()
-    assert set(environment) == {"UI_GATEWAY_URL"}
+    assert set(environment) == {"UI_GATEWAY_URL", "UI_ALLOWED_HOSTS"}
     assert PageSettings.from_env(environment).gateway_url == "http://gateway:8080"
 
 
