@@ -19,14 +19,15 @@ RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash gat
 FROM ${BASE}
 LABEL org.opencontainers.image.title="AI product photo detector: page" \
       org.opencontainers.image.licenses="MIT"
-# Uploads lie in a private folder below UI_PHOTO_FOLDER, which goes with the process.
+# Uploads lie in a private folder below UI_PHOTO_FOLDER, which goes with the process; they fit into its 512 MB in memory.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     LOGNAME=page \
     UI_HOST=0.0.0.0 \
-    UI_PHOTO_FOLDER=/tmp
+    UI_PHOTO_FOLDER=/tmp \
+    UI_PHOTOS_MAX_BYTES=469762048
 WORKDIR /app
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app ./

@@ -1,15 +1,19 @@
 """The page: one photo, many photos, and the state of the service, each in a tab."""
 
-import socket
-from functools import partial
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import gradio as gr
-from gradio import http_server
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from ui.gateway import Gateway
+from ui.guard import Guard
+from ui.sessions import EVENTS_AT_ONCE, EVENTS_WAITING_MAX, STATES_MAX, Sessions
 from ui.settings import Settings
 from ui.shelf import PhotoShelf
 from ui.tabs.batch import Batch
@@ -18,15 +22,51 @@ from ui.tabs.single import Single
 
 TITLE = "AI product photo detector"
 INTRO = f"<h1>{TITLE}</h1><p>Is this product photo a real photograph, or was it made by an image generator?</p>"
-# A photo that nobody asks about is deleted after ten minutes; the sweep runs every minute.
-SWEEP_S = (60, 600)
+SWEEP_S = 60.0
+FORGET_S = 10.0
 
 
-def build(gateway: Gateway) -> gr.Blocks:
+class Page(gr.Blocks):
+    """Gradio's blocks, but for what Gradio does by itself with the files and addresses that a browser names."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *_: object, **__: object) -> list[Any]:  # noqa: ANN401
+        """Hand an event's inputs on as they are: `PhotoShelf.find` is the only one that takes them for files."""
+        self.validate_inputs(block_fn, inputs)
+        # No value more than the event has; and a copy, to which Gradio adds the request.
+        return inputs[: len(block_fn.inputs)]
+
+
+def application(gateway: Gateway, settings: Settings, folder: Path) -> ASGIApp:
+    """The page as an ASGI application; `folder` is where Gradio puts uploads."""
+    shelf = PhotoShelf(folder, settings.photo_max_bytes, settings.photos_max_bytes)
+    page = build(gateway, shelf)
+    sessions = Sessions(page)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            chores = [
+                tasks.create_task(_every(SWEEP_S, lambda: asyncio.to_thread(shelf.sweep))),
+                tasks.create_task(_every(FORGET_S, sessions.forget)),
+            ]
+            yield
+            for chore in chores:
+                chore.cancel()
+
+    outer = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    return Guard(_mounted(outer, page, settings), page, sessions, shelf, settings)
+
+
+async def _every(seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await chore()
+
+
+def build(gateway: Gateway, shelf: PhotoShelf) -> gr.Blocks:
     """Lay the page out and connect it to the gateway."""
-    shelf = PhotoShelf()
     single, batch, service = Single(gateway, shelf), Batch(gateway, shelf), Service(gateway)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=SWEEP_S) as page:
+    with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(INTRO, elem_id="intro", elem_classes="plain")
         key = _key()
         with gr.Tabs(elem_id="tabs"):
@@ -39,14 +79,18 @@ def build(gateway: Gateway) -> gr.Blocks:
         page.load(fn=None, js=_asset("page.js").read_text(encoding="utf-8"))
         page.unload(single.leave)
         page.unload(batch.leave)
-        return cast("gr.Blocks", page)
+    page.queue(max_size=EVENTS_WAITING_MAX, default_concurrency_limit=EVENTS_AT_ONCE)
+    page.state_session_capacity = STATES_MAX
+    return cast("gr.Blocks", page)
 
 
-def launch(page: gr.Blocks, settings: Settings) -> None:
-    """Serve the page in the background: no outside addresses, no API pages, no history in the browser."""
-    page.launch(
-        server_name=_listening_at(settings),
-        server_port=settings.port,
+def _mounted(outer: FastAPI, page: gr.Blocks, settings: Settings) -> ASGIApp:
+    # No outside addresses, no API pages, no history in the browser.
+    mounted: ASGIApp = gr.mount_gradio_app(
+        outer,
+        page,
+        path="/",
+        root_path=settings.root_path or None,
         max_file_size=settings.photo_max_bytes,
         favicon_path=str(_asset("favicon.svg")),
         css_paths=[_asset("page.css")],
@@ -55,22 +99,11 @@ def launch(page: gr.Blocks, settings: Settings) -> None:
         run_history=False,
         enable_monitoring=False,
         mcp_server=False,
-        share=False,
         ssr_mode=False,
         pwa=False,
         show_error=False,
-        quiet=True,
-        prevent_thread_lock=True,
     )
-
-
-def _listening_at(settings: Settings) -> str:
-    """Gradio's own form of the address; `::` stands for both families, as people expect, and asyncio takes one."""
-    if settings.host == "::":
-        serve = http_server.Server.run
-        listening = partial(socket.create_server, ("::", settings.port), family=socket.AF_INET6, dualstack_ipv6=True)
-        http_server.Server.run = lambda server: serve(server, [listening()])
-    return f"[{settings.host}]" if ":" in settings.host else settings.host
+    return mounted
 
 
 def _key() -> gr.Textbox:

@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.client import AsyncClient, Failure, GatewayError, Outcome
 from ui import wording
 from ui.errors import CheckError, in_page_words
-from ui.preview import thumbnail
+from ui.preview import THUMBNAIL_MAX, drawn
 from ui.rows import Row
 
 # A gateway that is restarted, or a rate that is used up, is waited for this long before photos count as failed.
@@ -108,7 +108,7 @@ class Run:
             case _ if not self.ended:
                 self.note = ""
                 photo = self.photos[len(self._rows)]
-                self._settle(photo, await asyncio.to_thread(_row, photo, news), news)
+                self._settle(photo, await _row(photo, news), news)
 
     def _settle(self, photo: Photo, row: Row, outcome: Outcome) -> None:
         self._rows.append(row)
@@ -119,18 +119,17 @@ class Run:
             self._let_go(photo.path)
 
 
-def _row(photo: Photo, outcome: Outcome) -> Row:
-    small = _drawn(photo.path)
+async def _row(photo: Photo, outcome: Outcome) -> Row:
     if not isinstance(outcome, Failure):
-        return Row(photo.number, photo.name, small, outcome)
+        return Row(photo.number, photo.name, await _thumbnail(photo.path), outcome)
     error = in_page_words(outcome.error)
     said = (error.detail or error.title).removesuffix(".")
     reason = f"{error.title}." if error.again else f"{said}. {error.advice}"
-    return Row(photo.number, photo.name, small, None, reason, error.again)
+    return Row(photo.number, photo.name, None, None, reason, error.again)
 
 
-def _drawn(path: Path) -> bytes | None:
+async def _thumbnail(path: Path) -> bytes | None:
     try:
-        return thumbnail(path.read_bytes())
+        return await drawn(await asyncio.to_thread(path.read_bytes), THUMBNAIL_MAX)
     except OSError:
         return None

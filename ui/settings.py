@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 T = TypeVar("T")
 
 PORT_MAX = 65535
+HOST = re.compile(r"\*|(?:\*\.)?[0-9a-z._-]+|[0-9a-f:.]+")
+SUB_PATH = re.compile(r"(?:/[0-9A-Za-z._~-]+)+")
 
 
 class BadSetting(ValueError):  # noqa: N818  # names what is wrong, like the gateway's errors
@@ -30,6 +33,10 @@ class Settings:
     photo_max_bytes: int = 20 * 1024 * 1024
     # Uploads lie in a private folder below this one, which goes when the page stops.
     photo_folder: Path = Path(tempfile.gettempdir())
+    photos_max_bytes: int = 2 * 1024**3
+    # Any other name could be another site's, pointed at this machine.
+    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    root_path: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -42,6 +49,9 @@ class Settings:
             timeout_s=_read(env, "UI_TIMEOUT_S", _seconds, usual.timeout_s),
             photo_max_bytes=_read(env, "UI_PHOTO_MAX_BYTES", _count, usual.photo_max_bytes),
             photo_folder=_read(env, "UI_PHOTO_FOLDER", Path, usual.photo_folder),
+            photos_max_bytes=_read(env, "UI_PHOTOS_MAX_BYTES", _count, usual.photos_max_bytes),
+            allowed_hosts=usual.allowed_hosts + _read(env, "UI_ALLOWED_HOSTS", _hosts, tuple[str, ...]()),
+            root_path=_read(env, "UI_ROOT_PATH", _sub_path, usual.root_path),
         )
 
 
@@ -81,3 +91,17 @@ def _count(text: str) -> int:
     if count < 1:
         raise ValueError("want a whole number above 0")
     return count
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip().lower().strip("[]") for host in text.split(",") if host.strip())
+    if any(not HOST.fullmatch(host) for host in hosts):
+        raise ValueError("want names without scheme and port, such as photos.example.com,*.example.org")
+    return hosts
+
+
+def _sub_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not SUB_PATH.fullmatch(path):
+        raise ValueError("want a path such as /photos")
+    return path

@@ -1,18 +1,67 @@
-"""Which uploaded photos belong to which owner, so that none outlives its use."""
+"""Uploaded photos: the only way to one of them by what a browser names, and how long each of them stays."""
 
 import contextlib
 import os
+import shutil
+import stat
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import gradio as gr
+
+from ui.errors import PhotoGone
+
+# A photo that nobody asks about is deleted after ten minutes, and so is an upload that broke off.
+STAY_S = 600.0
+OWNERS_MAX = 4096
+# What a file and its folder take at least, however small the file; and the least that a form spends on a file.
+FILE_BYTES = 8192
+FORM_BYTES = 80
+FILES_IN_FORM = 1000
+
+
+class NoRoom(Exception):  # noqa: N818  # names what is wrong, like the page's other errors
+    """The upload folder takes no more for the moment."""
+
+
+def room_of(form_bytes: int) -> int:
+    """The most room that the files in so much of a form take."""
+    return form_bytes + min(form_bytes // FORM_BYTES, FILES_IN_FORM) * FILE_BYTES
 
 
 class PhotoShelf:
-    """Holds uploaded files by owner (a part of an open tab) and deletes those that nobody holds any more."""
+    """Holds the files of the upload folder by owner (a part of an open tab) and deletes those that nobody holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path, photo_max_bytes: int, total_max_bytes: int) -> None:
+        self._folder = folder
+        self._photo_max = photo_max_bytes
+        self._total_max = total_max_bytes
         self._lock = threading.Lock()
         self._photos: dict[str, set[Path]] = {}
+        self._taken = 0
+        self._coming = 0
+
+    def find(self, upload: object) -> Path:
+        """Return the uploaded file that a browser names.
+
+        Raises:
+            gr.Error: It names something else, whether that is there or not.
+            PhotoGone: The upload is not here any more.
+        """
+        named = upload.get("path") if isinstance(upload, dict) else None
+        # Judged by its name alone, so that nothing outside the folder is even looked at.
+        path = Path(os.path.normpath(named)) if isinstance(named, str) else Path()
+        if path.parent.parent != self._folder:
+            raise gr.Error("This photo was not uploaded to this page.", print_exception=False)
+        try:
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_size <= self._photo_max and path.resolve() == path:
+                return path
+        except (OSError, ValueError) as error:  # a name may hold what no file's name can
+            raise PhotoGone from error
+        raise PhotoGone
 
     def keep(self, owner: str, *photos: Path) -> None:
         """Remember the owner's photos in place of those before."""
@@ -20,6 +69,8 @@ class PhotoShelf:
             before = self._photos.pop(owner, set())
             if photos:
                 self._photos[owner] = set(photos)
+            if len(self._photos) > OWNERS_MAX:
+                before |= self._photos.pop(next(iter(self._photos)))
             self._delete_unused(before)
 
     def drop(self, owner: str) -> None:
@@ -44,10 +95,57 @@ class PhotoShelf:
                 with contextlib.suppress(OSError):
                     os.utime(photo)
 
+    def sweep(self, stay_s: float = STAY_S) -> None:
+        """Delete what has been here for too long."""
+        oldest = time.time() - stay_s
+        for path, found in self._files():
+            if found.st_mtime < oldest:
+                with contextlib.suppress(OSError):  # a folder that is not empty stays
+                    path.rmdir() if stat.S_ISDIR(found.st_mode) else path.unlink()
+        with self._lock:
+            self._photos = {owner: left for owner, held in self._photos.items() if (left := set(filter(_there, held)))}
+
+    def recount(self) -> None:
+        """See what is there when it may be much; uploads under way then count twice for a while, never less."""
+        with self._lock:
+            if self._taken + self._coming > self._total_max // 2:
+                self._taken = sum(found.st_size + FILE_BYTES // 2 for _, found in self._files())
+
+    def reserve(self, size: int) -> int:
+        """Set aside so much room for an upload, and return it; `release` ends that.
+
+        Raises:
+            NoRoom: There is none.
+        """
+        free = shutil.disk_usage(self._folder).free
+        with self._lock:
+            if size > min(self._total_max - self._taken - self._coming, free):
+                raise NoRoom
+            self._coming += size
+        return size
+
+    def release(self, reserved: int) -> None:
+        """Count what was reserved as taken: the upload has ended."""
+        with self._lock:
+            self._coming -= reserved
+            self._taken += reserved
+
     def _delete_unused(self, photos: Iterable[Path]) -> None:
         # The same photo in two tabs is one file: the last tab takes it away.
         for photo in set(photos).difference(*self._photos.values()):
-            photo.unlink(missing_ok=True)
-            # Gradio gives every upload a folder of its own, named by the file's hash.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, PhotoGone, gr.Error):
+                self.find({"path": str(photo)}).unlink()
+                # Gradio gives every upload a folder of its own, named by the file's hash.
                 photo.parent.rmdir()
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """All that is in the folder, what is inside before what is around it."""
+        for around, folders, files in os.walk(self._folder, topdown=False):
+            for name in files + folders:
+                path = Path(around, name)
+                with contextlib.suppress(OSError):
+                    yield path, path.lstat()
+
+
+def _there(photo: Path) -> bool:
+    return photo.is_file()

@@ -119,8 +119,10 @@ def test_the_gateways_settings_are_ones_that_it_knows(monkeypatch: pytest.Monkey
 
 def test_the_page_asks_the_gateway() -> None:
     environment = BY_NAME["ui"].environment()
-    assert set(environment) == {"UI_GATEWAY_URL"}
-    assert PageSettings.from_env(environment).gateway_url == "http://gateway:8080"
+    assert set(environment) == {"UI_GATEWAY_URL", "UI_ALLOWED_HOSTS"}
+    named = environment | {"UI_ALLOWED_HOSTS": "photos.example.com"}  # the user's own
+    read_back = PageSettings.from_env(named)
+    assert (read_back.gateway_url, read_back.allowed_hosts[-1]) == ("http://gateway:8080", "photos.example.com")
 
 
 def test_the_gateway_reads_the_tokens_that_torchserve_writes() -> None:

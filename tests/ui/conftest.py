@@ -67,8 +67,8 @@ def page_process(port: int, gateway_url: str, uploads: Path) -> Iterator[str]:
         process.communicate(timeout=WAIT_S)
 
 
-def start_page(port: int, gateway_url: str, uploads: Path) -> subprocess.Popen[str]:
-    settings = {"UI_PORT": str(port), "UI_GATEWAY_URL": gateway_url, "UI_PHOTO_FOLDER": str(uploads)}
+def start_page(port: int, gateway_url: str, uploads: Path, **more: str) -> subprocess.Popen[str]:
+    settings = {"UI_PORT": str(port), "UI_GATEWAY_URL": gateway_url, "UI_PHOTO_FOLDER": str(uploads), **more}
     return subprocess.Popen(
         [sys.executable, "-m", "ui"],
         cwd=ROOT,

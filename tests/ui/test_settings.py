@@ -21,9 +21,20 @@ def test_every_setting_is_read() -> None:
         "UI_TIMEOUT_S": "2.5",
         "UI_PHOTO_MAX_BYTES": "1000",
         "UI_PHOTO_FOLDER": "/run/photos",
+        "UI_PHOTOS_MAX_BYTES": "5000",
+        "UI_ALLOWED_HOSTS": "Photos.example.com, *.example.org,[::2]",
+        "UI_ROOT_PATH": "/photos/",
     }
     assert Settings.from_env(env) == Settings(
-        "https://photos.example/v1", env["UI_HOST"], 8000, 2.5, 1000, Path("/run/photos")
+        "https://photos.example/v1",
+        env["UI_HOST"],
+        8000,
+        2.5,
+        1000,
+        Path("/run/photos"),
+        5000,
+        (*Settings().allowed_hosts, "photos.example.com", "*.example.org", "::2"),
+        "/photos",
     )
 
 
@@ -37,6 +48,10 @@ def test_every_setting_is_read() -> None:
         ("UI_TIMEOUT_S", "nan"),
         ("UI_TIMEOUT_S", "0"),
         ("UI_PHOTO_MAX_BYTES", "-1"),
+        ("UI_ALLOWED_HOSTS", "https://photos.example.com"),
+        ("UI_ALLOWED_HOSTS", "photos.example.com:443"),
+        ("UI_ROOT_PATH", "photos"),
+        ("UI_ROOT_PATH", "/../x y"),
     ],
 )
 def test_a_bad_value_is_named_in_the_error(name: str, value: str) -> None:
@@ -47,5 +62,5 @@ def test_a_bad_value_is_named_in_the_error(name: str, value: str) -> None:
 def test_every_setting_is_on_the_pages_own_page() -> None:
     root = Path(__file__).parents[2]
     names = set(re.findall(r'"(UI_[A-Z_]+)"', (root / "ui" / "settings.py").read_text()))
-    assert len(names) == 6
+    assert len(names) == 9
     assert names == set(re.findall(r"`(UI_[A-Z_]+)`", (root / "docs" / "page.md").read_text()))

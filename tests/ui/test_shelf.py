@@ -1,7 +1,15 @@
 import os
 from pathlib import Path
 
-from ui.shelf import PhotoShelf
+import gradio as gr
+import pytest
+
+from ui.errors import PhotoGone
+from ui.shelf import NoRoom, PhotoShelf, room_of
+
+
+def shelf_in(folder: Path) -> PhotoShelf:
+    return PhotoShelf(folder, photo_max_bytes=100, total_max_bytes=100_000)
 
 
 def photo(folder: Path, name: str) -> Path:
@@ -12,7 +20,7 @@ def photo(folder: Path, name: str) -> Path:
 
 
 def test_a_dropped_photo_goes_with_its_folder(tmp_path: Path) -> None:
-    shelf = PhotoShelf()
+    shelf = shelf_in(tmp_path)
     shelf.keep("tab", photo(tmp_path, "one"))
     shelf.drop("tab")
     shelf.drop("tab")
@@ -20,7 +28,7 @@ def test_a_dropped_photo_goes_with_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_new_photo_replaces_the_one_before(tmp_path: Path) -> None:
-    shelf = PhotoShelf()
+    shelf = shelf_in(tmp_path)
     one, two = photo(tmp_path, "one"), photo(tmp_path, "two")
     for path in (one, two, two):
         shelf.keep("tab", path)
@@ -28,7 +36,7 @@ def test_a_new_photo_replaces_the_one_before(tmp_path: Path) -> None:
 
 
 def test_a_photo_in_two_tabs_stays_until_the_last_lets_go(tmp_path: Path) -> None:
-    shelf = PhotoShelf()
+    shelf = shelf_in(tmp_path)
     path = photo(tmp_path, "one")
     shelf.keep("first", path)
     shelf.keep("second", path)
@@ -39,7 +47,7 @@ def test_a_photo_in_two_tabs_stays_until_the_last_lets_go(tmp_path: Path) -> Non
 
 
 def test_photos_of_a_batch_go_one_by_one_or_all_at_once(tmp_path: Path) -> None:
-    shelf = PhotoShelf()
+    shelf = shelf_in(tmp_path)
     photos = [photo(tmp_path, name) for name in ("one", "two", "three")]
     shelf.keep("tab", *photos)
     shelf.let_go("tab", photos[0])
@@ -50,7 +58,7 @@ def test_photos_of_a_batch_go_one_by_one_or_all_at_once(tmp_path: Path) -> None:
 
 
 def test_a_photo_that_another_owner_has_taken_over_stays(tmp_path: Path) -> None:
-    shelf = PhotoShelf()
+    shelf = shelf_in(tmp_path)
     path = photo(tmp_path, "one")
     shelf.keep("chosen", path)
     shelf.keep("running", path)
@@ -61,9 +69,68 @@ def test_a_photo_that_another_owner_has_taken_over_stays(tmp_path: Path) -> None
 
 
 def test_photos_in_use_are_young_again_for_the_sweep(tmp_path: Path) -> None:
-    shelf = PhotoShelf()
+    shelf = shelf_in(tmp_path)
     path = photo(tmp_path, "one")
     shelf.keep("tab", path, tmp_path / "gone.jpg")
     os.utime(path, (0, 0))
     shelf.touch("tab")
     assert path.stat().st_mtime > 0
+
+
+def test_only_a_regular_file_of_its_own_folder_and_of_bounded_size_is_found(tmp_path: Path) -> None:
+    shelf, path = shelf_in(tmp_path), photo(tmp_path, "one")
+    assert shelf.find({"path": f"{path.parent}/./{path.name}"}) == path
+    odd = [path.with_name(name) for name in ("link", "pipe", "large", "absent", "x" * 300, "a\0b", "\ud800")]
+    odd[0].symlink_to(path)
+    os.mkfifo(odd[1])
+    odd[2].write_bytes(bytes(101))
+    (tmp_path / "elsewhere").symlink_to(path.parent)
+    for named in (*odd, tmp_path / "elsewhere" / path.name):
+        with pytest.raises(PhotoGone):
+            shelf.find({"path": str(named)})
+
+
+@pytest.mark.parametrize(
+    "upload",
+    [None, [], {}, "", {"path": None}, {"path": "/etc/passwd"}, {"path": "one/photo.jpg"}, {"path": "http://a/b/c"}],
+    ids=str,
+)
+def test_what_does_not_name_an_upload_is_refused_by_its_name(tmp_path: Path, upload: object) -> None:
+    with pytest.raises(gr.Error):
+        shelf_in(tmp_path).find(upload)
+    with pytest.raises(gr.Error):
+        shelf_in(tmp_path).find({"path": str(tmp_path / "a" / ".." / ".." / "b" / "c")})
+
+
+def test_nothing_but_an_upload_is_ever_deleted(tmp_path: Path) -> None:
+    mine = photo(tmp_path, "mine")
+    (tmp_path / "uploads").mkdir()
+    shelf = shelf_in(tmp_path / "uploads")
+    shelf.keep("tab", mine)
+    shelf.drop("tab")
+    assert mine.is_file()
+
+
+def test_the_sweep_takes_what_is_old_and_what_broke_off(tmp_path: Path) -> None:
+    shelf, old, new = shelf_in(tmp_path), photo(tmp_path, "old"), photo(tmp_path, "new")
+    part = tmp_path / "tmp123"
+    part.write_bytes(b"half a")
+    shelf.keep("tab", old, new)
+    for path in (old, part, old.parent):
+        os.utime(path, (0, 0))
+    shelf.sweep()
+    assert ([path.exists() for path in (old, part, new)], shelf.holds("tab")) == ([False, False, True], True)
+    shelf.sweep(stay_s=-1)
+    assert (list(tmp_path.iterdir()), shelf.holds("tab")) == ([], False)
+
+
+def test_uploads_have_room_until_the_folder_is_full(tmp_path: Path) -> None:
+    shelf = shelf_in(tmp_path)
+    coming = shelf.reserve(room_of(600))
+    with pytest.raises(NoRoom):
+        shelf.reserve(50_000)
+    shelf.release(coming)
+    with pytest.raises(NoRoom):
+        shelf.reserve(50_000)
+    shelf.recount()  # nothing has come of the first
+    shelf.reserve(50_000)

@@ -18,13 +18,13 @@ def described(path: Path) -> dict[str, Any]:
     return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
 
 
-def asked(address: str, name: str, data: list[Any]) -> list[dict[str, Any]]:
+def asked(address: str, name: str, data: list[Any], session: str = SESSION) -> list[dict[str, Any]]:
     """Trigger an event by its function's name, as the page does, and return what the server says of it."""
     with httpx.Client(base_url=address, trust_env=False, timeout=WAIT_S) as server:
         events = {event["api_name"]: event["id"] for event in server.get("/config").json()["dependencies"]}
-        body = {"data": data, "fn_index": events[name], "session_hash": SESSION}
+        body = {"data": data, "fn_index": events[name], "session_hash": session}
         assert server.post("/gradio_api/queue/join", json=body).status_code == 200
-        with server.stream("GET", "/gradio_api/queue/data", params={"session_hash": SESSION}) as answer:
+        with server.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as answer:
             lines = [json.loads(line.removeprefix("data:")) for line in answer.iter_lines() if line.startswith("data:")]
     return [line for line in lines if line["msg"] in {"process_completed", "process_generating"}]
 

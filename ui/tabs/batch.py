@@ -3,20 +3,24 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ui import cards, progress, table, wording
-from ui.errors import CheckError, TooManyPhotos
+from ui.errors import CheckError, PhotoGone, TooManyPhotos
 from ui.gateway import Gateway
 from ui.rows import Row
 from ui.run import Photo, Run
 from ui.shelf import PhotoShelf
-from ui.tabs.visitor import Upload, caller_of, name_of, path_of, paths_of, tab_of
+from ui.tabs.visitor import caller_of, key_of, name_of, size_of, tab_of
 
 PHOTOS_MAX = 1000
 BATCHES_AT_ONCE = 8
+ROWS_MAX = 10_000  # of all batches that are kept
+# An upload that is not here any more fails alone, in its own row.
+NOWHERE = Path("/nonexistent")
 IDLE = progress.IDLE.format(most=f"{PHOTOS_MAX:,}")
 PRIVACY = (
     '<p class="facts">JPEG, PNG or WebP. Each photo goes unchanged to the service, and this page deletes it '
@@ -72,14 +76,15 @@ class Batch:
                 outputs=desk.outputs(),
                 preprocess=False,
                 show_progress="hidden",
+                concurrency_id="batch",
                 concurrency_limit=BATCHES_AT_ONCE,
                 api_visibility="private",
             )
         desk.stop.click(self.stop, show_progress="hidden", api_visibility="private")
 
-    def choose(self, uploads: Sequence[Upload] | None, request: gr.Request) -> tuple[Any, Any]:
+    def choose(self, uploads: list[Any] | None, request: gr.Request) -> tuple[Any, Any]:
         """Keep the photos until they are checked; too many at once are refused here."""
-        tab, paths = tab_of(request), paths_of(uploads)
+        tab, paths = tab_of(request), [photo.path for photo in self._photos(uploads)]
         if len(paths) > PHOTOS_MAX:
             self._shelf.keep(_chosen(tab), *paths)  # so that they go with the tab
             error = TooManyPhotos(f"You chose {len(paths):,} photos; at most {PHOTOS_MAX:,} go at once.")
@@ -87,22 +92,20 @@ class Batch:
         self._shelf.keep(_chosen(tab), *paths)
         return gr.update(interactive=bool(paths) and not self._busy(tab)), gr.skip()
 
-    async def check(
-        self, uploads: Sequence[Upload] | None, key: str | None, request: gr.Request
-    ) -> AsyncIterator[Change]:
+    async def check(self, uploads: list[Any] | None, key: object, request: gr.Request) -> AsyncIterator[Change]:
         """Check the chosen photos in place of those before."""
-        if self._busy(tab_of(request)):
+        photos = self._photos(uploads)
+        if self._busy(tab_of(request)) or len(photos) > PHOTOS_MAX:
             return
-        photos = [Photo(number, name_of(one), path_of(one)) for number, one in enumerate(uploads or (), 1)]
-        async for change in self._follow(photos, [], key or "", request):
+        async for change in self._follow(photos, [], key_of(key), request):
             yield change
 
-    async def check_again(self, key: str | None, request: gr.Request) -> AsyncIterator[Change]:
+    async def check_again(self, key: object, request: gr.Request) -> AsyncIterator[Change]:
         """Check those photos once more that the service has not answered for."""
         run = self._runs.get(tab_of(request))
         if run and run.ended:
             settled = [row for row in run.rows if not row.again]
-            async for change in self._follow(run.left(), settled, key or "", request):
+            async for change in self._follow(run.left(), settled, key_of(key), request):
                 yield change
 
     def stop(self, request: gr.Request) -> None:
@@ -112,11 +115,19 @@ class Batch:
 
     def leave(self, request: gr.Request) -> None:
         """Stop the batch of a tab that was closed, and delete what it still holds."""
-        tab = tab_of(request)
-        if run := self._runs.pop(tab, None):
-            run.stop()
-        self._shelf.drop(_chosen(tab))
-        self._shelf.drop(_running(tab))
+        self.stop(request)
+        self._forget(tab_of(request))
+        self._shelf.drop(_chosen(tab_of(request)))
+
+    def _photos(self, uploads: list[Any] | None) -> list[Photo]:
+        found = [(self._found(upload), upload) for upload in uploads or ()]
+        return [Photo(number, name_of(upload), path) for number, (path, upload) in enumerate(found, 1)]
+
+    def _found(self, upload: object) -> Path:
+        try:
+            return self._shelf.find(upload)
+        except PhotoGone:
+            return NOWHERE
 
     async def _follow(
         self, photos: Sequence[Photo], settled: Sequence[Row], key: str, request: gr.Request
@@ -124,18 +135,27 @@ class Batch:
         tab = tab_of(request)
         owner = _running(tab)
         run = Run(photos, settled, lambda path: self._shelf.let_go(owner, path))
+        self._make_room(run.total)
         self._runs[tab] = run
         self._shelf.keep(owner, *(photo.path for photo in photos))
         self._shelf.drop(_chosen(tab))
         yield None, *self._state(tab, run)
         try:
-            async with self._gateway.client(key, caller_of(request)) as client, aclosing(run.follow(client)) as news:
+            async with (
+                self._gateway.room_of_batch([size_of(photo.path) for photo in photos]),
+                self._gateway.client(key, caller_of(request)) as client,
+                aclosing(run.follow(client)) as news,
+            ):
                 async for _ in news:
                     self._shelf.touch(owner)
                     yield gr.skip(), *self._state(tab, run)
         except CheckError as error:
             run.give_up(f"{error.title}.", error)
             yield gr.skip(), *self._state(tab, run)
+        finally:
+            # A batch is kept for another try alone.
+            if self._runs.get(tab) is run and not (run.ended and run.left()):
+                self._forget(tab)
 
     def _state(self, tab: str, run: Run) -> Change:
         rows, left = run.rows, len(run.left())
@@ -146,6 +166,15 @@ class Batch:
             progress.done_html(rows, run.trouble) if run.ended else progress.running_html(rows, run.total, run.note),
             table.table_of(rows, ended=run.ended) if rows else table.NO_TABLE,
         )
+
+    def _make_room(self, rows: int) -> None:
+        for tab in [tab for tab, run in self._runs.items() if run.ended]:
+            if sum(run.total for run in self._runs.values()) + rows > ROWS_MAX:
+                self._forget(tab)
+
+    def _forget(self, tab: str) -> None:
+        self._runs.pop(tab, None)
+        self._shelf.drop(_running(tab))
 
     def _busy(self, tab: str) -> bool:
         run = self._runs.get(tab)

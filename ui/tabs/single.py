@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import gradio as gr
 from ui import cards, examples
 from ui.errors import CheckError, PhotoGone, PhotoRefused
 from ui.gateway import Gateway
-from ui.preview import NoPreview, upright_jpeg
+from ui.preview import drawn
 from ui.shelf import PhotoShelf
-from ui.tabs.visitor import Upload, caller_of, path_of, tab_of
+from ui.tabs.visitor import caller_of, key_of, size_of, tab_of
 
 CHECKS_AT_ONCE = 8
 PRIVACY = (
@@ -48,18 +49,21 @@ class Single:
                 answer = gr.HTML(cards.WELCOME, elem_id="answer", elem_classes="plain")
         self._connect(Desk(photo, button, answer, offered), key)
 
-    def choose(self, upload: Upload | None, request: gr.Request) -> tuple[Any, Any]:
+    def choose(self, upload: object, request: gr.Request) -> tuple[Any, Any]:
         """Keep the photo and wipe the old answer, or let go of a photo that was taken away."""
         if upload is None:
             self._shelf.drop(tab_of(request))
             return gr.skip(), gr.update(interactive=False)
-        self._shelf.keep(tab_of(request), path_of(upload))
+        try:
+            self._shelf.keep(tab_of(request), self._shelf.find(upload))
+        except PhotoGone as error:
+            return cards.error_html(error), gr.update(interactive=False)
         return cards.WELCOME, gr.update(interactive=True)
 
-    async def check(self, upload: Upload | None, key: str | None, request: gr.Request) -> tuple[str, Any]:
+    async def check(self, upload: object, key: object, request: gr.Request) -> tuple[str, Any]:
         """Answer with a verdict or an error, and let go of the photo unless it is worth another try."""
         try:
-            html = await self._answer(await asyncio.to_thread(_read, upload), key or "", caller_of(request))
+            html = await self._answer(self._find(upload), key_of(key), caller_of(request))
         except CheckError as error:
             if error.again:
                 return cards.error_html(error), gr.skip()
@@ -71,13 +75,17 @@ class Single:
         """Delete the photo of a tab that was closed."""
         self._shelf.drop(tab_of(request))
 
-    async def _answer(self, photo: bytes, key: str, caller: str) -> str:
-        async with self._gateway.client(key, caller) as client:
-            answer = await client.explain(photo, evidence=True)
-        try:
-            return cards.answer_html(answer, await asyncio.to_thread(upright_jpeg, photo))
-        except NoPreview:
-            return cards.answer_html(answer, None)
+    async def _answer(self, path: Path, key: str, caller: str) -> str:
+        async with self._gateway.room(size_of(path)):
+            photo = await asyncio.to_thread(_read, path)
+            async with self._gateway.client(key, caller) as client:
+                answer = await client.explain(photo, evidence=True)
+            return cards.answer_html(answer, await drawn(photo))
+
+    def _find(self, upload: object) -> Path:
+        if upload is None:
+            raise PhotoRefused("No photo was chosen.")
+        return self._shelf.find(upload)
 
     def _connect(self, desk: Desk, key: gr.Textbox) -> None:
         # preprocess=False: Gradio would open the picture, and fail on a damaged one before the gateway can say why.
@@ -100,7 +108,7 @@ class Single:
             api_visibility="private",
         )
         for button, path in desk.examples:
-            button.click(lambda path=path: str(path), outputs=[desk.photo], api_visibility="private")
+            button.click(partial(str, path), outputs=[desk.photo], api_visibility="private")
 
 
 def _desk() -> tuple[gr.Image, gr.Button, tuple[tuple[gr.Button, Path], ...]]:
@@ -124,10 +132,8 @@ def _desk() -> tuple[gr.Image, gr.Button, tuple[tuple[gr.Button, Path], ...]]:
         return photo, button, tuple((gr.Button(one.label, size="sm", min_width=80), one.path) for one in offered)
 
 
-def _read(upload: Upload | None) -> bytes:
-    if upload is None:
-        raise PhotoRefused("No photo was chosen.")
+def _read(path: Path) -> bytes:
     try:
-        return path_of(upload).read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise PhotoGone from error

@@ -1,13 +1,9 @@
 """Who uses the page: Gradio's requests and uploads, read in one place."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-
-# Gradio's description of an upload: a JSON object whose "path" it has found to lie in the upload folder.
-Upload = dict[str, Any]
 
 
 def tab_of(request: gr.Request) -> str:
@@ -20,16 +16,16 @@ def caller_of(request: gr.Request) -> str:
     return request.client.host if request.client else ""
 
 
-def path_of(upload: Upload) -> Path:
-    """Where an upload lies."""
-    return Path(upload["path"])
-
-
-def name_of(upload: Upload) -> str:
+def name_of(upload: Any) -> str:  # noqa: ANN401  # a browser's word
     """The name that the reviewer's own file has."""
-    return str(upload.get("orig_name") or path_of(upload).name)
+    return str(upload["orig_name"] or Path(upload["path"]).name)
 
 
-def paths_of(uploads: Sequence[Upload] | None) -> list[Path]:
-    """Where several uploads lie."""
-    return [path_of(upload) for upload in uploads or ()]
+def key_of(key: Any) -> str:  # noqa: ANN401
+    """The API key in the page's field."""
+    return key if isinstance(key, str) else ""
+
+
+def size_of(photo: Path) -> int:
+    """How large a file is; nothing where it is gone."""
+    return photo.stat().st_size if photo.is_file() else 0

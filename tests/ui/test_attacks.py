@@ -1,0 +1,435 @@
+"""What a stranger can send to the page's real process: nothing of it reads, deletes, fetches or exhausts anything."""
+
+import asyncio
+import base64
+import io
+import os
+import re
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self, cast
+
+import gradio as gr
+import httpx
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from stack.layout import free_port
+from tests.ui.conftest import start_page, wait_for
+from tests.ui.fakes import ANSWER, FakeGateway, jpeg, served
+from tests.ui.photos import scene
+from tests.ui.test_uploads import WAIT_S, asked, described, uploaded
+from ui.guard import Guard
+from ui.sessions import Sessions
+from ui.settings import Settings
+from ui.shelf import PhotoShelf
+
+MIB = 1024 * 1024
+SMALL = 24 * MIB
+META = {"_type": "gradio.FileData"}
+ONE, MANY = "check", "check_1"
+CHOOSE_ONE, CHOOSE_MANY = "choose", "choose_1"
+
+
+@pytest.fixture
+def server(page_address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=page_address, trust_env=False, timeout=WAIT_S) as client:
+        yield client
+
+
+def send(address: str, event: str, upload: dict[str, Any] | None) -> list[tuple[bool, str]]:
+    """Trigger an event for one photo, or for a list of it, and return what a browser would show."""
+    many = event in {MANY, CHOOSE_MANY}
+    data = [[upload] if many and upload else upload] + ([""] if event in {ONE, MANY} else [])
+    steps = asked(address, event, data)
+    return [(step["success"], re.sub(r'"(average_)?duration": [^,}]+', "", str(step["output"]))) for step in steps][-1:]
+
+
+def small(photo: Path) -> Path:
+    jpeg_bytes = jpeg(scene(80, 60))
+    photo.write_bytes(jpeg_bytes)
+    return photo
+
+
+@pytest.mark.parametrize("events", [(CHOOSE_ONE, ONE), (CHOOSE_MANY, MANY)], ids=["one", "many"])
+def test_a_file_of_this_machine_is_neither_read_nor_deleted(
+    page_address: str, gateway: FakeGateway, tmp_path: Path, events: tuple[str, str]
+) -> None:
+    choose, check = events
+    mine = small(tmp_path / "mine.jpg")
+    for path in (mine, Path("/etc/passwd"), tmp_path / ".." / tmp_path.name / "mine.jpg"):
+        bare = {"path": str(path), "orig_name": "mine.jpg"}
+        for upload in (bare, {**bare, "meta": META}):
+            for event, value in ((choose, upload), (check, upload), (choose, None)):
+                send(page_address, event, value)
+    assert (mine.is_file(), gateway.received) == (True, [])
+
+
+def test_no_event_takes_a_value_that_it_has_no_field_for(server: httpx.Client, page_address: str) -> None:
+    for event in server.get("/config").json()["dependencies"]:
+        if event["backend_fn"]:
+            said = asked(page_address, event["api_name"], [*[None] * len(event["inputs"]), "/etc/passwd"])
+            assert "passwd" not in str(said), event["api_name"]
+
+
+@pytest.mark.parametrize("check", [ONE, MANY])
+def test_no_answer_tells_whether_a_file_is_there(page_address: str, tmp_path: Path, check: str) -> None:
+    there, absent = small(tmp_path / "a.jpg"), tmp_path / "b.jpg"
+    answers = [send(page_address, check, {"path": str(path), "orig_name": "x"}) for path in (there, absent)]
+    assert answers[0] == answers[1]
+    assert str(tmp_path) not in str(answers)
+
+
+@pytest.mark.parametrize("event", [CHOOSE_ONE, ONE, CHOOSE_MANY, MANY])
+def test_what_lies_in_the_upload_folder_without_an_upload_is_no_photo(
+    page_address: str, gateway: FakeGateway, tmp_path: Path, event: str
+) -> None:
+    folder = uploaded(page_address, small(tmp_path / "real.jpg")).parent
+    odd = {name: folder / name for name in ("link.jpg", "pipe.jpg", "huge.jpg")}
+    odd["link.jpg"].symlink_to(small(tmp_path / "mine.jpg"))
+    os.mkfifo(odd["pipe.jpg"])
+    with odd["huge.jpg"].open("wb") as huge:
+        huge.truncate(1500 * MIB)
+    for path in (*odd.values(), folder, folder.parent, folder / ("x" * 300), folder / "a\0b"):
+        send(page_address, event, {"path": str(path), "orig_name": "x.jpg", "meta": META})
+    assert gateway.received == []
+    assert all(path.is_symlink() or path.exists() for path in odd.values())
+    for path in odd.values():
+        path.unlink()
+
+
+def test_another_sessions_photo_outlives_whoever_else_names_it(page_address: str, tmp_path: Path) -> None:
+    photo = uploaded(page_address, small(tmp_path / "theirs.jpg"))
+    asked(page_address, CHOOSE_ONE, [described(photo)], session="theirs")
+    for value in (described(photo), None):
+        asked(page_address, CHOOSE_ONE, [value], session="mine")
+    assert photo.is_file()
+    asked(page_address, CHOOSE_ONE, [None], session="theirs")
+    assert not photo.exists()
+
+
+@pytest.mark.parametrize("event", [CHOOSE_ONE, ONE, CHOOSE_MANY, MANY])
+def test_no_address_is_fetched(page_address: str, gateway: FakeGateway, tmp_path: Path, event: str) -> None:
+    got: list[str] = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            got.append(self.path)
+            self.send_error(404)
+
+    with HTTPServer(("127.0.0.1", 0), Listener) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.server_port}/photo.jpg"
+        photo = str(small(tmp_path / "mine.jpg"))
+        for fields in (
+            {"path": url},
+            {"path": url, "meta": META},
+            {"url": url, "meta": META},
+            {"path": photo, "url": url, "meta": META},
+            {"path": f"file://{photo}", "meta": META},
+            {"path": "data:image/png;base64,AAAA", "url": "data:image/png;base64,AAAA", "meta": META},
+        ):
+            send(page_address, event, fields)
+        listener.shutdown()
+    assert (got, gateway.received) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/gradio_api/file=/etc/passwd"),
+        ("GET", "/gradio_api/file=http://127.0.0.1:1/x.jpg"),
+        ("GET", "/gradio_api/file/etc/passwd"),
+        ("GET", "/gradio_api/proxy=http://127.0.0.1:1/"),
+        ("GET", "/gradio_api/custom_component/a/client/b/c"),
+        ("GET", "/gradio_api/stream/a/b/1/playlist-file"),
+        ("GET", "/gradio_api/call/check/1"),
+        ("GET", "/gradio_api/openapi.json"),
+        ("GET", "/gradio_api/deep_link?session_hash=a"),
+        ("GET", "/monitoring"),
+        ("POST", "/gradio_api/run/check"),
+        ("POST", "/gradio_api/api/check"),
+        ("POST", "/gradio_api/call/check"),
+        ("POST", "/gradio_api/call/v2/check"),
+        ("POST", "/gradio_api/component_server"),
+        ("POST", "/gradio_api/process_recording"),
+        ("POST", "/gradio_api/stream/1"),
+        ("POST", "/gradio_api/cancel"),
+        ("POST", "/gradio_api/vibe-code/"),
+        ("POST", "/login"),
+    ],
+)
+def test_what_the_page_does_not_ask_for_is_not_there(server: httpx.Client, method: str, path: str) -> None:
+    assert (
+        server.request(method, path, json={"data": [{"path": "/etc/passwd"}]} if method == "POST" else None).status_code
+        == 404
+    )
+
+
+def test_only_the_pages_own_names_and_pages_are_answered(server: httpx.Client) -> None:
+    join = "/gradio_api/queue/join"
+    for headers in (
+        {"Host": "evil.example"},
+        {"Host": "localhost.evil.example"},
+        {"Host": "a@127.0.0.1"},
+        {"Host": ""},
+    ):
+        assert server.get("/", headers=headers).status_code == 400, headers
+        assert server.post(join, json={}, headers=headers).status_code == 400, headers
+    assert server.get("/", headers={"X-Forwarded-Host": "evil.example"}).status_code == 400
+    for origin in ("https://evil.example", "null"):
+        assert server.post(join, json={}, headers={"Origin": origin}).status_code == 403
+    for host in ("localhost:7860", "LOCALHOST", "[::1]:7860", "127.0.0.1"):
+        assert server.get("/", headers={"Host": host}).status_code == 200, host
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/nothing", "/gradio_api/file=/etc/passwd", "/theme.css"])
+def test_every_answer_has_the_headers_that_keep_other_sites_out(server: httpx.Client, path: str) -> None:
+    headers = server.get(path).headers
+    assert (headers["X-Frame-Options"], headers["X-Content-Type-Options"]) == ("DENY", "nosniff")
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"data": [], "fn_index": 9999, "session_hash": "a"}',
+        b'{"data": [], "fn_index": 1, "session_hash": "%s"}' % (b"a" * 1000),
+        b'{"data": [%s], "fn_index": 1, "session_hash": "a"}' % b",".join([b"[]"] * 1000),
+        b'{"data": [[%s]], "fn_index": 1, "session_hash": "a"}' % b",".join([b"{}"] * 5000),
+        b'{"data": [{"path": "\\ud800"}], "fn_index": 1, "session_hash": "a"}',
+        b"\xff",
+    ],
+)
+def test_an_event_that_the_page_never_sends_is_refused(server: httpx.Client, body: bytes) -> None:
+    answer = server.post("/gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400, answer.text
+
+
+def test_bodies_have_an_end(server: httpx.Client) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b"{"
+
+    def declared(path: str, size: int) -> bytes:
+        with socket.create_connection((server.base_url.host, server.base_url.port or 0), timeout=WAIT_S) as connection:
+            connection.sendall(
+                f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+                f"Content-Length: {size}\r\n\r\n".encode()
+            )
+            return connection.recv(100).split(b"\r\n")[0]
+
+    assert b" 413 " in declared("/gradio_api/queue/join", 60 * MIB)
+    assert b" 413 " in declared("/gradio_api/upload", 1 << 50)
+    for path in ("/gradio_api/queue/join", "/gradio_api/upload"):
+        assert server.post(path, content=endless()).status_code == 411
+
+
+class Page:
+    """A page process with little room, behind a proxy, whose gateway believes everything."""
+
+    def __init__(self, folder: Path, gateway_port: int, **settings: str) -> None:
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        self.process = start_page(port, f"http://127.0.0.1:{gateway_port}", folder, **settings)
+        wait_for(self.process, self.address)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=WAIT_S)
+
+    def megabytes(self, field: str = "VmRSS") -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (found,) = re.findall(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
+        return int(found) // 1024
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+
+def wide_png() -> bytes:
+    """177 megapixels in half a megabyte, written row by row."""
+    side = 13_304
+    packer = zlib.compressobj(1)
+    rows = b"".join(packer.compress(bytes(1 + 3 * side)) for _ in range(side)) + packer.flush()
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", rows), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def flat(side: int, kind: str, mode: str) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, (side, side)).save(out, kind, **({"compress_level": 1} if kind == "PNG" else {"method": 0}))
+    return out.getvalue()
+
+
+def scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    whole = jpeg(scene(2000, 2000), progressive=True, quality=30)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:-2] + whole[last:-2] * count + whole[-2:]
+
+
+class Gullible:
+    """A gateway that has a verdict for everything."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.received = 0
+
+    async def judge(self, request: Request) -> Response:
+        async with request.form() as form:
+            count = len(form)
+        self.received += count
+        if request.url.path == "/predict/explain":
+            heat = base64.b64encode(jpeg(scene(20, 20))).decode()
+            return JSONResponse({**ANSWER, "heatmap_base64": heat, "evidence": []})
+        results = [{**ANSWER, "filename": "photo", "error": None}] * count
+        total = {"total": count, "successful": count, "failed": 0, "total_inference_time_ms": 1.0}
+        return JSONResponse({"results": results, "model_version": "1.0.0", **total})
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[Route(f"/predict/{kind}", self.judge, methods=["POST"]) for kind in ("explain", "batch")]
+        )
+
+
+@pytest.fixture(scope="module")
+def gullible() -> Iterator[Gullible]:
+    gateway = Gullible()
+    with served(gateway.app(), gateway.port):
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def small_page(gullible: Gullible, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    settings = {"UI_PHOTOS_MAX_BYTES": str(SMALL), "UI_ROOT_PATH": "/photos", "UI_ALLOWED_HOSTS": "*.example.com"}
+    with Page(tmp_path_factory.mktemp("small"), gullible.port, **settings) as page:
+        yield page
+
+
+@pytest.mark.parametrize(
+    "made",
+    [wide_png, partial(flat, 5000, "PNG", "RGBA"), partial(flat, 4000, "WEBP", "RGB"), partial(scans, 400)],
+    ids=["png", "png-clear", "webp", "scans"],
+)
+def test_a_bomb_is_not_drawn_even_with_a_verdict(
+    tmp_path: Path, gullible: Gullible, small_page: Page, made: Callable[[], bytes]
+) -> None:
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(made())
+    assert bomb.stat().st_size < 4 * MIB
+    send(small_page.address, CHOOSE_ONE, None)  # what the first event of a page takes is no matter of the bomb
+    for event in (ONE, MANY):
+        data = described(uploaded(small_page.address, bomb))
+        received = gullible.received
+        small_page.forget_peak()
+        before, began = small_page.megabytes(), time.monotonic()
+        (last,) = send(small_page.address, event, data)
+        assert (last[0], gullible.received - received) == (True, 1)
+        assert small_page.megabytes("VmHWM") - before < 60
+        assert time.monotonic() - began < 10
+
+
+def test_a_full_upload_folder_is_a_503_and_its_photos_stay(small_page: Page) -> None:
+    kept: list[Path] = []
+    for _ in range(SMALL // MIB):
+        form = {"files": ("photo.jpg", os.urandom(2 * MIB))}
+        answer = httpx.post(f"{small_page.address}/gradio_api/upload", files=form, trust_env=False, timeout=WAIT_S)
+        if answer.status_code == 503:
+            break
+        kept += map(Path, answer.json())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert len(kept) >= 4
+    assert all(photo.is_file() for photo in kept)
+    for photo in kept:
+        photo.unlink()
+
+
+def test_a_proxy_may_serve_the_page_below_a_path_and_cut_it_off_or_not(small_page: Page) -> None:
+    headers = {"Host": "shop.example.com", "X-Forwarded-Proto": "https"}
+    with httpx.Client(base_url=small_page.address, trust_env=False, timeout=WAIT_S) as server:
+        for path in ("/", "/photos/"):
+            assert '"root":"https://shop.example.com/photos"' in server.get(path, headers=headers).text
+        assert server.get("/photos/theme.css", headers=headers).text == server.get("/theme.css").text
+        assert server.get("/photos", headers=headers).headers["Location"] == "/photos/"
+        behind = {"Host": "127.0.0.1:7860", "X-Forwarded-Host": "shop.example.com"}
+        assert '"root":"http://shop.example.com/photos"' in server.get("/", headers=behind).text
+
+
+def test_a_connection_whose_head_does_not_come_is_closed(small_page: Page) -> None:
+    address = httpx.URL(small_page.address)
+    with ExitStack() as opened:
+        connections = []
+        for sent in (b"", b"GET / HTTP/1.1\r\nHost: "):
+            connection = socket.create_connection((address.host, address.port or 0), timeout=WAIT_S)
+            connections.append(opened.enter_context(connection))
+            connection.sendall(sent)
+        assert [connection.recv(100) for connection in connections] == [b"", b""]
+
+
+def test_a_body_that_does_not_come_is_a_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.guard.IDLE_S", 0.2)
+    page, settings = blocks({}), Settings()
+
+    async def reader(scope: Scope, receive: Receive, _: Send) -> None:
+        await Request(scope, receive).body()
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"--x\r\n"
+        await asyncio.sleep(WAIT_S)
+
+    async def status(path: str) -> int:
+        guard = Guard(reader, page, Sessions(page), PhotoShelf(tmp_path, MIB, MIB * 10), settings)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://localhost") as server:
+            return (await server.post(path, content=stalled(), headers={"Content-Length": "1000"})).status_code
+
+    assert [asyncio.run(status(f"/gradio_api/{route}")) for route in ("upload", "queue/join")] == [408, 408]
+
+
+def test_sessions_whose_answers_nobody_reads_are_few_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.sessions.SESSIONS_MAX", 2)
+    pending: dict[str, object] = {"read": None, "unread": None}
+    sessions = Sessions(blocks(pending))
+    assert [sessions.has_room(name) for name in ("read", "another")] == [True, False]
+
+    async def forget_twice() -> None:
+        with sessions.read("read"):
+            await sessions.forget()
+            assert len(pending) == 2  # its reader may be on the way
+            await sessions.forget()
+
+    asyncio.run(forget_twice())
+    assert (list(pending), sessions.has_room("another")) == (["read"], True)
+
+
+def blocks(pending: dict[str, object]) -> gr.Blocks:
+    """What the page's guard knows of Gradio, which in a test's own process leaves loops and threads behind."""
+
+    async def clean_events(session_hash: str) -> None:
+        assert session_hash in pending
+
+    queue = SimpleNamespace(
+        pending_messages_per_session=pending, pending_event_ids_session={}, clean_events=clean_events
+    )
+    return cast("gr.Blocks", SimpleNamespace(fns={}, upload_file_set=set(), _queue=queue))
