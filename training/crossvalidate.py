@@ -29,7 +29,7 @@ from training.params import Params
 from training.paths import Paths
 from training.predict import predict, quiet
 from training.pretrained import is_trained
-from training.reports.files import MissingReportError, write_csv, write_json
+from training.reports.files import MissingReportError, read_json, write_csv, write_json
 from training.reports.interval_plots import auroc_dots
 from training.sources import manifest
 from training.tracking.stage import tracked
@@ -70,16 +70,15 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
             judged.append(_judge_fold(data, fold, Paths(paths.folds / str(number), paths.folds, paths.folds)))
     report = _report(params, folds, judged)
     _write(report, judged, paths)
-    return report
+    return read_json(paths.crossvalidation, "crossvalidate")
 
 
 def _predict_left_out(params: Params, fold: Fold, train: Features, dev: Features) -> tuple[Scored, list[float]]:
     """Train a head without the fold's sources; return their photos, scored without calibration, and their logits."""
     pl.seed_everything(params.train.seed, verbose=False)
     spec = params.model.spec()
-    kept, left_out = (
-        train.where(lambda photo, leave=leave: (photo.source in fold) == leave) for leave in (False, True)
-    )
+    kept = train.where(lambda photo: photo.source not in fold)
+    left_out = train.where(lambda photo: photo.source in fold)
     with quiet():
         trainer = pl.Trainer(
             max_epochs=params.train.epochs,

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -23,7 +24,7 @@ from openvino import properties
 from safetensors.numpy import save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from handler.cpus import cpus
 from handler.spec import ModelSpec
@@ -126,6 +127,8 @@ class _Extractor:
 
 class _ClassTokens(nn.Module):
     """From pixels to the class tokens after every block."""
+
+    network: Any  # FrozenTransformer, which has more than an nn.Module
 
     def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
         super().__init__()

@@ -92,6 +92,8 @@ class HeadModule(pl.LightningModule):
         every = self.tokens.flatten(0, 1).float()
         share = self.weights.repeat_interleave(self.tokens.shape[1])[:, None] / self.tokens.shape[1]
         mean = (every * share).sum(0)
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
         self.register_buffer("mean", mean)
         self.register_buffer("std", ((every - mean).square() * share).sum(0).sqrt().clamp(min=1e-6))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from handler.cpus import cpus
 from handler.openvino_engine import AUTO, OpenVinoEngine
+from handler.spec import ModelSpec
 from handler.transforms import Pixels, to_pixels
 from training.data import Photo, read_photo
 from training.datamodule import Degrade, PhotoDataModule
@@ -30,7 +33,7 @@ def predict(
 
     `degrade` changes each decoded picture before serving's own transform; a progress bar shows the way.
     """
-    engine = OpenVinoEngine(paths.graph, paths.weights, data.spec, streams=cpus(), precision=AUTO)
+    engine = _engine(paths.graph, paths.weights, data.spec, paths.weights.stat().st_mtime_ns)
     loader = DataLoader(
         _Served(data.params, photos, degrade), BATCH, num_workers=data.params.data.num_workers, collate_fn=list
     )
@@ -41,6 +44,11 @@ def predict(
             for forward in engine.run(pictures, [False] * len(pictures))
         ]
     )
+
+
+@lru_cache(maxsize=1)  # an evaluation predicts under many conditions, and compiling takes seconds
+def _engine(graph: Path, weights: Path, spec: ModelSpec, written: int) -> OpenVinoEngine:  # noqa: ARG001 - a key
+    return OpenVinoEngine(graph, weights, spec, streams=cpus(), precision=AUTO)
 
 
 class _Served(Dataset[Pixels]):

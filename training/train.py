@@ -76,7 +76,7 @@ def run(
 def _train_head(params: Params, paths: Paths, *, fast_dev_run: bool, logger: Logger | None) -> float:
     """Train the head of a frozen transformer on its features, all epochs; return the dev AUROC of the last."""
     spec = params.model.spec()
-    network = pretrained.build(spec, params.model.weights)
+    network: Any = pretrained.build(spec, params.model.weights)
     train, dev = head.read(params, paths)
     trainer = (
         _trainer(params, paths, fast_dev_run=True)

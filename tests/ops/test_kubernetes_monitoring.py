@@ -27,6 +27,7 @@ def series() -> set[str]:
         model_version=None,
         active_requests=0,
         queued_images=0,
+        log_lines_dropped=0,
         drift_detected=False,
         drift_score=0,
         drift_window=0,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -34,7 +35,7 @@ def test_each_training_photo_has_a_clean_and_a_degraded_copy_and_dev_photos_are_
 def test_features_are_what_the_eager_network_makes_of_servings_views(frozen_pipeline: Pipeline) -> None:
     params = frozen_pipeline.params
     pl.seed_everything(params.train.seed, verbose=False)
-    network = pretrained.build(params.model.spec(), params.model.weights).eval()
+    network: Any = pretrained.build(params.model.spec(), params.model.weights).eval()
     _, dev = read(params, frozen_pipeline.paths)
     views = [to_views(read_photo(params.data.root, photo), params.model.spec())[0] for photo in dev.photos]
     with torch.no_grad():

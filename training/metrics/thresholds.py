@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def rates_at(
     }
 
 
-def by_source(scored: Scored, products: Collection[str], point: OperatingPoint) -> Figures:
+def by_source(scored: Scored, products: Collection[str], point: OperatingPoint) -> dict[str, Any]:
     """Return how the false alarms of an operating point spread over sources of real product photos.
 
     Each source is held against the base rate that the others alone would choose, as a new shop would be.
@@ -68,9 +69,9 @@ def by_source(scored: Scored, products: Collection[str], point: OperatingPoint) 
         return {"sources": len(sources)}
     shares, flagged = {}, 0
     for source in sources:
-        others = scored.that(lambda photo, source=source: photo.source != source)
-        rate = operating_points(others, products)[point]
-        hits = real.that(lambda photo, source=source: photo.source == source).rebased(rate).flagged
+        of_it = np.array([photo.source == source for photo in scored.photos])
+        rate = operating_points(scored.where(~of_it), products)[point]
+        hits = _of_source(real, source).rebased(rate).flagged
         shares[source], flagged = float(hits.mean()), flagged + int(hits.sum())
     worst = max(shares, key=shares.__getitem__)
     return {
@@ -90,9 +91,13 @@ def _real_products(scored: Scored, products: Collection[str]) -> Scored:
     return found if found.photos else real
 
 
+def _of_source(scored: Scored, source: str) -> Scored:
+    return scored.that(lambda photo: photo.source == source)
+
+
 def _mean_over_sources(scored: Scored) -> Floats:
     sources = sorted({photo.source for photo in scored.photos})
-    shares = [_flagged_share(scored.that(lambda photo, source=source: photo.source == source)) for source in sources]
+    shares = [_flagged_share(_of_source(scored, source)) for source in sources]
     mean: Floats = np.mean(shares, axis=0)
     return mean
 

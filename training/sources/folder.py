@@ -48,7 +48,8 @@ def fill(params: DataParams, folder: Path) -> list[Photo]:
 
 def _usable(origin: Path, paths: Iterable[str]) -> list[str]:
     """Return those that can be read, and tell of the others; nothing but a file has an end."""
-    found, lost = [], []
+    found: list[str] = []
+    lost: list[str] = []
     for path in paths:
         usable = os.access(origin / path, os.R_OK) and (origin / path).is_file()
         (found if usable else lost).append(path)
