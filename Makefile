@@ -195,7 +195,7 @@ $(VENV)/bin/product-photo-detector: $(VENV)/installed
 	@# The checkout itself, so that the command runs what is here; what builds it keeps to the lock as well.
 	$(UV) pip install --quiet --python $(RUN) --no-deps --build-constraints requirements/dev.txt --editable .
 	@# With a path from there: Python before 3.13 reads this file in the locale's encoding, and may not know an umlaut.
-	@$(RUN) -c 'import glob, os; [print(os.path.relpath(".", os.path.dirname(file)), file=open(file, "w", encoding="utf-8")) \
+	@$(PYTHON) -c 'import glob, os; [print(os.path.relpath(".", os.path.dirname(file)), file=open(file, "w", encoding="utf-8")) \
 		for file in glob.glob("$(VENV)/lib/python*/site-packages/_editable_impl_*.pth")]'
 	@touch $@
 

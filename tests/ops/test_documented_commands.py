@@ -15,7 +15,7 @@ from tests.ops.commands import FENCE, SHELLS, blocks, commands, documented, list
 TEXTS = {str(page): page.read_text(encoding="utf-8") for page in pages()}
 LISTED = listed()
 DOCUMENTED = [(page, command) for page, text in TEXTS.items() for command in documented(text)]
-LANGUAGES = SHELLS | {"http", "json", "promql", "python", "text", "yaml"}
+LANGUAGES = SHELLS | {"http", "json", "nginx", "promql", "python", "text", "yaml"}
 FOLDERS = ("benchmarks", "cli", "docker", "docs", "gateway", "handler", "model_store", "requirements", "stack", "tests")
 MADE = "docker/secrets/"
 MAKE = sorted({command for _, command in DOCUMENTED if re.match(r"(\w+=\S+ )*make ", command)})

@@ -77,8 +77,8 @@ def test_an_alert_says_what_is_wrong_how_bad_it_is_and_where_help_stands(name: s
 
 def test_the_page_lists_the_alerts_as_they_are() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    table = re.findall(r"^\| `([A-Z]\w+)` \| (critical|warning) \| (at once|\d+ (?:min|h)) \|", text, re.MULTILINE)
-    units = {"m": "min", "h": "h"}
+    table = re.findall(r"^\| `([A-Z]\w+)` \| (critical|warning) \| (at once|\d+ (?:min|h|d)) \|", text, re.MULTILINE)
+    units = {"m": "min", "h": "h", "d": "d"}
     assert table == [
         (
             name,

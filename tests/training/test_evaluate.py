@@ -176,10 +176,10 @@ def test_a_regression_stops_the_command_after_all_is_written_and_logged(
 ) -> None:
     baseline = tmp_path / "pipeline" / "reports" / "baseline.json"
     better = json.loads(json.dumps(pipeline.report))
-    better["robustness"]["test"]["worst"]["auroc"] = 1.5
+    better["robustness"]["dev"]["worst"]["auroc"] = 1.5
     write_json(baseline, better)
     with pytest.raises(
-        SystemExit, match=r"^evaluate: worse than .* AUROC of the worst robustness tier on test was 1\.5"
+        SystemExit, match=r"^evaluate: worse than .* AUROC of the worst robustness tier on dev was 1\.5"
     ):
         command(evaluate)
     reports = Paths(reports=baseline.parent)

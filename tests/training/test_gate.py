@@ -17,12 +17,12 @@ def metrics(auroc: float = 0.9, worst: float = 0.8, alarms: float | None = 0.04,
     products = None if alarms is None else {"n": 100, "false_positive_rate": alarms}
     return {
         "splits": {
-            "test": {
+            "dev": {
                 "unseen_sources": {"auroc": auroc, "expected_calibration_error": error},
                 "product_photos": {"unseen_sources": products},
             }
         },
-        "robustness": {"test": {"worst": {"condition": "jpeg50", "auroc": worst}}},
+        "robustness": {"dev": {"worst": {"condition": "jpeg50", "auroc": worst}}},
     }
 
 
@@ -59,11 +59,11 @@ def test_what_is_not_clearly_worse_passes(now: dict[str, Any], tiny: Tiny, paths
 @pytest.mark.parametrize(
     ("now", "regressed"),
     [
-        (metrics(auroc=0.87), "AUROC on unseen sources of test was 0.9000 and is 0.8700"),
-        (metrics(worst=0.7), "AUROC of the worst robustness tier on test was 0.8000 and is 0.7000"),
-        (metrics(alarms=0.07), "false alarms on real product photos of test was 0.0400 and is 0.0700"),
-        (metrics(error=0.06), "calibration error on unseen sources of test was 0.0300 and is 0.0600"),
-        (metrics(alarms=None), "false alarms on real product photos of test was 0.0400 and is not measured any more"),
+        (metrics(auroc=0.87), "AUROC on unseen sources of dev was 0.9000 and is 0.8700"),
+        (metrics(worst=0.7), "AUROC of the worst robustness tier on dev was 0.8000 and is 0.7000"),
+        (metrics(alarms=0.07), "false alarms on real product photos of dev was 0.0400 and is 0.0700"),
+        (metrics(error=0.06), "calibration error on unseen sources of dev was 0.0300 and is 0.0600"),
+        (metrics(alarms=None), "false alarms on real product photos of dev was 0.0400 and is not measured any more"),
     ],
 )
 def test_a_regression_is_named_with_both_values(now: dict[str, Any], regressed: str, tiny: Tiny, paths: Paths) -> None:
