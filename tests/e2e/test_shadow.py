@@ -24,7 +24,7 @@ from tests.gateway.test_metrics import parsed
 from training.package import build_archive, read_archive
 
 MODEL = "product-photo-detector"
-VERSION = "2.0.0"
+VERSION = "9.9.9"
 UNIT = 1.01e-4  # of the 4th decimal: a batch of another size may round the other way
 
 
