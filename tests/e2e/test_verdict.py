@@ -37,7 +37,7 @@ def test_the_data_modules_evaluation_path_and_http_give_the_same_probability(
         with torch.inference_mode():
             expected = decide(float(network.judge_views(eager, views)), detector.spec)
         answer = gateway.post("/predict", files={"file": path.read_bytes()}).json()
-        assert answer["probability"] == pytest.approx(expected.probability, abs=0.02)  # served in int8 or bfloat16
+        assert answer["probability"] == pytest.approx(expected.probability, abs=0.05)  # served in int8 or bfloat16
         assert answer["model_version"] == detector.spec.version
 
 

@@ -21,7 +21,7 @@ Start = Callable[..., AbstractContextManager[Gateway]]
 Photos = dict[str, bytes]
 
 MANY = 300
-BROKEN = {"cut.jpg": plain_jpeg()[:300], "=notes.txt": b"no picture"}
+BROKEN = {"cut.jpg": plain_jpeg()[:100], "=notes.txt": b"no picture"}
 FAILED = {
     "cut.jpg": re.compile(r"Choose another photo: JPEG, PNG or WebP, complete and not damaged\."),
     "'=notes.txt": re.compile(r"Supported formats: JPEG, PNG, WebP"),
