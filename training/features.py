@@ -37,7 +37,6 @@ from training.datamodule import PhotoDataModule
 from training.params import Params
 from training.paths import Paths
 from training.pretrained import PretrainedUnavailableError
-from training.tracking.stage import tracked
 
 Tokens = NDArray[np.float16]
 CACHE = Path(".cache/features")
@@ -181,9 +180,8 @@ def _fingerprint(params: Params, network: nn.Module) -> str:
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("features")
-    try:
-        with tracked(params, paths, "features"):
-            count = run(params, paths)
+    try:  # no run in MLflow: the training that follows starts one
+        count = run(params, paths)
     except (InvalidDataError, PretrainedUnavailableError) as error:
         raise SystemExit(f"features: {error}") from error
     print(f"features of {count} photos in {paths.features}" if count else "no features: the architecture trains whole")

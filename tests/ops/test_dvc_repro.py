@@ -98,7 +98,7 @@ def test_figures_and_plots_show_up_in_dvc(checkout: Checkout) -> None:
         f"reports/{name}.json" for name in ("calibration", "crossvalidation", "data_validation", "metrics")
     }
     page = Path(checkout.run("dvc", "plots", "show").strip().removeprefix("file://")).read_text(encoding="utf-8")
-    assert [name for name in ("training loss", "ROC", "verdicts on test", "reliability.png") if name not in page] == []
+    assert [name for name in ("training loss", "ROC", "verdicts on dev", "reliability.png") if name not in page] == []
 
 
 def test_a_parameter_runs_what_depends_on_it_and_no_more(checkout: Checkout) -> None:
