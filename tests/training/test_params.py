@@ -224,7 +224,7 @@ def test_data_and_weights_named_from_here_are_found_from_the_folder_apart(
     settings = load(tmp_path / "var" / "accurate" / "params.yaml")
     assert settings.data.source == str(tmp_path / "photos")
     assert settings.model.weights == str(tmp_path / "clip.safetensors")
-    assert settings.model.version == load(FILE, [*set_params.preset("accurate")]).model.version
+    assert f"model.version={settings.model.version}" in set_params.preset("accurate")
 
 
 def test_a_wrong_setting_is_named_on_the_command_line(

@@ -44,7 +44,7 @@ def test_the_page_on_all_addresses_is_heard_on_both_families(tmp_path: Path, mon
     port = free_port()
     process = start_page(port, "http://127.0.0.1:9", tmp_path)
     try:
-        wait_for(process, f"http://[::]:{port}")
+        wait_for(process, f"http://localhost:{port}")
         for host in ("127.0.0.1", "[::1]"):
             assert httpx.get(f"http://{host}:{port}", trust_env=False).status_code == 200
     finally:
