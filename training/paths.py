@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from handler.torchserve_entry import GRAPH
-
 
 @dataclass(frozen=True)
 class Paths:
@@ -29,7 +27,7 @@ class Paths:
     @property
     def graph(self) -> Path:
         """The network as OpenVINO serves it, an .xml that reads its numbers from `weights`."""
-        return self.run / "graphs" / GRAPH
+        return self.run / "graphs" / "network.xml"
 
     @property
     def features(self) -> Path:

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def prepare(folder: Path) -> Path:
     comes below the folder.
     """
     (folder / ".dvc").mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots", dirs_exist_ok=True)
     settings = (ROOT / ".dvc/config").read_text(encoding="utf-8")
     # Git ignores the folder, and DVC takes no stages from a place that Git ignores.
     write_bytes(folder / ".dvc/config", settings.replace("[core]\n", "[core]\n    no_scm = true\n").encode())
