@@ -95,7 +95,7 @@ class Rescale(Step):
 
     def change(self, image: Image.Image) -> Image.Image:
         """Return the scaled picture."""
-        factor = math.exp(_uniform(*map(math.log, self.factors)))
+        factor = _uniform(*self.factors)
         size = (max(32, round(image.width * factor)), max(32, round(image.height * factor)))
         return image.resize(size, _kernel())
 
