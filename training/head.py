@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import BinaryAUROC
 
+from handler.heads import TransformerHead
 from handler.spec import ModelSpec
 from training.data import LABELS, Photo, of_split, read_manifest, sampling_weights
 from training.params import Params
@@ -51,10 +52,7 @@ class Features:
 
 def classifier(spec: ModelSpec, width: int) -> nn.Sequential:
     """Return a classifier of class tokens of so many channels, as `TransformerHead` has it."""
-    read = width * len(spec.read_blocks)
-    if spec.hidden:
-        return nn.Sequential(nn.Linear(read, spec.hidden), nn.GELU(), nn.Linear(spec.hidden, 1))
-    return nn.Sequential(nn.Linear(read, 1))
+    return TransformerHead(spec, width, width).classifier
 
 
 def read(params: Params, paths: Paths) -> tuple[Features, Features]:

@@ -208,6 +208,19 @@ FROZEN = (
 )
 
 
+def _all_stages(chosen: Params, paths: Paths) -> Pipeline:
+    return Pipeline(
+        chosen,
+        paths,
+        auroc=train.run(chosen, paths),
+        crossvalidation=crossvalidate.run(chosen, paths),
+        calibration=calibrate.run(chosen, paths),
+        report=evaluate.run(chosen, paths),
+        reference=reference.run(chosen, paths),
+        archive=package.run(chosen, paths),
+    )
+
+
 @pytest.fixture(scope="session")
 def frozen_pipeline(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """The same for a head on a frozen vision transformer."""
@@ -216,16 +229,7 @@ def frozen_pipeline(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Pip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "CACHE", root / "cache")
         features.run(chosen, paths)
-    return Pipeline(
-        chosen,
-        paths,
-        auroc=train.run(chosen, paths),
-        crossvalidation=crossvalidate.run(chosen, paths),
-        calibration=calibrate.run(chosen, paths),
-        report=evaluate.run(chosen, paths),
-        reference=reference.run(chosen, paths),
-        archive=package.run(chosen, paths),
-    )
+    return _all_stages(chosen, paths)
 
 
 @pytest.fixture(scope="session")
@@ -233,13 +237,4 @@ def pipeline(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """All stages, run once."""
     root = tmp_path_factory.mktemp("pipeline")
     chosen, paths = tiny(), Paths(root / "run", root / "store", root / "reports")
-    return Pipeline(
-        chosen,
-        paths,
-        auroc=train.run(chosen, paths),
-        crossvalidation=crossvalidate.run(chosen, paths),
-        calibration=calibrate.run(chosen, paths),
-        report=evaluate.run(chosen, paths),
-        reference=reference.run(chosen, paths),
-        archive=package.run(chosen, paths),
-    )
+    return _all_stages(chosen, paths)
