@@ -72,7 +72,7 @@ def test_install_brings_all_that_the_product_imports() -> None:
 
 @pytest.mark.parametrize(("words", "named"), [((), "SOURCE="), (("SOURCE=photos",), "OUT=")])
 def test_score_names_what_it_was_not_told(words: tuple[str, ...], named: str) -> None:
-    command = ("make", "--dry-run", "--old-file=install", "score", *words)
+    command = ("make", "--no-print-directory", "--dry-run", "--old-file=install", "score", *words)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert named in done.stderr

@@ -17,6 +17,7 @@ from PIL import Image
 
 from handler.spec import ModelSpec
 from training import calibrate, crossvalidate, evaluate, features, package, params, reference, train
+from training import predict as engine
 from training.data import LABELS, Photo
 from training.params import Params
 from training.paths import Paths
@@ -209,16 +210,19 @@ FROZEN = (
 
 
 def _all_stages(chosen: Params, paths: Paths) -> Pipeline:
-    return Pipeline(
-        chosen,
-        paths,
-        auroc=train.run(chosen, paths),
-        crossvalidation=crossvalidate.run(chosen, paths),
-        calibration=calibrate.run(chosen, paths),
-        report=evaluate.run(chosen, paths),
-        reference=reference.run(chosen, paths),
-        archive=package.run(chosen, paths),
-    )
+    """Run them; predict in float32, since the weights of a moment's training leave less apart than bfloat16 rounds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "AUTO", "f32")
+        return Pipeline(
+            chosen,
+            paths,
+            auroc=train.run(chosen, paths),
+            crossvalidation=crossvalidate.run(chosen, paths),
+            calibration=calibrate.run(chosen, paths),
+            report=evaluate.run(chosen, paths),
+            reference=reference.run(chosen, paths),
+            archive=package.run(chosen, paths),
+        )
 
 
 @pytest.fixture(scope="session")

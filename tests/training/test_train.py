@@ -59,7 +59,7 @@ def test_the_weights_are_the_averaged_ones_that_were_validated(pipeline: Pipelin
 
 def test_the_score_is_the_dev_auroc_of_the_weights_that_ship(pipeline: Pipeline) -> None:
     evaluated = pipeline.report["splits"]["dev"]["all_sources"]["auroc"]
-    assert pipeline.auroc == pytest.approx(evaluated, abs=0.1)  # of twelve photos, by the engine's own precision
+    assert pipeline.auroc == pytest.approx(evaluated, abs=1e-6)
 
 
 def test_predictions_follow_the_manifests_order(pipeline: Pipeline) -> None:
