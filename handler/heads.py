@@ -20,8 +20,6 @@ HEAD_WIDTH: Final = 64
 """Channels of an attention head, in all of timm's vision transformers from tiny to large."""
 SCALE: Final = "_scale"
 """Suffix of the tensor that int8 weights are multiplied by, one number for each output channel."""
-RANGE: Final = ".input_range"
-"""Suffix of the tensor with the lowest and the highest value that int8 inputs of a layer can hold."""
 
 
 class PooledHead(nn.Module):
@@ -145,5 +143,5 @@ def read_weights(file: Path, prefix: str = "") -> dict[str, torch.Tensor]:
     return {
         name.removeprefix(prefix): tensor * stored[name + SCALE] if tensor.dtype == torch.int8 else tensor
         for name, tensor in stored.items()
-        if not name.endswith((SCALE, RANGE))
+        if not name.endswith(SCALE)
     }

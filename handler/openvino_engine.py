@@ -21,9 +21,9 @@ from handler.transforms import Pixels
 CONSTANTS: Final = ".bin"
 """Suffix of the file beside the graph with the few numbers that are not in the weights."""
 PRECISIONS: Final = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}
-"""What is computed in, beside what the graph has in int8."""
-INT8: Final = "-int8"
-"""What the name of a graph whose layers round their inputs too ends with; it lies beside the other."""
+"""What is computed in; in int8, whatever is not a product with int8 weights."""
+INT8_GROUP: Final = 128
+"""Channels of an input that share a scale when they are rounded to int8: more are faster, fewer nearer to float32."""
 AUTO: Final = "auto"
 CPUINFO: Final = Path("/proc/cpuinfo")
 
@@ -52,17 +52,15 @@ class OpenVinoEngine:
         `auto` takes the fastest precision that the graph and this CPU have.
 
         Raises:
-            ValueError: The precision is none of these, or int8 and the archive has no graph for it.
+            ValueError: The precision is none of these, or int8 and the network has no int8 weights.
         """
-        int8 = graph.with_stem(graph.stem + INT8)
+        int8 = 'element_type="i8"' in graph.read_text(encoding="utf-8")
         if precision == AUTO:
-            precision = fastest(int8=int8.is_file())
+            precision = fastest(int8=int8)
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join([AUTO, *PRECISIONS])}, not {precision!r}")
-        if precision == "int8":
-            if not int8.is_file():
-                raise ValueError(f"precision int8 needs a network with int8 weights: there is no {int8.name}")
-            graph = int8
+        if precision == "int8" and not int8:
+            raise ValueError("precision int8 needs a network with int8 weights, and this one has none")
         self.precision = precision
         sides = [spec.input_size, spec.detail_size] if spec.details else [spec.input_size]
         numbers = openvino.Tensor(
@@ -84,7 +82,7 @@ class OpenVinoEngine:
 
 
 def fastest(*, int8: bool, cpuinfo: Path = CPUINFO) -> str:
-    """Return the fastest precision that the CPU has, of int8 if there is a graph for it, bf16 and f32."""
+    """Return the fastest precision that the CPU has, of int8 if there are weights for it, bf16 and f32."""
     flags: set[str] = set()
     with suppress(OSError):  # not Linux
         flags.update(*(line.split() for line in cpuinfo.read_text(encoding="utf-8").splitlines() if "flags" in line))
@@ -106,6 +104,7 @@ def _compile(
         properties.inference_num_threads: streams,
         properties.num_streams: streams,
         properties.hint.enable_cpu_pinning: False,  # else all workers share the first cores
+        properties.hint.dynamic_quantization_group_size: INT8_GROUP if precision == "int8" else 0,
     }
     queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", options), streams)
     queue.set_callback(_collect)
@@ -113,8 +112,8 @@ def _compile(
 
 
 def _unpack(model: openvino.Model) -> None:
-    """Turn int8 weights into floats: OpenVINO would else round their layers' inputs by itself, in every precision."""
-    if any(node.get_element_type() == openvino.Type.i8 for node in model.get_ops()):
+    """Turn int8 weights into floats once, or OpenVINO would do so in every forward."""
+    if any(output.get_element_type() == openvino.Type.i8 for node in model.get_ops() for output in node.outputs()):
         folding = passes.Manager()
         folding.register_pass(passes.ConstantFolding())
         folding.run_passes(model)

@@ -13,12 +13,10 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import openvino
 import torch
-from openvino import opset13 as opset
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from safetensors.torch import load_file
@@ -26,32 +24,21 @@ from torch import nn
 from torch.nn import functional
 
 from handler import network
-from handler.heads import RANGE, SCALE
-from handler.openvino_engine import CONSTANTS, INT8
+from handler.heads import SCALE
+from handler.openvino_engine import CONSTANTS
 from handler.spec import ModelSpec
 
 HEADER_BEGINS: Final = 8
-LEVELS: Final = 256
-"""Of an int8 input."""
 
 
-def write_graphs(spec: ModelSpec, weights: Path, graph: Path) -> None:
+def write_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
     """Write the graph of a safetensors file as `graph`, an .xml, with its small constants in a .bin beside it.
 
-    It takes uint8 pixels of shape (N, H, W, 3) and gives logits, shape (N, 1), and the last features. If weights are
-    int8, a second graph lies beside it, which rounds the layers' inputs too and so computes in int8.
+    It takes uint8 pixels of shape (N, H, W, 3) and gives logits, shape (N, 1), and the last features.
     """
-    stored = load_file(weights)
-    model = _converted(spec, weights, stored)
-    _write(model, weights, graph)
-    if _round_inputs(model, stored):
-        _write(model, weights, graph.with_stem(graph.stem + INT8))
-
-
-def _write(model: openvino.Model, weights: Path, graph: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         xml, numbers = Path(folder) / "graph.xml", Path(folder) / "graph.bin"
-        openvino.serialize(model, xml, numbers)
+        openvino.serialize(_converted(spec, weights, load_file(weights)), xml, numbers)
         tree = ET.parse(xml)  # noqa: S314 - OpenVINO's own
         constants = _point_into(tree, numbers.read_bytes(), weights)
         tree.write(graph)
@@ -62,7 +49,7 @@ def _converted(spec: ModelSpec, weights: Path, stored: Mapping[str, torch.Tensor
     """Convert without OpenVINO's optimisations, which would fold the weights; compiling makes up for it."""
     example = torch.zeros(1, spec.input_size, spec.input_size, 3, dtype=torch.uint8)
     model = network.load(spec, weights)
-    for name in _int8(stored):
+    for name in [name.removesuffix(SCALE).removesuffix(".weight") for name in stored if name.endswith(SCALE)]:
         scale, bias = stored[f"{name}.weight{SCALE}"], stored[f"{name}.bias"]
         model.set_submodule(name, _Int8Linear(stored[f"{name}.weight"], scale, bias))
     with warnings.catch_warnings():
@@ -70,11 +57,6 @@ def _converted(spec: ModelSpec, weights: Path, stored: Mapping[str, torch.Tensor
         traced = TorchScriptPythonDecoder(network.PixelNetwork(model, spec).eval(), example_input=example)
     front_end = FrontEndManager().load_by_framework("pytorch")
     return front_end.convert(front_end.load(traced))
-
-
-def _int8(stored: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return the names of the layers whose weights are int8."""
-    return [name.removesuffix(".weight") for name, tensor in stored.items() if tensor.dtype == torch.int8]
 
 
 class _Int8Linear(nn.Module):
@@ -86,34 +68,6 @@ class _Int8Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.linear(x, self.weight.float() * self.scale, self.bias)
-
-
-def _round_inputs(model: openvino.Model, stored: Mapping[str, torch.Tensor]) -> int:
-    """Let the layers with int8 weights round their inputs to what int8 can hold; return how many there are.
-
-    Limits are constants of the graph, and zero is among the 256 levels: else OpenVINO would compute in float32.
-    """
-    ranges = {stored[f"{name}.weight"].numpy().tobytes(): stored[name + RANGE].tolist() for name in _int8(stored)}
-    products = [node for node in model.get_ordered_ops() if node.get_type_name() == "MatMul"]
-    rounded = 0
-    for node in products:
-        if (weight := _int8_constant(node.input_value(1).get_node())) is not None:
-            low, high = ranges[weight.data.tobytes()]
-            step = (high - low) / (LEVELS - 1)
-            low = -round(-low / step) * step
-            limits = [np.float32(low), np.float32(low + (LEVELS - 1) * step)] * 2
-            node.input(0).replace_source_output(
-                opset.fake_quantize(node.input_value(0), *map(opset.constant, limits), LEVELS).output(0)
-            )
-            rounded += 1
-    return rounded
-
-
-def _int8_constant(node: openvino.Node) -> Any:  # noqa: ANN401 - OpenVINO's constants have no type of their own here
-    """Return the int8 weights that a node scales, if it does."""
-    while node.get_type_name() in {"Multiply", "Convert"}:
-        node = node.input_value(0).get_node()
-    return node if node.get_type_name() == "Constant" and node.get_element_type() == openvino.Type.i8 else None
 
 
 def _point_into(tree: ET.ElementTree[ET.Element], numbers: bytes, weights: Path) -> bytes:

@@ -21,7 +21,7 @@ from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.atomic import write_bytes
 from training.command_line import parse_command_line
-from training.export import write_graphs
+from training.export import write_graph
 from training.metrics.goals import headline_split
 from training.params import Params
 from training.paths import Paths
@@ -83,7 +83,7 @@ def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mappin
         config.write_text(yaml.safe_dump(settings | {"spec": spec.to_mapping()}, sort_keys=False))
         extra = temporary / "extra"
         extra.mkdir()
-        write_graphs(spec, weights, extra / GRAPH)
+        write_graph(spec, weights, extra / GRAPH)
         shutil.copytree(source, extra / "handler", ignore=shutil.ignore_patterns("__pycache__", ENTRY))
         (temporary / "tmp").mkdir()
         _archive(

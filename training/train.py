@@ -18,7 +18,7 @@ from training import head, pretrained
 from training.command_line import parse_command_line
 from training.data import InvalidDataError, read_photo, sampling_weights
 from training.datamodule import PhotoDataModule
-from training.export import write_graphs
+from training.export import write_graph
 from training.module import DetectorModule
 from training.params import Params, dump
 from training.paths import Paths
@@ -68,7 +68,7 @@ def run(
         trainer.fit(module, data, ckpt_path=interrupted, weights_only=False)
         if trainer.is_global_zero:
             export_weights(params, Path(best.best_model_path), paths.weights)
-            _write_graphs(params, paths)
+            _write_graph(params, paths)
         trainer.strategy.barrier("export")  # the other processes of a training wait for the file
     return float(best.best_model_score or 0)
 
@@ -90,7 +90,7 @@ def _train_head(params: Params, paths: Paths, *, fast_dev_run: bool, logger: Log
     network.head.classifier.load_state_dict(module.folded())
     print("rounding the weights to int8", flush=True)
     save_file(quantise(network, _calibration_views(params, train)), paths.weights)
-    _write_graphs(params, paths)
+    _write_graph(params, paths)
     return float(trainer.callback_metrics["val/auroc"])
 
 
@@ -102,10 +102,10 @@ def _calibration_views(params: Params, train: head.Features) -> Iterator[torch.T
         yield from to_views(read_photo(params.data.root, train.photos[index]), params.model.spec())
 
 
-def _write_graphs(params: Params, paths: Paths) -> None:
+def _write_graph(params: Params, paths: Paths) -> None:
     shutil.rmtree(paths.graph.parent, ignore_errors=True)
     paths.graph.parent.mkdir()
-    write_graphs(params.model.spec(), paths.weights, paths.graph)
+    write_graph(params.model.spec(), paths.weights, paths.graph)
 
 
 def _loggers(paths: Paths, logger: Logger | None) -> list[Logger]:

@@ -10,9 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from torch import nn
 
-from handler import network
 from handler.detector import Detector
 from stack.layout import ROOT, Layout, Ports
 from stack.local import LocalStack, running
@@ -62,13 +60,6 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
     """The shipped model in this process, by PyTorch in float32: what the served one is measured by."""
     spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, tmp_path_factory.mktemp("unpacked"))
     return detectors.eager(spec, weights)
-
-
-@pytest.fixture(scope="session")
-def eager(tmp_path_factory: pytest.TempPathFactory) -> nn.Module:
-    """The shipped network as training has it."""
-    spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, tmp_path_factory.mktemp("unpacked"))
-    return network.load(spec, weights)
 
 
 @pytest.fixture

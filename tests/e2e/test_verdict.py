@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-import torch
-from PIL import Image
-from torch import nn
 
-from handler import network
+from handler.cpus import cpus
 from handler.decision import decide
-from handler.detector import Detector
-from training.data import Photo
-from training.datamodule import Batch, PhotoDataModule
-from training.params import load
+from handler.openvino_engine import AUTO
+from handler.transforms import to_pixels
+from stack.layout import ROOT
+from stack.torchserve import ARCHIVE
+from training.data import Photo, read_photo
+from training.scoring.archive import read_packed
 
 FIELDS = ["prediction", "probability", "confidence", "inference_time_ms", "model_version"]
 
@@ -29,36 +26,18 @@ def test_predict_answers_exactly_the_documented_fields(gateway: httpx.Client, co
     assert list(answer.json()) == FIELDS
 
 
-def test_the_data_modules_evaluation_path_and_http_give_the_same_probability(
-    gateway: httpx.Client, detector: Detector, eager: nn.Module, coffee: Path, rotated: Path
+def test_evaluation_and_http_give_the_same_probability(
+    gateway: httpx.Client, coffee: Path, rotated: Path, tmp_path: Path
 ) -> None:
+    """As training predicts: the photo from its folder, by the engine that serves."""
+    packed = read_packed(ROOT / "model_store" / ARCHIVE, tmp_path)
+    engine = packed.engine(cpus(), AUTO)
     for path in (coffee, rotated):
-        [(views, _)] = _evaluation_batches(path, detector)
-        with torch.inference_mode():
-            expected = decide(float(network.judge_views(eager, views)), detector.spec)
+        photo = Photo(path.name, "real", "dev", "test", "camera", "objects", path.name, "none")
+        [forward] = engine.run([to_pixels(read_photo(path.parent, photo), packed.spec)], [False])
         answer = gateway.post("/predict", files={"file": path.read_bytes()}).json()
-        assert answer["probability"] == pytest.approx(expected.probability, abs=0.05)  # served in int8 or bfloat16
-        assert answer["model_version"] == detector.spec.version
-
-
-def test_the_heat_map_is_an_upright_jpeg_of_the_photos_shape(gateway: httpx.Client, rotated: Path) -> None:
-    answer = gateway.post("/predict/explain", files={"file": rotated.read_bytes()}).json()
-    assert list(answer) == [*FIELDS[:3], "heatmap_base64", *FIELDS[3:]]
-    with Image.open(io.BytesIO(base64.b64decode(answer["heatmap_base64"]))) as heatmap:
-        assert heatmap.format == "JPEG"
-        assert heatmap.size == (512, 341)  # of 600 x 400
-
-
-def test_a_batch_of_ten_with_two_broken_files_answers_eight_and_two(gateway: httpx.Client, coffee: Path) -> None:
-    whole = coffee.read_bytes()
-    contents = [whole, whole[: len(whole) // 2], *[whole] * 6, b"no picture", whole]
-    files = [("files", (f"{number}.png", content)) for number, content in enumerate(contents)]
-    answer = gateway.post("/predict/batch", files=files)
-    assert answer.status_code == 200
-    body = answer.json()
-    assert (body["total"], body["successful"], body["failed"]) == (10, 8, 2)
-    assert [item["filename"] for item in body["results"]] == [f"{number}.png" for number in range(10)]
-    assert [number for number, item in enumerate(body["results"]) if item["error"]] == [1, 8]
+        assert answer["probability"] == pytest.approx(decide(forward.logit, packed.spec).probability, abs=1e-4)
+        assert answer["model_version"] == packed.spec.version
 
 
 def test_predictions_and_explanations_at_once_are_answered_one_by_one(gateway: httpx.Client, coffee: Path) -> None:
@@ -73,13 +52,3 @@ def test_predictions_and_explanations_at_once_are_answered_one_by_one(gateway: h
     with ThreadPoolExecutor(15) as pool:
         answers = list(pool.map(ask, range(15)))
     assert answers == [(400, False) if n % 5 == 4 else (200, n % 3 == 0) for n in range(15)]
-
-
-def _evaluation_batches(path: Path, detector: Detector) -> list[Batch]:
-    """The photo as the data module gives it, under the served model's own preprocessing."""
-    names = ("architecture", "blocks", "input_size", "crop_pct", "details", "detail_size")
-    view = [f"model.{name}={getattr(detector.spec, name)}" for name in names]
-    view.append(f"model.read_blocks={list(detector.spec.read_blocks)}")
-    data = PhotoDataModule(load(Path("params.yaml"), [*view, f"data.root={path.parent}", "data.num_workers=0"]))
-    photo = Photo(path.name, "real", "dev", "test", "camera", "objects", path.name, "none")
-    return list(data.loader([photo]))

@@ -16,7 +16,7 @@ from handler.torch_engine import TorchEngine
 from handler.torchserve_entry import GRAPH
 from tests.handler import detectors
 from tests.handler.detectors import WEIGHTS
-from training.export import write_graphs
+from training.export import write_graph
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def model_folder(spec: ModelSpec, model: nn.Module, tmp_path_factory: pytest.Tem
     """What an archive carries of the network: its weights and its graph."""
     folder = tmp_path_factory.mktemp("model")
     save_file(model.state_dict(), folder / WEIGHTS)
-    write_graphs(spec, folder / WEIGHTS, folder / GRAPH)
+    write_graph(spec, folder / WEIGHTS, folder / GRAPH)
     return folder
 
 

@@ -15,7 +15,7 @@ from torch import nn
 import handler
 from handler import network
 from handler.engine import Engine
-from handler.openvino_engine import CONSTANTS, INT8, OpenVinoEngine
+from handler.openvino_engine import CONSTANTS, OpenVinoEngine
 from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.package import read_archive
@@ -80,9 +80,7 @@ def _graph(archive: Path, folder: Path) -> Path | None:
     with zipfile.ZipFile(archive) as packed:
         if GRAPH not in packed.namelist():
             return None
-        int8 = Path(GRAPH).with_stem(Path(GRAPH).stem + INT8).name
-        graphs = [name for name in (GRAPH, int8) if name in packed.namelist()]
-        packed.extractall(folder, [*graphs, *(Path(name).with_suffix(CONSTANTS).name for name in graphs)])
+        packed.extractall(folder, [GRAPH, Path(GRAPH).with_suffix(CONSTANTS).name])
         return folder / GRAPH
 
 
