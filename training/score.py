@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 
 from handler.cpus import cpus
+from handler.openvino_engine import AUTO
 from training.package import MODEL_NAME
 from training.paths import Paths
 from training.predict import quiet
@@ -101,7 +102,7 @@ def _prepare(plan: Plan, packed: Packed, results: Results) -> None:
 
 
 def _precision(plan: Plan) -> str:
-    return str(plan.trainer.get("precision", "32-true"))
+    return str(plan.trainer.get("precision") or AUTO)
 
 
 def _open_pictures(results: Results) -> int:
@@ -149,7 +150,7 @@ def _parse() -> Plan:
     lightning.add_argument("--devices", default="auto")
     lightning.add_argument("--num-nodes", type=_count, default=1)
     lightning.add_argument("--strategy", default="auto")
-    lightning.add_argument("--precision", default="32-true")
+    lightning.add_argument("--precision", help="default: on CPUs what the service computes in, on GPUs 32-true")
     options = vars(parser.parse_args())
     names = ("accelerator", "devices", "num_nodes", "strategy", "precision")
     return Plan(trainer={name: options.pop(name) for name in names}, **options)

@@ -21,8 +21,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from handler import network
+from handler.decision import decide
 from handler.detector import Detector, Item, Judged
+from handler.images import decode
+from handler.openvino_engine import AUTO
 from handler.spec import ModelSpec
+from handler.transforms import to_pixels
 from tests.handler.detectors import eager
 from tests.handler.pictures import encode, photo
 from tests.training.marks import NOISE
@@ -41,7 +45,7 @@ SPEC = ModelSpec("7.0.0", temperature=0.1, offset=0.5, input_size=48, details=1,
 COLUMNS = ["path", "prediction", "probability", "confidence", "model_version", "error"]
 GOOD = [f"shoes/{index}.jpg" for index in range(5)] + ["0.png", "cup.webp", "download"]
 BAD = {"empty.jpg": "unsupported_format", "page.png": "unsupported_format", "cut.jpg": "corrupt_image"}
-CPU = {"accelerator": "cpu", "devices": 1}
+CPU = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
 
 
 class Interrupted(Exception):  # noqa: N818 - no error of the product's
@@ -124,6 +128,16 @@ def test_every_picture_of_a_folder_gets_the_verdict_of_the_detector_that_serves(
     assert 0 < positive < 8
     assert summary is not None
     assert (summary.pictures, summary.positive, summary.failed, summary.scored) == (11, positive, 3, 11)
+
+
+def test_by_default_scores_are_of_the_precision_that_serves(plan: Plan) -> None:
+    score.run(replace(plan, trainer={"accelerator": "cpu", "devices": 1}))
+    served = read_packed(plan.archive, plan.out)
+    engine = served.engine(1, AUTO)
+    for row in read(plan.out):
+        if row["error"] is None:
+            [forward] = engine.run([to_pixels(decode((plan.source / row["path"]).read_bytes()), SPEC)], [False])
+            assert row["probability"] == pytest.approx(decide(forward.logit, SPEC).probability, abs=1.01e-4)
 
 
 def test_results_are_in_the_order_of_the_folder_and_every_shard_but_the_last_is_full(plan: Plan) -> None:
@@ -429,7 +443,7 @@ def test_two_processes_score_each_picture_once_and_give_the_same_results(plan: P
     score.run(plan)
     words = [sys.executable, "-m", "training.score", str(plan.source), "--out", str(tmp_path / "two")]
     words += ["--archive", str(plan.archive), "--batch-size", "2", "--shard-size", "4", "--workers", "0"]
-    words += ["--accelerator", "cpu", "--devices", "2"]
+    words += ["--accelerator", "cpu", "--devices", "2", "--precision", "32-true"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("pictures/s;") == 1

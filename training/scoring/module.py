@@ -12,20 +12,21 @@ from handler import network
 from handler.cpus import cpus
 from handler.decision import Verdict, decide
 from handler.engine import Engine
+from handler.openvino_engine import AUTO
 from handler.spec import ModelSpec
 from training.scoring.archive import Packed
 from training.scoring.batches import Batch
 from training.scoring.results import Results
 
-ENGINE_PRECISIONS: Final = {"32-true": "f32", "bf16-true": "bf16"}
-"""The engine's names for those of Lightning's that it has."""
+ENGINE_PRECISIONS: Final = {AUTO: AUTO, "32-true": "f32", "bf16-true": "bf16"}
+"""The engine's names for those of Lightning's that it has; by default it computes in what it serves in."""
 
 
 class ScoringModule(pl.LightningModule):
     """The served network, judging batches: in PyTorch on GPUs, and on CPUs by the engine that serves there."""
 
-    def __init__(self, packed: Packed, precision: str = "32-true", threads: int = 0) -> None:
-        """`precision` is Lightning's name, `threads` how many of the CPU an engine has; 0: all that it may use."""
+    def __init__(self, packed: Packed, precision: str = AUTO, threads: int = 0) -> None:
+        """`precision`: Lightning's name or `auto`; `threads` of the CPU that an engine has, 0: all that it may use."""
         super().__init__()
         self.network = network.PixelNetwork(packed.model, packed.spec).to(memory_format=torch.channels_last)
         self._packed = packed
