@@ -20,7 +20,7 @@ from stack.local import LocalStack
 from stack.torchserve import ARCHIVE, MODEL
 from tests.e2e.processes import Gateway, running_gateway
 from tests.e2e.shell import Shell, needs_curl
-from tests.ops.commands import documented
+from tests.pages import documented
 
 pytestmark = needs_curl
 PAGE = (ROOT / "docs" / "INCIDENT_SCENARIO.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stack.layout import HOST, Layout
-from tests.ops.commands import blocks
+from tests.pages import blocks
 
 TOKEN = "a-token-of-management"  # noqa: S105 - no secret
 NOT_READY_FIRST = 2

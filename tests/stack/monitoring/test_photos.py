@@ -36,8 +36,3 @@ def test_odd_photos_are_tiny_and_pale(reference: Reference) -> None:
     assert {picture.size for picture in pictures} == {(ODD_SIDE, ODD_SIDE)}
     assert reference.draw("width", 0) > ODD_SIDE
     assert min(ImageStat.Stat(one.convert("L")).mean[0] for one in pictures) > 0.6 * 255 - 2
-
-
-def test_the_photos_are_the_same_every_time(reference: Reference) -> None:
-    assert usual(reference, 5) == usual(reference, 5)
-    assert odd(5) == odd(5)
