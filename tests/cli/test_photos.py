@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.exits import CommandError
-from cli.photos import Source, find
+from cli.photos import find
 
 
 class Stdin(io.TextIOWrapper):
@@ -37,12 +37,6 @@ def test_a_pipe_in_a_folder_is_left_out_and_told(listings: Path, capsys: pytest.
     assert capsys.readouterr().err == "left out listings/pipe.jpg: neither a file nor a folder\n"
 
 
-def test_a_pattern_gives_what_it_names(listings: Path) -> None:
-    assert names("listings/*.txt") == ["listings/notes.txt"]
-    assert names("listings/**/*.webp") == ["listings/more/c.webp"]
-    assert listings.exists()
-
-
 def test_a_file_is_taken_whatever_its_name_is(listings: Path) -> None:
     (listings / "odd[1].gif").write_bytes(b"x")
     assert names("listings/odd[1].gif", "missing.jpg", "listings/a.png") == [
@@ -59,18 +53,8 @@ def test_a_folder_or_a_pattern_without_photos_is_a_mistake(listings: Path, word:
         find([word])
 
 
-def test_a_dash_is_a_photo_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", Stdin(b"\x00photo"))
-    assert find(["-", "other.jpg"]) == [Source("-", b"\x00photo"), Source("other.jpg", Path("other.jpg"))]
-
-
 @pytest.mark.parametrize("stdin", [Stdin(b""), Stdin(b"photo", terminal=True)])
 def test_standard_input_without_a_photo_is_a_mistake(monkeypatch: pytest.MonkeyPatch, stdin: Stdin) -> None:
     monkeypatch.setattr(sys, "stdin", stdin)
     with pytest.raises(CommandError, match=r"^nothing came on standard input"):
         find(["-"])
-
-
-def test_standard_input_is_there_once() -> None:
-    with pytest.raises(CommandError, match="once only"):
-        find(["-", "-"])

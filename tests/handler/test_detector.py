@@ -123,18 +123,9 @@ def test_the_narrowest_photo_does_not_spoil_its_batch(detector: Detector, alone:
     assert judged(answers[1]).heatmap is not None
 
 
-def test_nothing_to_judge_gives_no_answers(detector: Detector) -> None:
-    assert detector.judge([]) == []
-
-
 def test_a_batch_of_bad_pictures_gives_their_codes(detector: Detector) -> None:
     answers = detector.judge([Item(GARBAGE), Item(CORRUPT, explain=True), Item(b"")])
     assert [code(answer) for answer in answers] == ["unsupported_format", "corrupt_image", "unsupported_format"]
-
-
-def test_judging_twice_gives_the_same(detector: Detector) -> None:
-    items = [Item(data, explain=True) for data in PHOTOS]
-    assert detector.judge(items) == detector.judge(items)
 
 
 def test_warming_up_leaves_the_verdicts_alone(detector: Detector, alone: list[Verdict]) -> None:

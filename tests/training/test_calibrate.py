@@ -54,10 +54,6 @@ def test_the_fit_stays_within_bounds() -> None:
     assert (temperature, abs(offset) <= 20) == (20, True)
 
 
-def test_equal_logits_say_nothing_and_are_taken_as_undecided() -> None:
-    assert fit(torch.zeros(4), torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.full((4,), 1 / 4)) == (1, 0)
-
-
 def test_calibration_of_two_photos() -> None:
     sigmoid = 1 / (1 + math.exp(-1))
     judged = score([photo(REAL), photo(AI)], torch.tensor([-2.0, 2.0]), ModelSpec(version="1", temperature=2))
@@ -114,11 +110,6 @@ def test_the_operating_point_is_a_parameter(pipeline: Pipeline, tiny: Tiny, tmp_
     assert (report["n_real"], report["n_ai_generated"]) == (6, 6)
 
 
-def test_photos_that_cross_validation_left_out_calibrate_too(pipeline: Pipeline) -> None:
-    assert (pipeline.calibration["n_real"], pipeline.calibration["n_ai_generated"]) == (6 + 12, 6 + 12)
-    assert pipeline.calibration["false_alarms_by_source"]["sources"] == 2
-
-
 def test_a_run_without_weights_names_the_stage(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(MissingReportError, match=r"model\.safetensors: run `python -m training\.train` first$"):
         calibrate.run(tiny(), Paths(tmp_path))
@@ -135,9 +126,3 @@ def test_the_command_logs_the_calibration_and_says_what_it_found(
     spec = pipeline.spec
     found = f"temperature {spec.temperature:.4f}, offset {spec.offset:.4f}, base_rate {spec.base_rate:.4f}"
     assert capsys.readouterr().out.splitlines()[-1] == f"{found}; spec in {paths.spec}"
-
-
-def test_the_command_says_in_one_line_what_is_missing(command: Command, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        command(calibrate, "--run", str(tmp_path / "new"))
-    assert stopped.value.code == f"calibrate: no {tmp_path}/new/model.safetensors: run `python -m training.train` first"

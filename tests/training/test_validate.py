@@ -16,7 +16,6 @@ from training import validate
 from training.data import LABELS, InvalidDataError, Photo
 from training.params import Params
 from training.paths import Paths
-from training.sources import manifest
 
 pytestmark = NOISE
 
@@ -137,13 +136,6 @@ def test_names_are_shown_as_text(messy: tuple[Params, Paths, dict[str, Any]]) ->
     assert "&lt;b&gt;bold&lt;/b&gt;" in page(messy[1])
 
 
-def test_pictures_of_test_are_in_no_sheet(messy: tuple[Params, Paths, dict[str, Any]]) -> None:
-    html = page(messy[1])
-    look = html[html.index('id="look"') :]
-    assert "dev/real0.png" in look
-    assert "test/" not in look
-
-
 def test_strict_fails_after_the_reports_are_written(
     messy: tuple[Params, Paths, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -172,12 +164,6 @@ def test_without_pictures_of_train_everything_else_is_checked(tmp_path: Path) ->
     report = validate.run(small(tmp_path / "data"), Paths(reports=tmp_path / "reports"))
     assert checks(report, "error") == {"absent_class": 1}
     assert report["leaks"]["pictures"] == 0
-
-
-def test_an_empty_manifest_gives_a_report(tmp_path: Path) -> None:
-    manifest.write(tmp_path / "data" / "manifest.csv", [])
-    report = validate.run(small(tmp_path / "data"), Paths(reports=tmp_path / "reports"))
-    assert (report["pictures"], report["errors"]) == (0, 3)
 
 
 def test_without_a_manifest_there_is_nothing_to_check(tmp_path: Path) -> None:

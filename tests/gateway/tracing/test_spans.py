@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
@@ -18,7 +16,7 @@ from gateway.services import read_version
 from gateway.settings import Settings
 from tests.gateway.collector import Collector, attributes, open_collector
 from tests.gateway.conftest import LogLines
-from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
+from tests.gateway.fakes import BareClient, TorchServe, picture, upload
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADER = f"00-{TRACE}-{PARENT}-01"
@@ -111,26 +109,6 @@ def test_the_log_line_and_the_span_have_the_same_ids(
     assert line["logging.googleapis.com/trace_sampled"] is True
 
 
-def test_what_a_client_does_not_sample_is_not_sent(
-    traced: Traced, collector: Collector, torchserve: TorchServe, log_lines: LogLines
-) -> None:
-    with traced() as client:
-        client.post("/predict", files=PHOTO, headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
-    assert collector.spans == []
-    (line,) = log_lines()
-    assert line["trace_id"] == TRACE
-    assert torchserve.requests[0].headers["traceparent"].split("-")[1::2] == [TRACE, "00"]
-
-
-def test_a_client_error_is_no_failed_span(traced: Traced, collector: Collector) -> None:
-    with traced() as client:
-        assert client.post("/predict", files={"file": upload(b"no picture")}).status_code == 400
-    (span,) = collector.spans
-    assert attributes(span)["http.response.status_code"] == 400
-    assert "error.type" not in attributes(span)
-    assert span.status.code == Status.STATUS_CODE_UNSET
-
-
 def test_a_failed_call_is_one_and_so_is_the_request(
     traced: Traced, collector: Collector, torchserve: TorchServe
 ) -> None:
@@ -149,13 +127,6 @@ def test_a_failed_call_is_one_and_so_is_the_request(
     assert (call.status.message, request.status.message, [*call.events, *request.events]) == ("", "", [])
 
 
-def test_every_attempt_to_connect_is_a_call(traced: Traced, collector: Collector, torchserve: TorchServe) -> None:
-    torchserve.down()
-    with traced(connect_attempts=2) as client:
-        assert client.post("/predict", files=PHOTO).status_code == 503
-    assert [attributes(span)["error.type"] for span in collector.named(PREDICTIONS)] == ["ConnectError"] * 2
-
-
 @pytest.mark.parametrize(
     ("method", "path", "name"),
     [("GET", "/secret-path", "GET"), ("BREW", "/healthz", "HTTP /healthz"), ("BREW", "/secret-path", "HTTP")],
@@ -168,27 +139,6 @@ def test_clients_cannot_make_new_names(traced: Traced, collector: Collector, met
     assert attributes(span)["http.request.method"] == ("GET" if method == "GET" else "_OTHER")
     assert b"secret" not in collector.raw
     assert b"BREW" not in collector.raw
-
-
-@pytest.mark.anyio
-async def test_a_client_that_hangs_up_cancels_its_call(collector: Collector, torchserve: TorchServe) -> None:
-    asked = asyncio.Event()
-
-    async def never(_: httpx.Request) -> httpx.Response:
-        asked.set()
-        return await asyncio.Future()
-
-    torchserve.handler = never
-    app = create_app(Settings(otlp_endpoint=HttpUrl(collector.url)), torchserve.transport())
-    client = BareClient(app, "/predict", [multipart("file", picture("JPEG"))])
-    async with asyncio.TaskGroup() as group:
-        group.create_task(client.run())
-        await asked.wait()
-        client.hang_up.set()
-    call, request = collector.spans
-    assert attributes(call)["error.type"] == "CancelledError"
-    assert attributes(request)["http.response.status_code"] == 499
-    assert request.status.code == Status.STATUS_CODE_UNSET
 
 
 @pytest.mark.anyio

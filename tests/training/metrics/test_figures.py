@@ -122,10 +122,6 @@ def test_the_error_by_chance_is_that_of_a_perfect_model_on_so_few_photos() -> No
     )
 
 
-def test_certain_verdicts_have_no_error_by_chance() -> None:
-    assert calibration_error_by_chance(scored([photo(REAL), photo(AI)], [0.0, 1.0]), 10) == 0
-
-
 def test_scores_at_the_ends_of_the_scale_have_a_bin() -> None:
     judged = scored([photo(REAL), photo(AI)], [0.0, 1.0])
     assert calibration_error(judged, ones(judged))[0] == 0
@@ -155,10 +151,6 @@ def test_an_interval_covers_the_figure_and_narrows_with_more_groups() -> None:
         assert low < cast("float", ranking_quality(judged, 1)["auroc"]) < high
         widths.append(high - low)
     assert widths[1] < 0.5 * widths[0]
-
-
-def test_an_interval_is_the_same_each_time() -> None:
-    assert bounds(overlapping(10, 2)) == bounds(overlapping(10, 2))
 
 
 def test_copies_within_a_group_do_not_narrow_an_interval() -> None:

@@ -104,22 +104,6 @@ def test_labels_are_read_by_name(tmp_path: Path) -> None:
     assert in_order(list(HuggingFace().entries(tmp_path))) == in_order(ENTRIES)
 
 
-def test_a_file_of_hugging_face_is_downloaded_and_checked_once(tmp_path: Path) -> None:
-    server = HubServer(FILES)
-    served(server)
-    list(HuggingFace().entries(tmp_path))
-    asked = len(server.requests)
-    assert in_order(list(HuggingFace().entries(tmp_path))) == in_order(ENTRIES)
-    assert len(server.requests) == asked > 0
-
-
-def test_a_file_of_another_checksum_is_thrown_away(tmp_path: Path) -> None:
-    served(HubServer(FILES, announced="0" * 64))
-    with pytest.raises(HubUnavailableError, match=r"^Hugging Face: data/train-.*parquet is not what was announced"):
-        list(HuggingFace().entries(tmp_path))
-    assert list(tmp_path.rglob("*.parquet")) == []
-
-
 def test_a_repository_of_another_layout_is_told(tmp_path: Path) -> None:
     served(HubServer({}))
     with pytest.raises(HubUnavailableError, match=r"CIFAKE-image-dataset has no file data/train-"):
@@ -187,20 +171,7 @@ def test_kaggle_gets_the_credentials_and_its_storage_does_not(
     assert server.seen == [("www.kaggle.com", header), ("storage.test", None)]
 
 
-def test_kaggle_is_asked_once(tmp_path: Path) -> None:
-    server = KaggleServer(archive())
-    list(kaggle(server).entries(tmp_path))
-    list(kaggle(server).entries(tmp_path))
-    assert len(server.seen) == 2
-
-
 def test_a_refusal_without_credentials_names_the_variables(tmp_path: Path) -> None:
     with pytest.raises(HubUnavailableError) as refused:
         list(kaggle(KaggleServer(b"", status=403)).entries(tmp_path))
     assert str(refused.value) == ("Kaggle: HTTP 403 (without KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY)")
-
-
-def test_what_is_no_zip_is_thrown_away(tmp_path: Path) -> None:
-    with pytest.raises(HubUnavailableError, match=r"^Kaggle: the download is no zip; run this again$"):
-        list(kaggle(KaggleServer(b"<html>sign in</html>")).entries(tmp_path))
-    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
