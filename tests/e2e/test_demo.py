@@ -16,6 +16,7 @@ from stack.archives import with_config
 from stack.layout import ROOT, Layout, Ports, StackError
 from stack.local import running
 from stack.torchserve import ARCHIVE
+from tests.checks import none
 from tests.stack.test_supervisor import alive
 
 
@@ -44,7 +45,7 @@ def test_the_demo_judges_the_sample_and_ctrl_c_leaves_nothing_running(tmp_path: 
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0, "".join(said)
     assert len(started) >= 5  # JVM, two workers, gateway, page
-    assert [process for process in started if alive(process)] == []
+    none((process for process in started if alive(process)), of=started)
     assert any("probability" in line for line in said)
     with Image.open(tmp_path / "coffee-heatmap.jpg") as heatmap:
         assert heatmap.size == (512, 341)

@@ -16,7 +16,7 @@ from stack.local import LocalStack
 from tests.e2e.shell import Shell, needs_curl
 from tests.pages import blocks, documented
 
-pytestmark = [needs_curl, pytest.mark.slow]
+pytestmark = needs_curl
 README = Path("README.md").read_text(encoding="utf-8")
 PAGE = Path("docs/api.md").read_text(encoding="utf-8")
 CURL = sorted({command for command in documented(README) + documented(PAGE) if command.startswith("curl ")})

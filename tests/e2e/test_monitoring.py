@@ -34,10 +34,7 @@ STORY = [
 
 NAME = re.compile(r"\b(?:(?:aidetect|http_request|process|job)[\w:]+|[A-Z]\w+(?=[{\[]))")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert len(started) >= 5  # JVM, two workers, gateway, Prometheus
-    assert [one for one in started if alive(one)] == []
+    none((one for one in started if alive(one)), of=started)
 
 
 def _until_it_serves(process: subprocess.Popen[str]) -> str:

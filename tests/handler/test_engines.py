@@ -103,6 +103,7 @@ def test_bfloat16_is_near_and_not_the_same(
     assert max(errors) < 0.5
 
 
+@pytest.mark.slow
 def test_whole_detectors_agree_on_files(detector: Detector, compiled: Detector) -> None:
     items = [Item(encode(photo(*size), kind)) for size in SIZES for kind in ("JPEG", "PNG", "WEBP")]
     for ours, theirs in zip(compiled.judge(items), detector.judge(items), strict=True):
@@ -112,6 +113,7 @@ def test_whole_detectors_agree_on_files(detector: Detector, compiled: Detector) 
         assert ours.verdict.prediction == theirs.verdict.prediction
 
 
+@pytest.mark.slow
 def test_detectors_of_their_own_may_explain_at_once(model_folder: Path, spec: ModelSpec, compiled: Detector) -> None:
     """Workers are processes; in one process each thread takes a detector of its own."""
     items = [Item(encode(photo(*size), "PNG"), explain=True) for size in SIZES]
@@ -122,6 +124,7 @@ def test_detectors_of_their_own_may_explain_at_once(model_folder: Path, spec: Mo
     assert answers == [[alone] * 3] * 3
 
 
+@pytest.mark.slow
 def test_the_graph_takes_any_number_of_pixels(model: nn.Module, spec: ModelSpec, model_folder: Path) -> None:
     for side in (64, 128):
         other = replace(spec, input_size=side, details=0)
@@ -133,6 +136,7 @@ def test_the_graph_takes_any_number_of_pixels(model: nn.Module, spec: ModelSpec,
         )
 
 
+@pytest.mark.slow
 def test_openvino_tells_nobody_that_it_is_used() -> None:
     """Its own telemetry, where installed, calls a web service whenever OpenVINO is imported."""
     script = "import handler.openvino_engine; from openvino.tools.ovc.telemetry_utils import tm; print(tm.__name__)"

@@ -14,7 +14,7 @@ from training.data import InvalidDataError, read_manifest
 from training.params import load
 from training.paths import Paths
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 SOURCES = {f"{label}/{label}-{size}" for label in ("real", "ai_generated") for size in ("large", "small")}
 
 

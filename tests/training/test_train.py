@@ -21,7 +21,7 @@ from training.paths import Paths
 from training.predict import predict
 from training.pretrained import PretrainedUnavailableError
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 
 
 def checkpoint(paths: Paths, name: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from tests.e2e.contract.claims import JSON, PROBLEM, Claim, Like, error, text
 from tests.e2e.contract.gateways import KEYS, Gateways
 from tests.e2e.contract.pictures import MIB, as_kind, header_alone, padded, photo
 
-pytestmark = pytest.mark.slow
 GIF = [("file", ("photo.jpg", as_kind("GIF"), "image/jpeg"))]
 JPEG = as_kind("JPEG")
 

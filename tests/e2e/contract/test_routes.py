@@ -20,7 +20,6 @@ from tests.e2e.contract.gateways import KEYS, Gateways
 from tests.e2e.contract.pictures import MIB, as_kind, padded, photo, sideways
 from tests.e2e.contract.shipped import MILLISECONDS, MODEL, PREDICTION, VERDICT, VERSION, confidence
 
-pytestmark = pytest.mark.slow
 PHOTO, JPEG = photo(), as_kind("JPEG")
 PHOTOS = ("coffee.png", "astronaut.png", "chelsea.png", "rocket.jpg")
 HEATMAP = text("base64 of a JPEG", lambda found: base64.b64decode(found, validate=True).startswith(b"\xff\xd8\xff"))

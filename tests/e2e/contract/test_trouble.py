@@ -13,7 +13,6 @@ from tests.e2e.contract.claims import Claim, error
 from tests.e2e.contract.gateways import Gateways
 from tests.e2e.contract.pictures import as_kind
 
-pytestmark = pytest.mark.slow
 JPEG = as_kind("JPEG")
 UNAVAILABLE = error("Service unavailable", "The model is not available right now. Please retry.")
 FIELDS = {"/predict": "file", "/predict/batch": "files", "/predict/explain": "file"}

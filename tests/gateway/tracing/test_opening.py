@@ -23,6 +23,8 @@ from gateway.tracing.export import exporting
 from tests.gateway.collector import Collector, open_collector
 from tests.gateway.conftest import LogLines, OpenClient
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 OFF = """
