@@ -200,10 +200,10 @@ $(VENV)/bin/product-photo-detector: $(VENV)/installed
 	@touch $@
 
 ##@ Check and measure it
-check: lint-code ## Check the code and run the tests that are quick: before every commit (3 minutes)
+check: lint-code ## Check the code and run the tests that are quick: before every commit
 	$(RUN) -m pytest --quiet -m "not slow"
 
-test: dev ## Run every test, real TorchServe, browser and pipeline included, and show the slowest (12 minutes)
+test: dev ## Run every test, real TorchServe, browser and pipeline included, and show the slowest
 	$(RUN) -m pytest --durations=50
 
 fuzz: dev ## Send 10,000 hostile uploads and say what came of them (UPLOADS=400, SEED=1)
@@ -212,7 +212,7 @@ fuzz: dev ## Send 10,000 hostile uploads and say what came of them (UPLOADS=400,
 bench-gateway: install ## Measure what the gateway costs beside a bare echo (ARGS="--photo 1MB --json")
 	$(RUN) -m benchmarks.gateway $(ARGS)
 
-limits: install ## Send the worst of all that a stranger may send, at the same time, and print what it costs (3 minutes)
+limits: install ## Send the worst of all that a stranger may send, at the same time, and print what it costs
 	@$(RUN) -m benchmarks.limits $(ARGS)
 
 bench: install ## Measure the whole stack beside the machine's ceiling and a plain service (ARGS="--quick")
