@@ -66,6 +66,7 @@ def test_every_expression_of_the_dashboards_is_promql(tmp_path: Path) -> None:
     assert f"SUCCESS: {len(PANELS)} rules found" in promtool("check", "rules", file)
 
 
+@pytest.mark.slow
 @needs_promtool
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}-{case.firing}")
 def test_an_alert_fires_when_it_should_and_not_before(tmp_path: Path, case: Case) -> None:
@@ -75,6 +76,7 @@ def test_an_alert_fires_when_it_should_and_not_before(tmp_path: Path, case: Case
     play(tmp_path, dict(case.series), case.alert, {case.quiet: [], case.firing: fired})
 
 
+@pytest.mark.slow
 @needs_promtool
 @pytest.mark.parametrize("calm", CALM, ids=lambda calm: f"{calm.alert}-{calm.why}")
 def test_an_alert_stays_quiet_when_nobody_is_needed(tmp_path: Path, calm: Calm) -> None:

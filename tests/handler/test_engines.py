@@ -144,6 +144,7 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
     assert done.stdout == "openvino.tools.ovc.telemetry_stub\n"
 
 
+@pytest.mark.slow
 def test_signals_are_taken_when_engines_have_come_and_gone(model_folder: Path, spec: ModelSpec) -> None:
     """OpenVINO's cores set a stack for signals, and a process that keeps none of them alive dies of its next signal."""
     for precision in ("f32", "bf16", "f32"):

@@ -82,6 +82,7 @@ def run_alone(var: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 def test_when_the_demo_has_ended_it_says_to_start_it_again(tmp_path: Path) -> None:
     layout = Layout(var=tmp_path)
     layout.torchserve.mkdir()

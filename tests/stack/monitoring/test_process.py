@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from stack.layout import ROOT
@@ -33,6 +34,7 @@ def test_the_configuration_is_the_shipped_one_with_other_targets_and_intervals(t
     assert "--web.listen-address=127.0.0.1:4" in command
 
 
+@pytest.mark.slow
 def test_without_prometheus_one_line_says_how_to_get_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stack.monitoring.demo", "--var", str(tmp_path)]
     done = subprocess.run(
