@@ -194,6 +194,12 @@ def test_the_page_fits_a_phone_and_scrolls_to_the_answer(page: Page) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth") == PHONE["width"]
 
 
+def test_the_page_follows_a_dark_desktop(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    expect(page.locator("body.dark")).to_be_attached()
+
+
 def test_the_photo_can_be_chosen_and_checked_with_the_keyboard(page: Page) -> None:
     drop_zone = page.locator("#photo button.upload-container")
     expect(drop_zone).to_be_visible()
