@@ -27,7 +27,7 @@ from training.tracking.mlflow_runs import EXPERIMENT
 from training.tracking.provenance import git_tags
 from training.tracking.stage import RunLog, tracked
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 Stored = Callable[[str], Run]
 
 
