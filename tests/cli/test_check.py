@@ -97,6 +97,15 @@ def test_heat_maps_get_names_of_their_own_in_a_new_folder(check: Command, servic
     assert [path for path, _ in service.asked] == ["/predict/explain"] * 3
 
 
+def test_a_folder_for_heat_maps_that_cannot_be_made_is_one_line(check: Command) -> None:
+    Path("photo.jpg").write_bytes(b"87")
+    ended = check("photo.jpg", "--explain", "photo.jpg/out")
+    assert (ended.code, ended.err) == (
+        2,
+        "product-photo-detector: Not a directory: make room or mend the rights, then run it again\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("photos", "options", "code"),
     [
@@ -182,6 +191,14 @@ def test_the_key_comes_from_the_environment_or_a_file(
     assert sent == [None, "named", "from-environment", "given"]
 
 
+def test_a_key_file_that_is_not_there_is_one_line(check: Command) -> None:
+    ended = check("photo.jpg", "--api-key-file", "nowhere.key")
+    assert (ended.code, ended.err) == (
+        2,
+        "product-photo-detector: the file of the API key cannot be read: see that it is there and holds a key\n",
+    )
+
+
 def test_the_address_comes_from_the_environment_too(
     command: Command, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +211,15 @@ def test_the_address_comes_from_the_environment_too(
         2,
         "product-photo-detector: --url: not an address of a gateway: write it like http://127.0.0.1:8080\n",
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--batch-size", "0"], ["--timeout", "nan"], ["--patience", "-1"], ["--json", "--csv"], ["--api-key", "x"]],
+)
+def test_wrong_words_end_with_2(command: Command, words: list[str]) -> None:
+    photos = ["photo.jpg"] if words else []
+    assert command("check", *photos, *words).code == 2
 
 
 def test_a_files_name_cannot_move_the_terminal_or_start_a_formula(check: Command) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.exits import CommandError
-from cli.photos import find
+from cli.photos import Source, find
 
 
 class Stdin(io.TextIOWrapper):
@@ -53,8 +53,18 @@ def test_a_folder_or_a_pattern_without_photos_is_a_mistake(listings: Path, word:
         find([word])
 
 
+def test_a_dash_is_a_photo_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Stdin(b"\x00photo"))
+    assert find(["-", "other.jpg"]) == [Source("-", b"\x00photo"), Source("other.jpg", Path("other.jpg"))]
+
+
 @pytest.mark.parametrize("stdin", [Stdin(b""), Stdin(b"photo", terminal=True)])
 def test_standard_input_without_a_photo_is_a_mistake(monkeypatch: pytest.MonkeyPatch, stdin: Stdin) -> None:
     monkeypatch.setattr(sys, "stdin", stdin)
     with pytest.raises(CommandError, match=r"^nothing came on standard input"):
         find(["-"])
+
+
+def test_standard_input_is_there_once() -> None:
+    with pytest.raises(CommandError, match="once only"):
+        find(["-", "-"])

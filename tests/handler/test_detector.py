@@ -123,6 +123,10 @@ def test_the_narrowest_photo_does_not_spoil_its_batch(detector: Detector, alone:
     assert judged(answers[1]).heatmap is not None
 
 
+def test_nothing_to_judge_gives_no_answers(detector: Detector) -> None:
+    assert detector.judge([]) == []
+
+
 def test_a_batch_of_bad_pictures_gives_their_codes(detector: Detector) -> None:
     answers = detector.judge([Item(GARBAGE), Item(CORRUPT, explain=True), Item(b"")])
     assert [code(answer) for answer in answers] == ["unsupported_format", "corrupt_image", "unsupported_format"]

@@ -103,6 +103,11 @@ def test_bfloat16_is_near_and_not_the_same(
     assert max(errors) < 0.5
 
 
+def test_another_precision_is_refused_by_name(model_folder: Path, spec: ModelSpec) -> None:
+    with pytest.raises(ValueError, match="auto, f32, bf16, int8, not 'fp4'"):
+        OpenVinoEngine(model_folder / GRAPH, model_folder / WEIGHTS, spec, precision="fp4")
+
+
 @pytest.mark.slow
 def test_whole_detectors_agree_on_files(detector: Detector, compiled: Detector) -> None:
     items = [Item(encode(photo(*size), kind)) for size in SIZES for kind in ("JPEG", "PNG", "WEBP")]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stack.container import check, prepare
-from stack.layout import Layout, StackError
+from stack.layout import Layout, StackError, free_port
 from stack.torchserve import ARCHIVE, address
 from tests.stack.fake_torchserve import pack
 
@@ -113,6 +113,12 @@ def test_it_serves_when_one_worker_is_ready(layout: Layout) -> None:
 )
 def test_it_does_not_serve_without_a_ready_worker(layout: Layout, answer: object, message: str) -> None:
     with management(layout, answer), pytest.raises(StackError, match=message):
+        check(layout)
+
+
+def test_it_does_not_serve_before_it_listens(layout: Layout) -> None:
+    running(layout, free_port())
+    with pytest.raises(StackError, match=r"no answer that tells \(ConnectionRefusedError\)"):
         check(layout)
 
 

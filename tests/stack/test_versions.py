@@ -82,6 +82,13 @@ def run_alone(var: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+def test_without_a_demo_it_says_to_start_one(tmp_path: Path) -> None:
+    assert run_alone(tmp_path) == (
+        1,
+        f"list: no TorchServe was started in {tmp_path}/torchserve: start it with `make demo` and leave it running\n",
+    )
+
+
 @pytest.mark.slow
 def test_when_the_demo_has_ended_it_says_to_start_it_again(tmp_path: Path) -> None:
     layout = Layout(var=tmp_path)

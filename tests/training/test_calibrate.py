@@ -54,6 +54,10 @@ def test_the_fit_stays_within_bounds() -> None:
     assert (temperature, abs(offset) <= 20) == (20, True)
 
 
+def test_equal_logits_say_nothing_and_are_taken_as_undecided() -> None:
+    assert fit(torch.zeros(4), torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.full((4,), 1 / 4)) == (1, 0)
+
+
 def test_calibration_of_two_photos() -> None:
     sigmoid = 1 / (1 + math.exp(-1))
     judged = score([photo(REAL), photo(AI)], torch.tensor([-2.0, 2.0]), ModelSpec(version="1", temperature=2))
@@ -126,3 +130,9 @@ def test_the_command_logs_the_calibration_and_says_what_it_found(
     spec = pipeline.spec
     found = f"temperature {spec.temperature:.4f}, offset {spec.offset:.4f}, base_rate {spec.base_rate:.4f}"
     assert capsys.readouterr().out.splitlines()[-1] == f"{found}; spec in {paths.spec}"
+
+
+def test_the_command_says_in_one_line_what_is_missing(command: Command, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command(calibrate, "--run", str(tmp_path / "new"))
+    assert stopped.value.code == f"calibrate: no {tmp_path}/new/model.safetensors: run `python -m training.train` first"

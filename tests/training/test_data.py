@@ -126,6 +126,11 @@ def test_a_split_without_a_class_is_refused(split: str) -> None:
         of_split(photos, split)  # type: ignore[arg-type]  # parametrize gives plain strings
 
 
+def test_an_empty_split_lacks_both_classes() -> None:
+    with pytest.raises(InvalidDataError, match=r"^split dev has no photo labelled ai_generated, real$"):
+        of_split([], "dev")
+
+
 @pytest.mark.parametrize(
     ("power", "share"), [(0.0, 1 / 2), (0.5, 3 / 5), (1.0, 9 / 13)], ids=["sources alike", "by root of size", "by size"]
 )

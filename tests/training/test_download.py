@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.training.conftest import Log
-from tests.training.pictures import DeadHub, FakeHub, cifake, row, save, save_folder, small
+from tests.training.pictures import DeadHub, FakeHub, cifake, encoded, noise, row, save, save_folder, small
 from training import download
 from training.data import InvalidDataError, Photo, read_manifest
 from training.paths import Paths
@@ -198,11 +198,25 @@ def test_what_download_did_not_write_is_not_replaced(
     assert contents(root) == before
 
 
+def test_hidden_files_are_no_obstacle(tmp_path: Path) -> None:
+    save(tmp_path / "photos", ".DS_Store", b"")
+    fetch(tmp_path / "photos", "data.source=tiny")
+    assert len(read_manifest(tmp_path / "photos", MANIFEST)) == 160
+
+
 def test_a_source_within_the_root_is_refused(tmp_path: Path) -> None:
     save_folder(tmp_path / "photos", [row("a.png", "real")])
     for source in (tmp_path / "photos", tmp_path / "photos" / "real"):
         with pytest.raises(InvalidDataError, match=r"is in data\.root, which download replaces: set another"):
             fetch(tmp_path / "photos", f"data.source={source}")
+
+
+def test_a_linked_root_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "photos").symlink_to(tmp_path / "disk")
+    fetch(tmp_path / "photos", "data.source=tiny")
+    assert (tmp_path / "photos").is_symlink()
+    assert len(read_manifest(tmp_path / "photos", MANIFEST)) == 160
 
 
 def command(monkeypatch: pytest.MonkeyPatch, root: Path, source: str) -> Log:
@@ -229,3 +243,14 @@ def test_the_command_ends_in_one_line_on_bad_data(tmp_path: Path, monkeypatch: p
     assert str(stopped.value) == (
         f"download: data.source is '{tmp_path}/absent': neither cifake nor tiny, and no folder of that name is there"
     )
+
+
+def test_pictures_of_any_format_keep_their_bytes_and_get_its_suffix(tmp_path: Path) -> None:
+    entries = [Entry(encoded(noise(seed), "PNG"), label, split) for seed, (label, split) in enumerate(_places())]
+    photos = fetch(tmp_path / "photos", "data.per_class=20", hubs=(FakeHub(entries),))
+    assert {Path(photo.path).suffix for photo in photos} == {".png"}
+    assert {(tmp_path / "photos" / photo.path).read_bytes() for photo in photos} <= {entry.data for entry in entries}
+
+
+def _places() -> list[tuple[str, str]]:
+    return [(entry.label, entry.split) for entry in cifake(train=20, test=5)]

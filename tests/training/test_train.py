@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from handler import network
@@ -124,6 +125,14 @@ def test_unreachable_pretrained_weights_name_the_setting(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_other_failures_are_not_put_down_to_the_hub(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timm.create_model", unreachable)
+    with pytest.raises(OSError, match="couldn't connect"):
+        train.run(tiny(), Paths(tmp_path))
+
+
 def test_no_data_stops_before_anything_is_written(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match="no manifest at"):
         train.run(tiny(f"data.root={tmp_path}"), Paths(tmp_path / "run"))
@@ -136,6 +145,17 @@ def test_the_command_says_in_one_line_that_the_data_folder_is_missing(tmp_path: 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"train: no manifest at {tmp_path}/manifest.csv: name your data folder with --set")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_command_names_the_score_and_the_weights(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params.dump(tiny(), tmp_path / "params.yaml")
+    run = tmp_path / "run"
+    monkeypatch.setattr(sys, "argv", ["train", "--params", str(tmp_path / "params.yaml"), "--run", str(run)])
+    train.main()
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"; weights in {run}/model.safetensors")
+    assert yaml.safe_load((run / "params.yaml").read_text(encoding="utf-8"))["train"]["epochs"] == 1
 
 
 def test_of_several_processes_the_first_alone_writes_weights_and_parameters(

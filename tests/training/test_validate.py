@@ -16,6 +16,7 @@ from training import validate
 from training.data import LABELS, InvalidDataError, Photo
 from training.params import Params
 from training.paths import Paths
+from training.sources import manifest
 
 pytestmark = NOISE
 
@@ -164,6 +165,12 @@ def test_without_pictures_of_train_everything_else_is_checked(tmp_path: Path) ->
     report = validate.run(small(tmp_path / "data"), Paths(reports=tmp_path / "reports"))
     assert checks(report, "error") == {"absent_class": 1}
     assert report["leaks"]["pictures"] == 0
+
+
+def test_an_empty_manifest_gives_a_report(tmp_path: Path) -> None:
+    manifest.write(tmp_path / "data" / "manifest.csv", [])
+    report = validate.run(small(tmp_path / "data"), Paths(reports=tmp_path / "reports"))
+    assert (report["pictures"], report["errors"]) == (0, 3)
 
 
 def test_without_a_manifest_there_is_nothing_to_check(tmp_path: Path) -> None:

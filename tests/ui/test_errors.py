@@ -29,3 +29,10 @@ def test_a_clients_error_is_said_in_the_reviewers_words(
 def test_what_only_a_developer_can_mend_keeps_no_detail(theirs: type[client.GatewayError]) -> None:
     error = errors.in_page_words(theirs("probability is missing"))
     assert (type(error), error.detail) == (errors.OddAnswer, "")
+
+
+def test_a_photo_is_kept_only_for_errors_that_another_try_can_mend() -> None:
+    final = {errors.PhotoRefused, errors.PhotoTooLarge, errors.PhotoGone, errors.TooManyPhotos}
+    again = {errors.ServiceDown, errors.ServiceSlow, errors.ServiceNotReady, errors.TooManyChecks, errors.KeyRefused}
+    assert not any(kind.again for kind in final)
+    assert all(kind.again for kind in again)

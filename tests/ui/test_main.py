@@ -10,7 +10,7 @@ import pytest
 
 from stack.layout import free_port
 from tests.ui.browsers import WAIT_S
-from tests.ui.conftest import ROOT, start_page, wait_for
+from tests.ui.conftest import ROOT, page_process, start_page, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +28,15 @@ def test_sigterm_stops_the_page_and_removes_what_was_uploaded(tmp_path: Path) ->
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=WAIT_S)
     assert (process.returncode, rest, list(tmp_path.iterdir())) == (0, "", [])
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
+def test_the_page_starts_whatever_proxies_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+        monkeypatch.setenv(name.lower(), proxy)
+    with page_process(free_port(), "http://127.0.0.1:9", tmp_path):
+        pass
 
 
 def test_the_page_on_all_addresses_is_heard_on_both_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.ui.made import rows
 from tests.ui.photos import many_jpegs
-from ui.errors import KeyRefused
+from ui.errors import KeyRefused, TooManyChecks
 from ui.gateway import Gateway
 from ui.rows import Row
 from ui.run import STOPPED, Photo, Run
@@ -81,6 +81,16 @@ def test_photos_go_in_the_gateways_batches_and_are_let_go_of(photos: list[Photo]
     assert all(row.thumbnail and row.verdict for row in run.rows)
     assert gone == [photo.path for photo in photos]
     assert (run.ended, run.left()) == (True, [])
+
+
+def test_a_rate_is_waited_for_and_said_so(photos: list[Photo]) -> None:
+    limited = httpx.Response(429, json={"error": "x", "detail": "5 a minute."}, headers={"Retry-After": "1"})
+    answers = Answers(limited)
+    run = Run(photos, [], lambda _: None)
+    seen = followed(run, answers)
+    assert seen[0] == (0, f"{TooManyChecks.title}: waiting 1 second, then it goes on by itself.")
+    assert seen[-1] == (12, "")
+    assert answers.sizes == [10, 10, 2]
 
 
 def test_a_stopped_batch_gives_the_rest_rows_and_keeps_their_photos(photos: list[Photo]) -> None:

@@ -19,6 +19,22 @@ def photo(folder: Path, name: str) -> Path:
     return path
 
 
+def test_a_dropped_photo_goes_with_its_folder(tmp_path: Path) -> None:
+    shelf = shelf_in(tmp_path)
+    shelf.keep("tab", photo(tmp_path, "one"))
+    shelf.drop("tab")
+    shelf.drop("tab")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_photo_replaces_the_one_before(tmp_path: Path) -> None:
+    shelf = shelf_in(tmp_path)
+    one, two = photo(tmp_path, "one"), photo(tmp_path, "two")
+    for path in (one, two, two):
+        shelf.keep("tab", path)
+    assert (one.exists(), two.exists()) == (False, True)
+
+
 def test_a_photo_in_two_tabs_stays_until_the_last_lets_go(tmp_path: Path) -> None:
     shelf = shelf_in(tmp_path)
     path = photo(tmp_path, "one")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
@@ -17,7 +19,7 @@ from gateway.settings import Settings
 from tests.checks import none
 from tests.gateway.collector import Collector, attributes, open_collector
 from tests.gateway.conftest import LogLines
-from tests.gateway.fakes import BareClient, TorchServe, picture, upload
+from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADER = f"00-{TRACE}-{PARENT}-01"
@@ -110,6 +112,17 @@ def test_the_log_line_and_the_span_have_the_same_ids(
     assert line["logging.googleapis.com/trace_sampled"] is True
 
 
+def test_what_a_client_does_not_sample_is_not_sent(
+    traced: Traced, collector: Collector, torchserve: TorchServe, log_lines: LogLines
+) -> None:
+    with traced() as client:
+        client.post("/predict", files=PHOTO, headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
+    assert collector.spans == []
+    (line,) = log_lines()
+    assert line["trace_id"] == TRACE
+    assert torchserve.requests[0].headers["traceparent"].split("-")[1::2] == [TRACE, "00"]
+
+
 def test_a_failed_call_is_one_and_so_is_the_request(
     traced: Traced, collector: Collector, torchserve: TorchServe
 ) -> None:
@@ -140,6 +153,27 @@ def test_clients_cannot_make_new_names(traced: Traced, collector: Collector, met
     assert attributes(span)["http.request.method"] == ("GET" if method == "GET" else "_OTHER")
     assert b"secret" not in collector.raw
     assert b"BREW" not in collector.raw
+
+
+@pytest.mark.anyio
+async def test_a_client_that_hangs_up_cancels_its_call(collector: Collector, torchserve: TorchServe) -> None:
+    asked = asyncio.Event()
+
+    async def never(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        return await asyncio.Future()
+
+    torchserve.handler = never
+    app = create_app(Settings(otlp_endpoint=HttpUrl(collector.url)), torchserve.transport())
+    client = BareClient(app, "/predict", [multipart("file", picture("JPEG"))])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(client.run())
+        await asked.wait()
+        client.hang_up.set()
+    call, request = collector.spans
+    assert attributes(call)["error.type"] == "CancelledError"
+    assert attributes(request)["http.response.status_code"] == 499
+    assert request.status.code == Status.STATUS_CODE_UNSET
 
 
 @pytest.mark.anyio

@@ -122,6 +122,10 @@ def test_the_error_by_chance_is_that_of_a_perfect_model_on_so_few_photos() -> No
     )
 
 
+def test_certain_verdicts_have_no_error_by_chance() -> None:
+    assert calibration_error_by_chance(scored([photo(REAL), photo(AI)], [0.0, 1.0]), 10) == 0
+
+
 def test_scores_at_the_ends_of_the_scale_have_a_bin() -> None:
     judged = scored([photo(REAL), photo(AI)], [0.0, 1.0])
     assert calibration_error(judged, ones(judged))[0] == 0

@@ -104,6 +104,13 @@ def test_labels_are_read_by_name(tmp_path: Path) -> None:
     assert in_order(list(HuggingFace().entries(tmp_path))) == in_order(ENTRIES)
 
 
+def test_a_file_of_another_checksum_is_thrown_away(tmp_path: Path) -> None:
+    served(HubServer(FILES, announced="0" * 64))
+    with pytest.raises(HubUnavailableError, match=r"^Hugging Face: data/train-.*parquet is not what was announced"):
+        list(HuggingFace().entries(tmp_path))
+    assert list(tmp_path.rglob("*.parquet")) == []
+
+
 def test_a_repository_of_another_layout_is_told(tmp_path: Path) -> None:
     served(HubServer({}))
     with pytest.raises(HubUnavailableError, match=r"CIFAKE-image-dataset has no file data/train-"):
@@ -175,3 +182,9 @@ def test_a_refusal_without_credentials_names_the_variables(tmp_path: Path) -> No
     with pytest.raises(HubUnavailableError) as refused:
         list(kaggle(KaggleServer(b"", status=403)).entries(tmp_path))
     assert str(refused.value) == ("Kaggle: HTTP 403 (without KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY)")
+
+
+def test_what_is_no_zip_is_thrown_away(tmp_path: Path) -> None:
+    with pytest.raises(HubUnavailableError, match=r"^Kaggle: the download is no zip; run this again$"):
+        list(kaggle(KaggleServer(b"<html>sign in</html>")).entries(tmp_path))
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []

@@ -50,6 +50,13 @@ def test_a_file_comes_whole_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
+def test_a_file_that_is_there_is_not_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file.zip").write_bytes(b"here")
+    server = Server()
+    get(server, tmp_path / "file.zip")
+    assert server.ranges == []
+
+
 def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with pytest.raises(HubUnavailableError, match=r"^Hub: connection reset$"):
         get(Server(limit=1000), tmp_path / "file.zip")
@@ -73,10 +80,23 @@ def test_less_than_was_announced_is_told_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "file.zip.part").stat().st_size == 500
 
 
+def test_other_content_than_announced_is_thrown_away(tmp_path: Path) -> None:
+    with pytest.raises(HubUnavailableError, match=r"^Hub: what came is not what was announced; run this again$"):
+        get(Server(md5="AAAAAAAAAAAAAAAAAAAAAA=="), tmp_path / "file.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path: Path) -> None:
     (tmp_path / "file.zip.part").write_bytes(bytes(20_000))
     with pytest.raises(HubUnavailableError, match=r"the file changed since its download began; run this again$"):
         get(lambda _: httpx.Response(416), tmp_path / "file.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_refusal_is_told(status: int, tmp_path: Path) -> None:
+    with pytest.raises(HubUnavailableError, match=f"^Hub: HTTP {status}$"):
+        get(lambda _: httpx.Response(status), tmp_path / "file.zip")
     assert list(tmp_path.iterdir()) == []
 
 

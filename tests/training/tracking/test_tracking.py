@@ -142,6 +142,11 @@ def test_the_revision_is_the_commit_and_whether_tracked_files_differ(
     assert git_tags() == {"mlflow.source.git.commit": git("rev-parse", "HEAD"), "git_dirty": "true"}
 
 
+def test_a_machine_without_git_has_no_revision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_tags() == {}
+
+
 def test_later_stages_join_the_training_run(paths: Paths, stored: Stored) -> None:
     trained = stage("train", paths)
     assert (paths.run / "mlflow_run_id").read_text(encoding="utf-8") == f"{trained}\n"
@@ -193,6 +198,12 @@ def test_without_a_training_run_the_first_later_stage_starts_one(left: str, path
     assert "mlflow.parentRunId" not in stored(started).data.tags
 
 
+def test_a_deleted_run_is_not_joined(paths: Paths, store: Path) -> None:
+    trained = stage("train", paths)
+    MlflowClient(f"sqlite:///{store}").delete_run(trained)
+    assert stage("evaluate", paths) != trained
+
+
 @pytest.mark.parametrize(
     ("stop", "status"), [(ValueError, "FAILED"), (SystemExit, "FAILED"), (KeyboardInterrupt, "KILLED")]
 )
@@ -235,6 +246,12 @@ def test_files_and_folders_are_kept_beside_the_database(paths: Paths, store: Pat
     experiment = MlflowClient(f"sqlite:///{store}").get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     assert experiment.artifact_location == (tmp_path / "mlruns").as_uri()
+
+
+def test_a_file_that_is_not_there_is_the_stages_fault(paths: Paths, tmp_path: Path) -> None:
+    message = rf"^{tmp_path}/absent.json cannot be logged to MLflow: the stage has not written it$"
+    with pytest.raises(FileNotFoundError, match=message), tracked(load(), paths, "evaluate") as log:
+        log.artifact(tmp_path / "absent.json")
 
 
 def test_lightning_logs_to_the_stages_run_and_leaves_it_open(paths: Paths, store: Path, tmp_path: Path) -> None:
