@@ -14,6 +14,7 @@ from training.module import DetectorModule
 from training.params import Params
 
 pytestmark = [
+    pytest.mark.slow,
     *NOISE,
     # these tests train on given batches alone
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`"),

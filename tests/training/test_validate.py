@@ -18,7 +18,7 @@ from training.params import Params
 from training.paths import Paths
 from training.sources import manifest
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 
 
 def sound() -> list[Photo]:
