@@ -106,7 +106,7 @@ docker-base: ## Make a base image from Debian's packages, where no container reg
 	docker/base.sh $(or $(BASE),localhost/python:bookworm)
 
 test-images: dev ## Build the images with buildah, start them with podman and use them (BASE=, TORCH_BACKEND=, BUILD_ARGS=)
-	TEST_IMAGES=1 $(RUN) -m pytest -v tests/ops/test_images.py
+	TEST_IMAGES=1 $(RUN) -m pytest -v tests/deploy/test_images.py
 
 ##@ Run it on Kubernetes
 kubernetes-manifest: ## Print what an overlay installs (OVERLAY=local); needs kubectl or kustomize
@@ -200,8 +200,11 @@ $(VENV)/bin/product-photo-detector: $(VENV)/installed
 	@touch $@
 
 ##@ Check and measure it
-test: dev ## Run every test, real TorchServe and archive included
-	$(RUN) -m pytest
+check: lint-code ## Check the code and run the tests that are quick: before every commit
+	$(RUN) -m pytest --quiet -m "not slow"
+
+test: dev ## Run every test, real TorchServe, browser and pipeline included, and show the slowest
+	$(RUN) -m pytest --durations=50
 
 fuzz: dev ## Send 10,000 hostile uploads and say what came of them (UPLOADS=400, SEED=1)
 	FUZZ_UPLOADS=$(or $(UPLOADS),10000) FUZZ_SEED=$(or $(SEED),1) $(RUN) -m pytest --quiet tests/gateway/test_upload_fuzz.py
@@ -209,7 +212,7 @@ fuzz: dev ## Send 10,000 hostile uploads and say what came of them (UPLOADS=400,
 bench-gateway: install ## Measure what the gateway costs beside a bare echo (ARGS="--photo 1MB --json")
 	$(RUN) -m benchmarks.gateway $(ARGS)
 
-limits: install ## Send the worst of all that a stranger may send, at the same time, and print what it costs (3 minutes)
+limits: install ## Send the worst of all that a stranger may send, at the same time, and print what it costs
 	@$(RUN) -m benchmarks.limits $(ARGS)
 
 bench: install ## Measure the whole stack beside the machine's ceiling and a plain service (ARGS="--quick")
@@ -247,6 +250,7 @@ lint-docker: $(VENV)/installed ## Check Dockerfiles, their scripts and the stack
 	$(TOOL) $(HADOLINT) hadolint docker/*.Dockerfile
 	$(TOOL) $(SHELLCHECK) shellcheck docker/*.sh
 	$(TOOL) $(COMPOSE_LINT) compose-lint docker/compose.yaml
+	$(TOOL) $(CHECK_JSONSCHEMA) check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/compose*.yaml
 
 lint-kubernetes: $(VENV)/installed ## Check the manifests by the schemas of the oldest and the newest Kubernetes (overlays by kubectl or kustomize, where one is)
 	@mkdir -p var/kubernetes && rm -f var/kubernetes/*
@@ -360,4 +364,4 @@ pin-images: ## Renew the digests of the images that others publish (by skopeo, e
 clean: ## Remove what runs, installs and builds left, not the model
 	rm -rf $(VENV) .cache var site
 
-.PHONY: help demo serve ui models promote rollback docker-build docker-run docker-up docker-down docker-logs docker-secrets docker-base lint-docker lint-terraform test-images kubernetes-manifest kubernetes-rules lint-kubernetes deploy deploy-rollback deploy-login deploy-served smoke-test deploy-manifest install dev test fuzz bench-gateway bench tune predict predict-batch monitoring-demo load-test load-test-k6 lint lint-code lint-workflows format hooks secrets secrets-staged audit licences sbom data validate train score package repro dvc-repro plots mlflow docs docs-serve lock lock-torch pin-images limits clean
+.PHONY: check help demo serve ui models promote rollback docker-build docker-run docker-up docker-down docker-logs docker-secrets docker-base lint-docker lint-terraform test-images kubernetes-manifest kubernetes-rules lint-kubernetes deploy deploy-rollback deploy-login deploy-served smoke-test deploy-manifest install dev test fuzz bench-gateway bench tune predict predict-batch monitoring-demo load-test load-test-k6 lint lint-code lint-workflows format hooks secrets secrets-staged audit licences sbom data validate train score package repro dvc-repro plots mlflow docs docs-serve lock lock-torch pin-images limits clean

@@ -9,6 +9,17 @@ from pathlib import Path
 
 import pytest
 
+STARTS_SLOWLY = {"stack", "browser", "page_address", "pipeline", "frozen_pipeline"}
+"""Fixtures of a TorchServe, a browser, the page's process, and of a run of all stages of training."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow whatever starts the product; other slow tests say so themselves."""
+    for item in items:
+        if "e2e" in item.path.parts or STARTS_SLOWLY & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def coffee() -> Path:

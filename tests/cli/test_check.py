@@ -84,15 +84,6 @@ def test_json_is_an_object_a_line(check: Command, service: Service) -> None:
     }
 
 
-def test_evidence_has_a_column_when_it_is_asked_for(check: Command, service: Service) -> None:
-    Path("one.jpg").write_bytes(b"87")
-    found = [{"type": "generator_software", "value": "DALL-E", "strength": "weak"}]
-    service.first = [httpx.Response(200, json=verdict(b"87", evidence=found))] * 2
-    told = "DALL-E (generator_software, weak)"
-    assert cells(check("one.jpg", "--evidence").out) == [["one.jpg", "AI-generated", "0.8700", "high", told]]
-    assert told in check("one.jpg", "--evidence", "--csv").out
-
-
 def test_heat_maps_get_names_of_their_own_in_a_new_folder(check: Command, service: Service, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

@@ -13,6 +13,8 @@ import pytest
 from stack.layout import ROOT
 from tests.cli.conftest import Service
 
+pytestmark = pytest.mark.slow
+
 UV = [sys.executable, "-m", "uv", "--quiet"]
 VERSION = f"product-photo-detector {tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['version']}\n"
 LOCK = str(ROOT / "requirements" / "dev.txt")

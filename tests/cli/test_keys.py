@@ -33,10 +33,6 @@ def test_a_key_alone_goes_to_stdout_and_its_entry_to_stderr(command: Command) ->
     assert ended.out.strip() not in ended.err
 
 
-def test_each_key_is_another(command: Command) -> None:
-    assert command("keys", "new", "shop").out != command("keys", "new", "shop").out
-
-
 def test_a_key_is_added_to_a_file_that_keeps_its_other_keys_and_its_rights(command: Command) -> None:
     KEYS.write_text('{"ci": {"key": "in-the-clear"}}')
     KEYS.chmod(0o640)
@@ -89,12 +85,6 @@ def test_a_file_of_another_kind_is_left_alone(command: Command, text: str) -> No
     ended = command("keys", "new", "other", "--file", "keys.json")
     assert (ended.code, "secret" in ended.err) == (2, False)
     assert KEYS.read_text(encoding="latin-1") == text
-
-
-def test_a_folder_that_is_not_there_is_one_line(command: Command) -> None:
-    ended = command("keys", "new", "shop", "--file", "nowhere/keys.json")
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith("product-photo-detector: No such file or directory: ")
 
 
 @pytest.mark.parametrize("words", [["two words"], ["x" * 65], ["é"], ["shop", "--predict", "0"], []])

@@ -35,26 +35,9 @@ def test_the_version_is_the_projects(command: Command) -> None:
     assert command("--version").out == f"product-photo-detector {version}\n"
 
 
-@pytest.mark.parametrize("words", [[], ["check"], ["serve"], ["keys"], ["keys", "new"], ["models"]])
-def test_every_command_has_help(command: Command, words: list[str]) -> None:
-    ended = command(*words, "--help")
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith(" ".join(["usage: product-photo-detector", *words]))
-
-
-def test_help_shows_examples_and_exit_codes(command: Command) -> None:
-    assert "\nexamples:\n  product-photo-detector serve\n" in command("--help").out
-    assert "\nexit codes: 0 all judged; 1 one is what --fail-on names; 2 usage;" in command("check", "--help").out
-
-
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     run = subprocess.run([sys.executable, "-c", LIGHT], cwd=ROOT, check=True, capture_output=True, text=True)
     assert run.stdout.splitlines()[1:] == [""]
-
-
-@pytest.mark.parametrize("words", [[], ["chekc"], ["keys", "old"]])
-def test_an_unknown_command_ends_with_2(command: Command, words: list[str]) -> None:
-    assert command(*words).code == 2
 
 
 def test_serve_is_the_demo(command: Command, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -90,10 +73,6 @@ def test_models_are_listed_promoted_and_rolled_back(command: Command, store: lis
     assert command("models", "promote", "1.2.0", *store).out.startswith("live: 1.2.0, with 2 workers\n")
     ended = command("models", "rollback", *store)
     assert (ended.code, ended.out.splitlines()[0]) == (0, "live: 1.1.0, with 2 workers")
-
-
-def test_the_options_of_another_command_are_none_of_this_one(command: Command) -> None:
-    assert command("check", "photo.jpg", "--var", "x").code == 2
 
 
 def test_forwarded_commands_are_in_the_parser() -> None:

@@ -37,12 +37,6 @@ def test_a_pipe_in_a_folder_is_left_out_and_told(listings: Path, capsys: pytest.
     assert capsys.readouterr().err == "left out listings/pipe.jpg: neither a file nor a folder\n"
 
 
-def test_a_pattern_gives_what_it_names(listings: Path) -> None:
-    assert names("listings/*.txt") == ["listings/notes.txt"]
-    assert names("listings/**/*.webp") == ["listings/more/c.webp"]
-    assert listings.exists()
-
-
 def test_a_file_is_taken_whatever_its_name_is(listings: Path) -> None:
     (listings / "odd[1].gif").write_bytes(b"x")
     assert names("listings/odd[1].gif", "missing.jpg", "listings/a.png") == [

@@ -19,6 +19,8 @@ from stack.layout import ROOT
 from tests.cli.conftest import Service
 from tests.cli.service import served
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "cli"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 

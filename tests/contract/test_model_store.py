@@ -6,6 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
 import yaml
 from PIL import Image, ImageDraw
 
@@ -15,6 +16,8 @@ from handler.detector import Detector, Item, Judged
 from handler.spec import ModelSpec
 from tests.handler.pictures import encode
 from training.scoring.archive import read_packed
+
+pytestmark = pytest.mark.slow
 
 STORE = Path("model_store")
 ARCHIVE = STORE / "product-photo-detector.mar"

@@ -24,6 +24,8 @@ from training.datamodule import PhotoDataModule
 from training.package import build_archive
 from training.params import Params
 
+pytestmark = pytest.mark.slow
+
 SERVE = """
 import sys
 from pathlib import Path

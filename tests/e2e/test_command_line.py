@@ -83,10 +83,6 @@ def test_each_command_of_the_documentation_runs(command: str, places: Path, envi
     assert ended.returncode == expected, ended.stderr
 
 
-def test_the_commands_that_run_elsewhere_are_on_the_page() -> None:
-    assert set(ELSEWHERE) < set(COMMANDS)
-
-
 @contextmanager
 def keyed(folder: Path, stack: LocalStack) -> Iterator[str]:
     """A gateway that wants a key of the folder's file."""

@@ -12,10 +12,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from stack.archives import with_config
-from stack.layout import ROOT, Layout, Ports, StackError
-from stack.local import running
-from stack.torchserve import ARCHIVE
+from stack.layout import ROOT
+from tests.checks import none
 from tests.stack.test_supervisor import alive
 
 
@@ -44,34 +42,27 @@ def test_the_demo_judges_the_sample_and_ctrl_c_leaves_nothing_running(tmp_path: 
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0, "".join(said)
     assert len(started) >= 5  # JVM, two workers, gateway, page
-    assert [process for process in started if alive(process)] == []
+    none((process for process in started if alive(process)), of=started)
     assert any("probability" in line for line in said)
     with Image.open(tmp_path / "coffee-heatmap.jpg") as heatmap:
         assert heatmap.size == (512, 341)
 
 
-def test_the_api_alone_is_served_without_a_page_and_in_a_folder_as_deep_as_one_likes(tmp_path: Path) -> None:
+def test_the_api_alone_is_served_in_a_folder_as_deep_as_one_likes_and_outlives_its_terminal(tmp_path: Path) -> None:
     deep = tmp_path / ("a b" * 20) / ("ü" * 40)
-    with _demo("--api-only", "--free-ports", "--var", str(deep)) as demo:
+    with _demo("--api-only", "--free-ports", "--var", str(deep), before=("nohup",)) as demo:
         said = _said_until_up(demo)
         modules = {" ".join(one.cmdline()[1:3]) for one in psutil.Process(demo.pid).children()}
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            demo.wait(1)
+        demo.send_signal(signal.SIGTERM)
         assert demo.wait(60) == 0, "".join(said)
     assert said[:2] == ["ready: the gateway\n", "ready: a first inference by TorchServe\n"]
     assert said[2].startswith("REST API ")
     assert "-m gateway" in modules
     assert "-m ui" not in modules
     assert list(deep.glob("*-heatmap.jpg")) == []
-
-
-def test_a_closed_terminal_ends_the_demo_unless_nohup_started_it(tmp_path: Path) -> None:
-    with _demo("--api-only", "--free-ports", "--var", str(tmp_path), before=("nohup",)) as demo:
-        said = _said_until_up(demo)
-        demo.send_signal(signal.SIGHUP)
-        with pytest.raises(subprocess.TimeoutExpired):
-            demo.wait(2)
-        demo.send_signal(signal.SIGTERM)
-        assert demo.wait(60) == 0, "".join(said)
 
 
 def test_a_taken_port_is_one_clear_line() -> None:
@@ -93,13 +84,3 @@ def test_a_photo_that_is_not_there_is_one_clear_line() -> None:
         1,
         "demo: no photo at absent.jpg: name a JPEG, PNG or WebP file with PHOTO=path\n",
     )
-
-
-def test_a_model_that_does_not_load_is_one_clear_line(tmp_path: Path) -> None:
-    with_config(ROOT / "model_store" / ARCHIVE, tmp_path / ARCHIVE, {"spec": {"version": "1", "temperature": -1}})
-    layout = Layout(var=tmp_path / "var", store=tmp_path)
-    with (
-        running(layout, Ports.free(), page=False) as stack,
-        pytest.raises(StackError, match=r"cannot load the model \(.*temperature is out of range.*git checkout"),
-    ):
-        stack.wait(f"{stack.gateway_url}/readyz", "a first inference", lambda _: None)

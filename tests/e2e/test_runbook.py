@@ -18,9 +18,10 @@ import pytest
 from stack.layout import ROOT
 from stack.local import LocalStack
 from stack.torchserve import ARCHIVE, MODEL
+from tests.checks import none
 from tests.e2e.processes import Gateway, running_gateway
 from tests.e2e.shell import Shell, needs_curl
-from tests.ops.commands import documented
+from tests.pages import documented
 
 pytestmark = needs_curl
 PAGE = (ROOT / "docs" / "INCIDENT_SCENARIO.md").read_text(encoding="utf-8")
@@ -107,7 +108,7 @@ def test_a_leaked_key_is_shut_out_without_a_restart(guarded: tuple[Gateway, str]
     broken = json.loads(shell.run(the("Key leak", "api_keys_file_broken")).stdout)
     assert (broken["event"], broken["keys_kept"]) == ("api_keys_file_broken", 1)
     log = gateway.log.read_text(encoding="utf-8")
-    assert [key for key in (old, new) if key in log] == []
+    none((key for key in (old, new) if key in log), of=log)
 
 
 def _write_keys(file: Path, key: str) -> None:

@@ -67,10 +67,6 @@ def test_a_model_is_registered_from_the_store_alone(management: httpx.Client, tm
     assert [model["modelName"] for model in management.get("/models").json()["models"]].count("model") == 0
 
 
-def test_the_key_file_is_its_owners_alone(stack: LocalStack) -> None:
-    assert stack.layout.key_file.stat().st_mode & 0o777 == 0o600
-
-
 def test_every_process_listens_on_loopback_alone(stack: LocalStack) -> None:
     listening = [
         connection.laddr
@@ -81,11 +77,3 @@ def test_every_process_listens_on_loopback_alone(stack: LocalStack) -> None:
     ports = {address.port for address in listening}
     assert {stack.ports.inference, stack.ports.management, stack.ports.metrics, stack.ports.gateway} <= ports
     assert {address.ip for address in listening} <= {"127.0.0.1", "::ffff:127.0.0.1"}
-
-
-def test_torchserve_counts_inferences_in_prometheus_format(
-    stack: LocalStack, inference: httpx.Client, coffee: Path
-) -> None:
-    inference.post("/predictions/product-photo-detector", content=coffee.read_bytes()).raise_for_status()
-    metrics = httpx.get(f"http://127.0.0.1:{stack.ports.metrics}/metrics", trust_env=False)
-    assert 'ts_inference_requests_total{model_name="product-photo-detector"' in metrics.text

@@ -22,6 +22,8 @@ from tests.e2e.processes import wait_until_up
 from tests.gateway.evidence import hostile
 from tests.gateway.fakes import VERDICT, picture, upload
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 FILES = {"file": upload(picture("JPEG"))}
 ASKED = threading.Event()

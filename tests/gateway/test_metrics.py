@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,7 +14,6 @@ from gateway.settings import Settings
 from tests.gateway.conftest import OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
 
-PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 JPEG = {"file": upload(picture("JPEG"))}
 GIF = {"file": upload(picture("GIF"))}
 
@@ -87,12 +84,6 @@ def test_nothing_is_declared_that_is_never_written(busy: TestClient) -> None:
         if name not in idle:
             assert (f"{name}_count" if kind == "histogram" else name) in written
     assert idle <= {sample[0] for sample in scrape(busy)}
-
-
-def test_the_page_lists_every_metric_and_no_other(busy: TestClient) -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \|", PAGE.read_text(), re.MULTILINE)
-    assert dict(rows) == declared(busy.get("/metrics").text)
-    assert len(rows) == len(dict(rows))
 
 
 def test_predictions_by_status_class_and_confidence(busy: TestClient) -> None:
@@ -197,14 +188,6 @@ def backend_errors(client: TestClient) -> dict[str, float]:
     return {labels[0]: value for (name, labels), value in found.items() if "backend_errors" in name and value}
 
 
-@pytest.mark.parametrize("status", [200, 401, 503])
-def test_backend_errors_by_status(client: TestClient, torchserve: TorchServe, status: int) -> None:
-    torchserve.always(status, {"no": "verdict"})
-    client.post("/predict", files=JPEG)
-    torchserve.handler = torchserve.judge
-    assert backend_errors(client) == {"invalid_answer" if status == 200 else "status": 1}
-
-
 @pytest.mark.parametrize(
     ("error", "cause"),
     [(httpx.ConnectError, "connection"), (httpx.ReadError, "connection"), (TimeoutError, "timeout")],
@@ -219,23 +202,6 @@ def test_backend_errors_by_cause(
     client.post("/predict", files=JPEG)
     torchserve.handler = torchserve.judge
     assert backend_errors(client) == {cause: 1}
-
-
-def test_a_full_queue(open_client: OpenClient, torchserve: TorchServe) -> None:
-    async def slow(_: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(0.3)
-        return httpx.Response(200, json=VERDICT)
-
-    torchserve.handler = slow
-    full = open_client(backend_concurrency=1, backend_queue=0)
-    full.post("/predict/batch", files=[("files", JPEG["file"])] * 3)
-    assert backend_errors(full) == {"queue_full": 2}
-
-
-def test_a_missing_token(open_client: OpenClient, tmp_path: Path) -> None:
-    locked = open_client(torchserve_key_file=tmp_path / "none.json", readiness_cache_s=60.0)
-    locked.post("/predict", files=JPEG)
-    assert backend_errors(locked) == {"token": 2}  # the readiness inference failed too
 
 
 def test_gauges_follow_the_model_server(client: TestClient, torchserve: TorchServe) -> None:

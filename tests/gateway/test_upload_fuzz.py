@@ -24,6 +24,8 @@ from tests.gateway.fakes import TorchServe, multipart, picture
 from tests.gateway.images.test_reader import png_header, webp_header
 from tests.gateway.images.test_traps import in_jpeg, in_png, overlapping_exif, png_chunk, segment
 
+pytestmark = pytest.mark.slow
+
 UPLOADS = int(os.environ.get("FUZZ_UPLOADS", "200"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 FILE_LIMIT = 300_000

@@ -90,11 +90,6 @@ def test_what_is_no_single_image_is_400(
     assert answer.json() == {"error": error, "detail": detail}
 
 
-def test_a_refused_image_never_reaches_the_model_server(client: TestClient, torchserve: TorchServe) -> None:
-    client.post("/predict", files={"file": upload(picture("GIF"))})
-    assert torchserve.requests == []
-
-
 @pytest.mark.parametrize(
     ("sent", "error", "detail"),
     [
@@ -149,11 +144,6 @@ def test_both_forms_of_a_file_name_are_a_file(client: TestClient) -> None:
     assert client.post("/predict", content=content, headers=headers).status_code == 200
 
 
-def test_other_fields_are_ignored(client: TestClient) -> None:
-    answer = client.post("/predict", files={"file": upload(JPEG)}, data={"note": "from the warehouse"})
-    assert answer.status_code == 200
-
-
 def test_the_declared_type_and_the_name_do_not_count(client: TestClient) -> None:
     assert client.post("/predict", files={"file": ("a.txt", JPEG, "text/plain")}).status_code == 200
 
@@ -197,24 +187,6 @@ async def test_a_body_without_a_length_is_cut_off_at_the_limit() -> None:
     assert bare.status == 413
     assert bare.json() == {"error": "File too large", "detail": "Maximum file size: 0.00190735 MB"}
     assert bare.chunks_read == 7  # 3,500 bytes: the first chunk over 3,000
-
-
-def test_temporary_files_are_closed_with_the_request(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Any] = []
-
-    class Recorded(tempfile.SpooledTemporaryFile[bytes]):
-        def __init__(self, max_size: int) -> None:
-            super().__init__(max_size)
-            opened.append(self)
-
-    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", Recorded)
-    client.post("/predict", files={"file": upload(JPEG)})
-    client.post("/predict", files={"file": upload(b"")})
-    client.post("/predict/batch", files=[("files", upload(JPEG)), ("file", upload(JPEG))])
-    broken_off = multipart("file", JPEG)[:-30]
-    client.post("/predict", content=broken_off, headers={"Content-Type": "multipart/form-data; boundary=cut"})
-    client.post("/predict", files=[("file", upload(JPEG))] * 2)
-    assert [file.closed for file in opened] == [True] * 6
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/explain", "/predict/batch"])

@@ -100,11 +100,6 @@ def test_the_offset_is_taken_off_before(offset: float, probability: float) -> No
     assert decide(2.0, dataclasses.replace(SPEC, offset=offset, temperature=2.0)).probability == probability
 
 
-def test_labels_are_the_specs() -> None:
-    spec = dataclasses.replace(SPEC, labels=("photo", "render"))
-    assert [decide(value, spec).prediction for value in (-1.0, 1.0)] == ["photo", "render"]
-
-
 @given(st.floats(-30, 30), st.floats(-30, 30))
 def test_a_larger_logit_never_has_a_smaller_probability(first: float, second: float) -> None:
     low, high = sorted((first, second))

@@ -132,11 +132,6 @@ def test_a_batch_of_bad_pictures_gives_their_codes(detector: Detector) -> None:
     assert [code(answer) for answer in answers] == ["unsupported_format", "corrupt_image", "unsupported_format"]
 
 
-def test_judging_twice_gives_the_same(detector: Detector) -> None:
-    items = [Item(data, explain=True) for data in PHOTOS]
-    assert detector.judge(items) == detector.judge(items)
-
-
 def test_warming_up_leaves_the_verdicts_alone(detector: Detector, alone: list[Verdict]) -> None:
     detector.warm_up(3)
     assert verdicts(detector.judge([Item(PHOTOS[0])])) == alone[:1]

@@ -108,6 +108,7 @@ def test_another_precision_is_refused_by_name(model_folder: Path, spec: ModelSpe
         OpenVinoEngine(model_folder / GRAPH, model_folder / WEIGHTS, spec, precision="fp4")
 
 
+@pytest.mark.slow
 def test_whole_detectors_agree_on_files(detector: Detector, compiled: Detector) -> None:
     items = [Item(encode(photo(*size), kind)) for size in SIZES for kind in ("JPEG", "PNG", "WEBP")]
     for ours, theirs in zip(compiled.judge(items), detector.judge(items), strict=True):
@@ -117,6 +118,7 @@ def test_whole_detectors_agree_on_files(detector: Detector, compiled: Detector) 
         assert ours.verdict.prediction == theirs.verdict.prediction
 
 
+@pytest.mark.slow
 def test_detectors_of_their_own_may_explain_at_once(model_folder: Path, spec: ModelSpec, compiled: Detector) -> None:
     """Workers are processes; in one process each thread takes a detector of its own."""
     items = [Item(encode(photo(*size), "PNG"), explain=True) for size in SIZES]
@@ -127,6 +129,7 @@ def test_detectors_of_their_own_may_explain_at_once(model_folder: Path, spec: Mo
     assert answers == [[alone] * 3] * 3
 
 
+@pytest.mark.slow
 def test_the_graph_takes_any_number_of_pixels(model: nn.Module, spec: ModelSpec, model_folder: Path) -> None:
     for side in (64, 128):
         other = replace(spec, input_size=side, details=0)
@@ -138,6 +141,7 @@ def test_the_graph_takes_any_number_of_pixels(model: nn.Module, spec: ModelSpec,
         )
 
 
+@pytest.mark.slow
 def test_openvino_tells_nobody_that_it_is_used() -> None:
     """Its own telemetry, where installed, calls a web service whenever OpenVINO is imported."""
     script = "import handler.openvino_engine; from openvino.tools.ovc.telemetry_utils import tm; print(tm.__name__)"
@@ -145,6 +149,7 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
     assert done.stdout == "openvino.tools.ovc.telemetry_stub\n"
 
 
+@pytest.mark.slow
 def test_signals_are_taken_when_engines_have_come_and_gone(model_folder: Path, spec: ModelSpec) -> None:
     """OpenVINO's cores set a stack for signals, and a process that keeps none of them alive dies of its next signal."""
     for precision in ("f32", "bf16", "f32"):

@@ -235,6 +235,7 @@ def test_a_broken_chunk_beside_the_pixels_spoils_no_picture(name: bytes, content
         assert same(decode(data[:33] + extra + data[33:]), photo())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium")
 def test_chromium_shows_the_same(tmp_path: Path) -> None:
     ramp = np.stack([np.arange(256, dtype=np.uint16)] * 3, axis=-1)[None].repeat(16, axis=0)

@@ -22,6 +22,8 @@ from tests.handler.pngs import RGB, png
 from tests.handler.profiles import SPACES, rgb_profile, stored_in
 from tests.handler.test_torchserve_entry import Context
 
+pytestmark = pytest.mark.slow
+
 ARCHIVE = Path("model_store/product-photo-detector.mar")
 
 

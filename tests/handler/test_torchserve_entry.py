@@ -135,6 +135,7 @@ def test_an_unknown_precision_is_refused_at_the_start(context: Context) -> None:
         ProductPhotoDetector().initialize(context)
 
 
+@pytest.mark.slow
 def test_a_worker_on_a_cpu_does_without_the_training_library(spec: ModelSpec, model_folder: Path) -> None:
     """Importing timm would cost each worker 0.2 GB and four seconds."""
     script = """

@@ -1,4 +1,4 @@
-"""TorchServe as a container's process; tests/ops/test_images.py starts it for real."""
+"""TorchServe as a container's process; tests/deploy/test_images.py starts it for real."""
 
 from __future__ import annotations
 

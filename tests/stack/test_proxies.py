@@ -28,6 +28,7 @@ def well(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json=verdict | {"model_version": "1.2.0", "alive": True, "asked": request.url.path})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENVIRONMENTS)
 @pytest.mark.parametrize("command", [("stack.smoke_test",), ("cli", "check", "--url")], ids=["smoke test", "check"])
 def test_commands_reach_loopback_without_the_proxy(coffee: Path, kind: str, command: tuple[str, ...]) -> None:
@@ -61,6 +62,7 @@ def test_loopback_is_known_by_name_and_number(host: str, here: bool) -> None:
     assert is_loopback(host) is here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spared", ["", "example.com", "*"])
 def test_stages_of_training_add_loopback_to_what_is_spared(spared: str) -> None:
     """MLflow's client and hubs' read the environment; a hub far away is still asked through the proxy."""

@@ -69,22 +69,6 @@ def test_a_promotion_tells_how_to_go_back_and_how_long_it_holds(command: Command
     ]
 
 
-def test_a_rollback_tells_the_same_the_other_way_round(command: Command) -> None:
-    command("promote", "1.2.0")
-    assert command("rollback")[:2] == [
-        "live: 1.1.0, with 2 workers",
-        "before: 1.2.0, which stays loaded; `make rollback` goes back to it at once",
-    ]
-
-
-def test_a_promotion_without_a_version_names_those_that_there_are(command: Command) -> None:
-    with pytest.raises(SystemExit) as refused:
-        command("promote")
-    assert refused.value.code == (
-        "promote: name a version with `make promote VERSION=`; archives are there of 1.2.0, 1.1.0"
-    )
-
-
 def test_what_cannot_be_done_is_one_clear_line(command: Command) -> None:
     with pytest.raises(SystemExit) as refused:
         command("promote", "1.1.0")
@@ -105,6 +89,7 @@ def test_without_a_demo_it_says_to_start_one(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_when_the_demo_has_ended_it_says_to_start_it_again(tmp_path: Path) -> None:
     layout = Layout(var=tmp_path)
     layout.torchserve.mkdir()

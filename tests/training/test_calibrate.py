@@ -114,11 +114,6 @@ def test_the_operating_point_is_a_parameter(pipeline: Pipeline, tiny: Tiny, tmp_
     assert (report["n_real"], report["n_ai_generated"]) == (6, 6)
 
 
-def test_photos_that_cross_validation_left_out_calibrate_too(pipeline: Pipeline) -> None:
-    assert (pipeline.calibration["n_real"], pipeline.calibration["n_ai_generated"]) == (6 + 12, 6 + 12)
-    assert pipeline.calibration["false_alarms_by_source"]["sources"] == 2
-
-
 def test_a_run_without_weights_names_the_stage(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(MissingReportError, match=r"model\.safetensors: run `python -m training\.train` first$"):
         calibrate.run(tiny(), Paths(tmp_path))

@@ -11,7 +11,7 @@ from training import compare_engines
 from training.compare_engines import Difference
 from training.data import LABELS, read_manifest
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 SPEC = ModelSpec(version="1", base_rate=0.4)
 
 

@@ -14,7 +14,7 @@ from training.data import InvalidDataError, read_manifest
 from training.params import load
 from training.paths import Paths
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 SOURCES = {f"{label}/{label}-{size}" for label in ("real", "ai_generated") for size in ("large", "small")}
 
 
@@ -65,15 +65,6 @@ def test_the_report_is_written_and_its_figures_follow_from_the_logits(pipeline: 
     aurocs = [fold["auroc"] for fold in report["by_fold"].values()]
     assert report["auroc"]["mean"] == pytest.approx(sum(aurocs) / 2, abs=1e-6)
     assert (report["auroc"]["min"], report["auroc"]["max"]) == (min(aurocs), max(aurocs))
-
-
-def test_what_a_fold_needs_no_more_is_removed(pipeline: Pipeline) -> None:
-    assert sorted(folder.name for folder in pipeline.paths.folds.iterdir()) == ["1", "2"]
-    assert not (pipeline.paths.folds / "1" / "checkpoints").exists()
-
-
-def test_left_out_sources_are_drawn(pipeline: Pipeline) -> None:
-    assert [file.name for file in (pipeline.paths.figures / "crossvalidate").iterdir()] == ["sources.png"]
 
 
 def test_no_folds_are_no_work_and_leave_nothing_of_an_older_run(tiny: Tiny, tmp_path: Path) -> None:

@@ -38,13 +38,6 @@ def test_a_manifest_gives_its_photos_in_order(data_root: Path, rows: list[dict[s
     }
 
 
-def test_further_columns_are_ignored(save_manifest: SaveManifest) -> None:
-    root = save_manifest([row(0, "train", "real")])
-    head, line = (root / MANIFEST).read_text(encoding="utf-8").splitlines()
-    (root / MANIFEST).write_text(f"{head},note\n{line},nice\n", encoding="utf-8")
-    assert read_manifest(root, MANIFEST) == [Photo(**row(0, "train", "real"))]
-
-
 def test_an_absent_manifest_says_where_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError) as refused:
         read_manifest(tmp_path, MANIFEST)
@@ -149,11 +142,6 @@ def test_classes_weigh_alike_and_sources_by_a_power_of_their_size(power: float, 
     assert masses["ai_generated", "a"] == pytest.approx(1)
     assert masses["real", "a"] == pytest.approx(share)
     assert masses["real", "b"] == pytest.approx(1 - share)
-
-
-def test_a_source_may_hold_both_classes() -> None:
-    photos = [photo("real", "a")] * 4 + [photo("ai_generated", "a")] * 16
-    assert sampling_weights(photos, 0.5) == pytest.approx([1 / 4] * 4 + [1 / 16] * 16)
 
 
 def test_a_dataset_gives_pictures_with_their_labels(data_root: Path) -> None:

@@ -60,12 +60,6 @@ def test_validation_is_the_dev_split(data: PhotoDataModule) -> None:
         assert torch.equal(validated[1], loaded[1])
 
 
-def test_training_batches_have_the_sizes_asked_for(data: PhotoDataModule) -> None:
-    batches = epoch(data, 0)
-    assert [pictures.shape for pictures, _ in batches] == [(8, 1, 3, 64, 64)] * 3
-    assert [(labels.shape, labels.dtype) for _, labels in batches] == [((8,), torch.float32)] * 3
-
-
 def test_windows_are_larger_in_the_last_epochs(tiny: Tiny) -> None:
     train = tiny("train.epochs=10", "train.late_input_size=96", "train.late_share=0.3").train
     assert [train.window_size(epoch) for epoch in range(10)] == [64] * 7 + [96] * 3
@@ -79,22 +73,10 @@ def test_training_batches_follow_the_trainers_epoch(data: PhotoDataModule) -> No
     assert [pictures.shape[-1] for pictures, _ in epoch(data, 0)] == [96] * 3
 
 
-def test_the_last_incomplete_training_batch_is_dropped(tiny: Tiny) -> None:
-    data = PhotoDataModule(tiny("train.batch_size=7"))
-    data.setup()
-    assert [len(labels) for _, labels in epoch(data, 0)] == [7, 7, 7]
-
-
 def test_a_batch_is_never_larger_than_the_split(tiny: Tiny) -> None:
     data = PhotoDataModule(tiny("train.batch_size=100"))
     data.setup()
     assert [len(labels) for _, labels in epoch(data, 0)] == [24]
-
-
-def test_training_draws_anew_each_epoch_and_alike_for_each_seed(data: PhotoDataModule) -> None:
-    first, again, other = epoch(data, 0), epoch(data, 0), epoch(data, 1)
-    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
-    assert not any(torch.equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
 
 
 def test_a_training_view_is_normalised_and_random(data: PhotoDataModule) -> None:

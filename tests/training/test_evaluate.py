@@ -16,7 +16,6 @@ from tests.training.photos import AI, REAL, photo
 from training import evaluate
 from training.data import of_split, read_manifest
 from training.datamodule import PhotoDataModule
-from training.evaluate import flat
 from training.metrics.held_out import HeldOut
 from training.metrics.robustness import CONDITIONS
 from training.metrics.scored import score
@@ -113,13 +112,6 @@ def test_every_condition_is_measured_and_the_worst_is_named(pipeline: Pipeline) 
         assert (rows["clean"]["probability_change"], rows["clean"]["flipped"]) == (0, 0)
 
 
-def test_the_operating_points_of_calibration_are_measured_on_both_splits(pipeline: Pipeline) -> None:
-    for points in pipeline.report["operating_points"].values():
-        assert {name: point["base_rate"] for name, point in points.items()} == {
-            name: point["base_rate"] for name, point in pipeline.calibration["operating_points"].items()
-        }
-
-
 def test_plots_are_drawn_and_those_of_an_older_run_removed(
     pipeline: Pipeline, command: Command, tmp_path: Path
 ) -> None:
@@ -152,12 +144,6 @@ def test_the_headline_is_of_all_photos_where_unseen_sources_lack_a_class() -> No
     split = HeldOut([*photos, photo(REAL, "new")], {"clean": torch.arange(4.0)}, frozenset({"old"}))
     assert [one.label for one in split.headline().photos] == [AI, REAL]
     assert split.headline().logits["clean"].tolist() == [1, 3]
-
-
-def test_nested_metrics_are_flattened_without_lists_and_names() -> None:
-    nested = {"test": {"auroc": 0.9, "auroc_ci95": [0.8, 1.0], "worst": {"condition": "blur", "n": 3}, "unseen": None}}
-    assert flat(nested, "") == {"test/auroc": 0.9, "test/worst/n": 3.0}
-    assert flat(nested["test"], "robustness") == {"robustness/auroc": 0.9, "robustness/worst/n": 3.0}
 
 
 def test_the_command_logs_what_it_wrote(

@@ -18,7 +18,7 @@ from training.paths import Paths
 from training.pretrained import PretrainedUnavailableError
 from training.reports.files import MissingReportError
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 
 
 def test_each_training_photo_has_a_clean_and_a_degraded_copy_and_dev_photos_are_clean(

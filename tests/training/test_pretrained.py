@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from handler.spec import ModelSpec
 from training import pretrained
 
+pytestmark = pytest.mark.slow
+
 SPEC = ModelSpec(version="1")
 
 

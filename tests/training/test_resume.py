@@ -10,6 +10,8 @@ from training.params import Params
 from training.paths import Paths
 from training.resume import resumable, was_interrupted
 
+pytestmark = pytest.mark.slow
+
 CHECKPOINT = "checkpoints/last.ckpt"
 
 

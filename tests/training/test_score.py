@@ -39,7 +39,7 @@ from training.scoring.module import ShardWriter
 from training.scoring.progress import Summary
 from training.scoring.results import OtherJobError, Results
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 
 SPEC = ModelSpec("7.0.0", temperature=0.1, offset=0.5, input_size=48, details=1, detail_size=32)
 COLUMNS = ["path", "prediction", "probability", "confidence", "model_version", "error"]

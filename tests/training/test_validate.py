@@ -18,7 +18,7 @@ from training.params import Params
 from training.paths import Paths
 from training.sources import manifest
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 
 
 def sound() -> list[Photo]:
@@ -135,13 +135,6 @@ def test_the_page_shows_pairs_and_asks_nobody_for_anything(messy: tuple[Params, 
 def test_names_are_shown_as_text(messy: tuple[Params, Paths, dict[str, Any]]) -> None:
     assert "<b>bold</b>" not in page(messy[1])
     assert "&lt;b&gt;bold&lt;/b&gt;" in page(messy[1])
-
-
-def test_pictures_of_test_are_in_no_sheet(messy: tuple[Params, Paths, dict[str, Any]]) -> None:
-    html = page(messy[1])
-    look = html[html.index('id="look"') :]
-    assert "dev/real0.png" in look
-    assert "test/" not in look
 
 
 def test_strict_fails_after_the_reports_are_written(

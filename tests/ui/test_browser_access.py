@@ -1,6 +1,5 @@
 """The page for those who cannot see it well, or use no mouse: axe on every tab, and the service's own tab."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,15 +85,3 @@ def test_the_service_tab_shows_health_drift_and_both_distributions(browser: Brow
         expect(page.locator("#drift-card .current")).to_have_count(10 + 1)
         page.set_viewport_size(PHONE)
         assert page.evaluate("() => document.documentElement.scrollWidth") == PHONE["width"]
-
-
-def test_with_the_gateway_stopped_the_service_tab_says_so_and_refreshes(
-    browser: Browser, page_address: str, request: pytest.FixtureRequest
-) -> None:
-    with opened(browser, page_address) as page:
-        open_tab(page, "Service")
-        expect(page.locator("#report h2")).to_have_text("The service is down")
-        expect(page.locator("#report")).to_contain_text("tell whoever runs the service")
-        request.getfixturevalue("_gateway")
-        page.get_by_role("button", name="Refresh").press("Enter")
-        expect(page.locator("#health-card h2")).to_have_text(re.compile("ready"))

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from stack.layout import free_port
 from tests.e2e.processes import Gateway, running_gateway
-from tests.ui.browsers import PHONE, open_tab, opened, posts, until
+from tests.ui.browsers import open_tab, opened, posts, until
 from tests.ui.fakes import FakeGateway, FakeTorchServe, judged, served
 from tests.ui.photos import many_jpegs, plain_jpeg
 
@@ -197,12 +197,3 @@ def test_a_tab_that_is_closed_in_the_middle_leaves_nothing_on_disk(
         page.close()
         until(lambda: on_disk(uploads) == [])
     model_server.pause_s = 0.0
-
-
-def test_the_batch_fits_a_phone(page: Page, start: Start) -> None:
-    page.set_viewport_size(PHONE)
-    with start():
-        choose(page, many_jpegs(3) | BROKEN)
-        page.click("#check-all")
-        expect(page.locator("#progress h2")).to_have_text("5 photos done")
-    assert page.evaluate("() => document.documentElement.scrollWidth") == PHONE["width"]

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from tests.ui.photos import COFFEE
@@ -16,7 +14,3 @@ def test_what_is_not_on_disk_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> 
     offered = (("Lamp", "skimage", "data/no_lamp.png"), ("Shoe", "no_such_package", "shoe.png"))
     monkeypatch.setattr(examples, "OFFERED", offered)
     assert examples.installed() == ()
-
-
-def test_every_example_fits_the_gateways_limits() -> None:
-    assert all(Path(example.path).stat().st_size < 5 * 1024 * 1024 for example in examples.installed())

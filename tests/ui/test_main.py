@@ -12,6 +12,8 @@ from stack.layout import free_port
 from tests.ui.browsers import WAIT_S
 from tests.ui.conftest import ROOT, page_process, start_page, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def test_sigterm_stops_the_page_and_removes_what_was_uploaded(tmp_path: Path) -> None:
     port = free_port()

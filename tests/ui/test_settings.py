@@ -1,16 +1,8 @@
-import re
 from pathlib import Path
 
 import pytest
 
 from ui.settings import BadSetting, Settings
-
-
-def test_an_empty_environment_gives_the_defaults() -> None:
-    settings = Settings.from_env({"UI_PORT": " "})
-    assert settings == Settings()
-    assert (settings.gateway_url, settings.host, settings.port) == ("http://127.0.0.1:8080", "127.0.0.1", 7860)
-    assert settings.timeout_s == 30.0
 
 
 def test_every_setting_is_read() -> None:
@@ -57,10 +49,3 @@ def test_every_setting_is_read() -> None:
 def test_a_bad_value_is_named_in_the_error(name: str, value: str) -> None:
     with pytest.raises(BadSetting, match=name):
         Settings.from_env({name: value})
-
-
-def test_every_setting_is_on_the_pages_own_page() -> None:
-    root = Path(__file__).parents[2]
-    names = set(re.findall(r'"(UI_[A-Z_]+)"', (root / "ui" / "settings.py").read_text()))
-    assert len(names) == 9
-    assert names == set(re.findall(r"`(UI_[A-Z_]+)`", (root / "docs" / "page.md").read_text()))

@@ -59,11 +59,6 @@ def test_filters_say_how_many_rows_they_show() -> None:
     ]
 
 
-def test_only_a_batch_that_has_ended_can_be_downloaded() -> None:
-    assert "download=" not in table_of(rows(), ended=False)["head"]
-    assert "download=" in table_of(rows(), ended=True)["head"]
-
-
 def test_names_and_reasons_are_never_html() -> None:
     html = row_html(Row(1, '"><img src=x>', JPEG, None, "<b>no</b>"))
     assert html.count("<img") == 1

@@ -6,7 +6,6 @@ import pytest
 
 from stack.local import LocalStack
 from tests.e2e.contract import gateways as processes
-from tests.e2e.contract.claims import MOUNTS
 from tests.e2e.contract.gateways import Gateways
 
 
@@ -14,9 +13,3 @@ from tests.e2e.contract.gateways import Gateways
 def gateways(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
     with processes.opened(stack, tmp_path_factory.mktemp("gateways")) as running:
         yield running
-
-
-@pytest.fixture(params=MOUNTS, ids=["unversioned", "v1"])
-def mount(request: pytest.FixtureRequest) -> str:
-    """Every claim holds at `/` and at `/v1`."""
-    return str(request.param)

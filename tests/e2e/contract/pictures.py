@@ -53,11 +53,5 @@ def sideways(size: tuple[int, int]) -> bytes:
     return buffer.getvalue()
 
 
-def garbled(data: bytes) -> bytes:
-    """A picture with its middle overwritten."""
-    middle = len(data) // 2
-    return data[:middle] + b"\xa5" * 400 + data[middle + 400 :]
-
-
 def _chunk(name: bytes, content: bytes = b"") -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

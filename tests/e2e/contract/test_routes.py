@@ -1,163 +1,183 @@
-"""The routes: one list, at `/` and at `/v1`, with `HEAD`, `OPTIONS`, 404 and 405."""
+"""One claim for each route, with the model that ships."""
 
 from __future__ import annotations
 
-import re
+import base64
+import io
+import json
+import time
 import tomllib
-from typing import Any
-from urllib.parse import urljoin
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from handler import decision
 from stack.layout import ROOT
-from tests.e2e.contract.claims import ANYTHING, NOTHING, Ask, Claim, error, number, text, whole
-from tests.e2e.contract.gateways import Gateways
-from tests.e2e.contract.shipped import MODEL, VERSION
+from tests.checks import none
+from tests.e2e.contract.claims import ANYTHING, JSON, Claim, Like, in_order, number, text
+from tests.e2e.contract.gateways import KEYS, Gateways
+from tests.e2e.contract.pictures import MIB, as_kind, padded, photo, sideways
+from tests.e2e.contract.shipped import MILLISECONDS, MODEL, PREDICTION, VERDICT, VERSION, confidence
 
+PHOTO, JPEG = photo(), as_kind("JPEG")
+PHOTOS = ("coffee.png", "astronaut.png", "chelsea.png", "rocket.jpg")
+HEATMAP = text("base64 of a JPEG", lambda found: base64.b64decode(found, validate=True).startswith(b"\xff\xd8\xff"))
+EXPLANATION = {**VERDICT, "heatmap_base64": HEATMAP, "inference_time_ms": MILLISECONDS, "model_version": VERSION}
+REJECTED = {"prediction": None, "probability": None, "confidence": None}
+BATCH = {
+    "results": [
+        {"filename": "photo1.jpg", **VERDICT, "error": None},
+        {
+            "filename": "notes.txt",
+            **REJECTED,
+            "error": "Invalid image format: Supported formats: JPEG, PNG, WebP. Got: unknown",
+        },
+    ],
+    "total": 2,
+    "successful": 1,
+    "failed": 1,
+    "total_inference_time_ms": MILLISECONDS,
+    "model_version": VERSION,
+}
+HEALTHY = {
+    "status": "healthy",
+    "model_loaded": True,
+    "model_version": VERSION,
+    "uptime_seconds": number(1),
+    "active_requests": 0,
+    "drift_detected": ANYTHING,
+    "predictions_total": Like("a count", lambda found: type(found) is int),
+}
+UNHEALTHY = HEALTHY | {"status": "unhealthy", "model_loaded": False, "model_version": "unknown"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-READS = (
-    "/",
-    "/health",
-    "/healthz",
-    "/readyz",
-    "/startup",
-    "/metrics",
-    "/drift",
-    "/privacy",
-    "/openapi.json",
-    "/docs",
-)
-POSTS = ("/predict", "/predict/batch", "/predict/explain")
-HTML = {"content-type": "text/html; charset=utf-8"}
-JSON = {"content-type": "application/json"}
+INDEX = {"name": PROJECT["name"], "version": PROJECT["version"], "links": ANYTHING}
+ONE, TWO = [("file", ("a.jpg", PHOTO))], [("files", ("photo1.jpg", JPEG)), ("files", ("notes.txt", b"no picture"))]
+SAMPLES = text("Prometheus's text", lambda found: "# TYPE http_requests_total counter\n" in found)
+PAGE = text("a page", lambda found: found.startswith("<!DOCTYPE html>"))
 RETRY = {"retry-after": "7"}
 
-
-def health(status: str, *, loaded: bool, version: str) -> dict[str, object]:
-    return {
-        "status": status,
-        "model_loaded": loaded,
-        "model_version": version,
-        "uptime_seconds": number(1),
-        "active_requests": 0,
-        "drift_detected": False,
-        "predictions_total": whole(),
-    }
-
-
-HEALTHY = health("healthy", loaded=True, version=VERSION)
-UNHEALTHY = health("unhealthy", loaded=False, version="unknown")
-INDEX = {"name": PROJECT["name"], "version": PROJECT["version"], "links": ANYTHING}
-PAGE = text("a page", lambda found: found.startswith("<!DOCTYPE html>"))
-SAMPLES = text("Prometheus's text", lambda found: "# TYPE http_requests_total counter\n" in found)
-NOT_FOUND = error("Not Found", "There is nothing at this path.")
-WRONG_METHOD = error("Method Not Allowed", "This path does not take this method.")
-
-PROBES = [
-    Claim("health has the documented body while an inference can be served", Ask("GET", "/health"), 200, HEALTHY),
-    Claim("it tells what a verdict means", Ask("GET", "/health?include=model"), 200, {**HEALTHY, "model": MODEL}),
-    Claim("without one, health is 503 with that body", Ask("GET", "/health", "down"), 503, UNHEALTHY, RETRY),
-    Claim("healthz is alive", Ask("GET", "/healthz"), 200, {"alive": True}),
-    Claim("healthz never looks at the model", Ask("GET", "/healthz", "down"), 200, {"alive": True}),
-    Claim("readyz is 200 after a real inference", Ask("GET", "/readyz"), 200, {"ready": True}),
-    Claim("readyz is 503 without the model server", Ask("GET", "/readyz", "down"), 503, {"ready": False}, RETRY),
-    Claim("an open port is not ready", Ask("GET", "/readyz", "waiting"), 503, {"ready": False}),
-    Claim("a model server without the model is not ready", Ask("GET", "/readyz", "unloaded"), 503, {"ready": False}),
-    Claim("startup is 200 once the model has come up", Ask("GET", "/startup"), 200, {"started": True}),
-    Claim("startup is 503 before that", Ask("GET", "/startup", "down"), 503, {"started": False}, RETRY),
-]
-OTHERS = [
-    Claim("the index has name, version and links", Ask("GET", "/"), 200, INDEX, JSON),
+CLAIMS = [
+    Claim("predict has exactly these fields, in order", "POST", "/predict", 200, PREDICTION, files=ONE),
+    Claim("explain has the heat map before the times", "POST", "/predict/explain", 200, EXPLANATION, files=ONE),
+    Claim("in a batch a broken file fails alone", "POST", "/predict/batch", 200, BATCH, files=TWO),
     Claim(
-        "metrics are in Prometheus's text format",
-        Ask("GET", "/metrics"),
-        200,
-        SAMPLES,
-        {"content-type": "text/plain; version=0.0.4; charset=utf-8"},
+        "evidence comes on request",
+        *("POST", "/predict?include=evidence", 200),
+        PREDICTION | {"evidence": []},
+        files=ONE,
     ),
-    Claim("drift is JSON", Ask("GET", "/drift"), 200, headers=JSON),
-    Claim("privacy is JSON", Ask("GET", "/privacy"), 200, headers=JSON),
-    Claim(
-        "privacy is a page for who prefers one",
-        Ask("GET", "/privacy", headers={"Accept": "text/html,*/*;q=0.8"}),
-        200,
-        PAGE,
-        HTML,
-    ),
-    Claim("the API is described as JSON", Ask("GET", "/openapi.json"), 200, headers=JSON),
-    Claim("docs is Swagger UI", Ask("GET", "/docs"), 200, PAGE, HTML),
-]
-METHODS = [
-    *(Claim(f"HEAD {path} is GET without the body", Ask("HEAD", path), 200, NOTHING) for path in READS),
-    *(
-        Claim(f"OPTIONS {path} tells the methods", Ask("OPTIONS", path), 204, NOTHING, {"allow": "GET, HEAD, OPTIONS"})
-        for path in READS
-    ),
-    *(
-        Claim(f"OPTIONS {path} tells the method", Ask("OPTIONS", path), 204, NOTHING, {"allow": "OPTIONS, POST"})
-        for path in POSTS
-    ),
-    *(
-        Claim(f"POST {path} is 405", Ask("POST", path), 405, WRONG_METHOD, {"allow": "GET, HEAD, OPTIONS"})
-        for path in READS
-    ),
-    *(
-        Claim(f"{method} {path} is 405", Ask(method, path), 405, WRONG_METHOD, {"allow": "OPTIONS, POST"})
-        for path in POSTS
-        for method in ("GET", "PUT", "DELETE")
-    ),
-    *(
-        Claim(f"{method} {path} is 404", Ask(method, path), 404, NOT_FOUND)
-        for path in ("/nowhere", "/predict/", "/v2/predict", "/predict/batch/1")
-        for method in ("GET", "POST", "OPTIONS")
-    ),
+    Claim("health while an inference can be served", "GET", "/health", 200, HEALTHY),
+    Claim("what a verdict means", "GET", "/health?include=model", 200, HEALTHY | {"model": MODEL}),
+    Claim("health without one", "GET", "/health", 503, UNHEALTHY, RETRY, "down"),
+    Claim("healthz never looks at the model", "GET", "/healthz", 200, {"alive": True}, gateway="down"),
+    Claim("readyz after a real inference", "GET", "/readyz", 200, {"ready": True}),
+    Claim("readyz without the model server", "GET", "/readyz", 503, {"ready": False}, RETRY, "down"),
+    Claim("an open port is not ready", "GET", "/readyz", 503, {"ready": False}, gateway="waiting"),
+    Claim("startup once the model has come up", "GET", "/startup", 200, {"started": True}),
+    Claim("the index", "GET", "/", 200, INDEX, {"content-type": JSON}),
+    Claim("metrics", "GET", "/metrics", 200, SAMPLES),
+    Claim("drift", "GET", "/drift", 200, headers={"content-type": JSON}),
+    Claim("privacy", "GET", "/privacy", 200, headers={"content-type": JSON}),
+    Claim("the description", "GET", "/openapi.json", 200, headers={"content-type": JSON}),
+    Claim("the page of the API", "GET", "/docs", 200, PAGE),
+    Claim("HEAD is GET without the body", "HEAD", "/health", 200, ""),
+    Claim("a file of 5 MB", "POST", "/predict", 200, PREDICTION, files=[("file", padded(5 * MIB))]),
+    Claim("50 megapixels", "POST", "/predict", 200, PREDICTION, files=[("file", as_kind("PNG", (10_000, 5000), "L"))]),
+    Claim("50 MB in all", "POST", "/predict/batch", 200, files=[("files", padded(5 * MIB))] * 10),
+    Claim("a key opens", "POST", "/predict", 200, PREDICTION, {}, "keyed", {"X-API-Key": KEYS[1]}, files=ONE),
 ]
 
 
-@pytest.mark.parametrize("claim", [*PROBES, *OTHERS, *METHODS], ids=str)
-def test_routes(claim: Claim, gateways: Gateways, mount: str) -> None:
-    claim.check(gateways, mount)
+@pytest.mark.parametrize("claim", CLAIMS, ids=str)
+def test_a_route_answers_as_documented(claim: Claim, gateways: Gateways) -> None:
+    claim.check(gateways)
 
 
-@pytest.fixture
-def document(gateways: Gateways) -> dict[str, Any]:
-    return dict(gateways.clients["open"].get("/openapi.json").json())
+def test_both_mounts_answer_alike(gateways: Gateways) -> None:
+    for claim in CLAIMS[:12]:
+        here, there = (claim.send(gateways, mount) for mount in ("", "/v1"))
+        assert (there.status_code, there.headers["content-type"]) == (here.status_code, here.headers["content-type"])
+        assert list(there.json()) == list(here.json())
 
 
-def test_the_description_is_openapi_3_1_and_has_every_documented_route(document: dict[str, Any]) -> None:
-    described = {(method.upper(), path) for path, entry in document["paths"].items() for method in entry}
-    expected = {("GET", path) for path in READS if path not in {"/openapi.json", "/docs"}}
-    assert document["openapi"].startswith("3.1.")
-    assert described >= expected | {("POST", path) for path in POSTS}
+def test_label_confidence_and_times_follow_in_all_three_answers(gateways: Gateways) -> None:
+    client, started = gateways.clients["open"], time.perf_counter()
+    batch = client.post("/predict/batch", files=[("files", (name, photo(name))) for name in PHOTOS]).json()
+    waited_ms = (time.perf_counter() - started) * 1000
+    assert batch["total_inference_time_ms"] == number(1, 0.1, waited_ms)  # of all, and not their sum
+    for name, result in zip(PHOTOS, batch["results"], strict=True):
+        label = "ai_generated" if result["probability"] >= 0.5 else "real"
+        words = (result["filename"], result["prediction"], result["confidence"])
+        assert words == (name, label, confidence(result["probability"]))
+    for path in ("/predict", "/predict/explain"):
+        answer = client.post(path, files={"file": PHOTO}).json()
+        assert answer["probability"] == pytest.approx(batch["results"][0]["probability"], abs=1.01e-4)
+    for probability in (0.87, 0.12, 0.8, 0.3, 0.7, 0.2, 0.5):
+        assert decision.confidence(probability) == confidence(probability)
 
 
-def test_the_description_has_an_example_for_every_status(document: dict[str, Any]) -> None:
-    operations = [each for entry in document["paths"].values() for each in entry.values()]
-    answers = [(each["operationId"], *answer) for each in operations for answer in each["responses"].items()]
-    lacking = [
-        (operation, status, kind)
-        for operation, status, answer in answers
-        for kind, content in answer["content"].items()
-        if not content.get("example") and not content.get("examples")
-    ]
-    assert lacking == []
-    named = {each["operationId"]: set(each["responses"]) for each in operations}
-    assert named["predict"] >= {"200", "400", "401", "413", "429", "500", "503"}
-    assert named["health"] >= {"200", "503"}
+@pytest.mark.parametrize(
+    ("size", "shown"), [((600, 400), (512, 341)), ((300, 1200), (128, 512)), ((120, 80), (120, 80))], ids=str
+)
+def test_the_heat_map_is_upright_and_in_the_photos_shape_with_512_pixels_at_most(
+    gateways: Gateways, size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    answer = gateways.clients["open"].post("/predict/explain", files={"file": sideways(size)}).json()
+    with Image.open(io.BytesIO(base64.b64decode(answer["heatmap_base64"], validate=True))) as heatmap:
+        assert (heatmap.format, heatmap.size) == ("JPEG", shown)
+        grey, half = np.asarray(heatmap.convert("L")), shown[1] // 2
+    assert grey[:half].mean() > grey[-half:].mean()
 
 
-def test_swagger_ui_is_all_from_here(gateways: Gateways, mount: str) -> None:
+def test_metrics_health_and_drift_count_every_image_that_was_judged(gateways: Gateways) -> None:
     client = gateways.clients["open"]
-    page = client.get(f"{mount}/docs")
-    files = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
-    wanted = [urljoin(f"{mount}/docs", file) for file in files if not file.startswith("data:")]
-    assert len(wanted) == 4
-    assert [client.get(file).status_code for file in wanted] == [200] * 4
-    assert re.findall(r"(?:https?:)?//[^\s\"]+", page.text) == []
+
+    def counts() -> tuple[int, float]:
+        lines = client.get("/metrics").text.splitlines()
+        successes = [line for line in lines if line.startswith("aidetect_predictions_total{") and '"success"' in line]
+        return client.get("/health").json()["predictions_total"], sum(float(line.split()[-1]) for line in successes)
+
+    before = counts()
+    client.post("/predict/batch", files=[("files", JPEG), ("files", JPEG), ("files", b"no picture")])
+    client.post("/v1/predict/explain", files={"file": JPEG})
+    assert counts() == (before[0] + 3, before[1] + 3)
+    metrics = client.get("/metrics").text
+    assert 'http_requests_total{endpoint="/predict/explain",method="POST",status="200"}' in metrics
+    assert f'aidetect_model_info{{version="{VERSION}"}} 1.0' in metrics
 
 
-def test_what_the_index_links_to_is_there(gateways: Gateways) -> None:
+def test_pictures_unlike_the_first_ones_are_drift(gateways: Gateways) -> None:
+    client = gateways.clients["open"]
+    shipped = json.loads((ROOT / "model_store/reference.json").read_text())
+    assert client.get("/drift").json()["reference"]["model_version"] == VERSION
+    for size in [(60, 90)] * 24 + [(400, 300)] * 12:  # its reference are the first twelve, which others sent
+        client.post("/predict", files={"file": as_kind("JPEG", size)}).raise_for_status()
+    body = client.get("/drift").json()
+    assert (body["status"], body["window_size"], body["reference_source"]) == ("monitoring", 12, "own traffic")
+    assert (body["drift_detected"], body["drift_score"] > 1) == (True, True)
+    assert set(body["current"]["inputs"]) == set(shipped["inputs"])
+    assert body["current"]["inputs"]["width"]["mean"] == 400
+    none(
+        (check for check in body["checks"] if check["alert"] != (check["score"] > check["threshold"])),
+        of=body["checks"],
+    )
+    assert client.get("/health").json()["drift_detected"] is True
+
+
+def test_the_log_line_has_the_verdict_and_nothing_private(gateways: Gateways) -> None:
+    client, secret = gateways.clients["keyed"], {"X-API-Key": KEYS[1], "X-Request-ID": "a line"}
+    client.post("/predict", headers=secret, files={"file": ("a-private-name.jpg", JPEG)}).raise_for_status()
+    line = gateways.line("keyed", "a line")
+    fields = {**VERDICT, "status": 200, "method": "POST", "path": "/predict", "model_version": VERSION}
+    assert in_order({name: line.get(name) for name in fields}) == in_order(fields)
+    for name in gateways.clients:
+        lines = gateways.log(name).splitlines()
+        assert all({"event", "level", "timestamp"} <= set(json.loads(line)) for line in lines)
+        none((line for line in lines if any(each in line for each in (*KEYS, "a-private-name"))), of=lines)
+
+
+def test_the_index_links_to_what_is_there(gateways: Gateways) -> None:
     client = gateways.clients["open"]
     links = client.get("/").json()["links"].values()
-    assert set(links) >= {*READS[1:], *POSTS}
     assert {client.options(link).status_code for link in links} == {204}

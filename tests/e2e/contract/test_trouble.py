@@ -9,42 +9,22 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.contract.claims import Ask, Claim, error
+from tests.e2e.contract.claims import Claim, error
 from tests.e2e.contract.gateways import Gateways
 from tests.e2e.contract.pictures import as_kind
 
 JPEG = as_kind("JPEG")
 UNAVAILABLE = error("Service unavailable", "The model is not available right now. Please retry.")
-TROUBLE = {"down": "7", "unloaded": "5", "waiting": "5"}
 FIELDS = {"/predict": "file", "/predict/batch": "files", "/predict/explain": "file"}
-MEANING = {"down": "down", "unloaded": "loading", "waiting": "too slow"}
-
-
-CLAIMS = [
-    Claim(
-        f"{path} is 503 while the model server is {MEANING[gateway]}",
-        Ask("POST", path, gateway, files=[(field, JPEG)]),
-        503,
-        UNAVAILABLE,
-        {"retry-after": seconds},
-    )
-    for gateway, seconds in TROUBLE.items()
-    for path, field in FIELDS.items()
-]
-
-
-@pytest.mark.parametrize("claim", CLAIMS, ids=str)
-def test_trouble(claim: Claim, gateways: Gateways) -> None:
-    claim.check(gateways)
 
 
 def test_a_full_queue_is_503_at_once(gateways: Gateways) -> None:
-    ask = Ask("POST", "/predict", "waiting", files=[("file", JPEG)])
+    claim = Claim("", "POST", "/predict", 503, UNAVAILABLE, {"retry-after": "5"}, "waiting", files=[("file", JPEG)])
     _drain(gateways.mute.got)
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(ask.send, gateways)
+        first = pool.submit(claim.send, gateways)
         gateways.mute.got.get(timeout=5)  # the only slot is taken
-        second = ask.send(gateways)
+        second = claim.send(gateways)
         assert not first.done()
     assert (second.status_code, second.json(), second.headers["retry-after"]) == (503, UNAVAILABLE, "5")
     assert first.result().status_code == 503

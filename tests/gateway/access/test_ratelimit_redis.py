@@ -21,7 +21,7 @@ FILES = {"file": upload(picture("JPEG"))}
 PAUSE_S = 0.05
 PATIENT = {"redis_timeout_s": 10.0}  # a busy machine must not look like a Redis that is away
 
-pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")]
 
 
 class Redis:

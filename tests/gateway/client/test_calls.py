@@ -21,7 +21,6 @@ from pydantic import BaseModel
 from gateway.client import (
     AsyncClient,
     Explanation,
-    Failure,
     KeyRefusedError,
     NotReadyError,
     OddAnswerError,
@@ -255,13 +254,6 @@ def test_a_file_in_no_state_to_be_read_is_told_and_spoils_no_other(tmp_path: Pat
         assert short(check(Gateway(), [*photos.values(), path])) == ["unreadable"] * 5 + [0.12]
 
 
-def test_an_empty_file_is_the_gateways_to_refuse(tmp_path: Path, call: Call) -> None:
-    (tmp_path / "empty.jpg").touch()
-    for photo in (tmp_path / "empty.jpg", io.BytesIO()):
-        call(gateway := Recorder(examples.PREDICTION), "predict", photo)
-        assert photos_in(gateway.requests[0]) == [b""]
-
-
 def test_key_caller_and_headers_go_along_and_the_address_may_have_a_path() -> None:
     gateway = Recorder(examples.PREDICTION)
     options = {"api_key": " schlüssel ", "user_agent": "page", "headers": {"X-Request-ID": "mine"}}
@@ -302,14 +294,3 @@ def test_a_key_that_cannot_be_a_header_is_refused_before_anything_is_sent() -> N
 def test_what_is_no_address_is_told_at_once(url: str) -> None:
     with pytest.raises(ValueError, match=r"write it like http://127\.0\.0\.1:8080$"):
         client(Recorder(None), url=url)
-
-
-def test_a_closed_client_closes_its_connections() -> None:
-    with client(Recorder(examples.PREDICTION)) as asked:
-        asked.predict(b"photo")
-    with pytest.raises(RuntimeError, match="closed"):
-        asked.predict(b"photo")
-
-
-def test_a_failure_is_no_verdict() -> None:
-    assert not isinstance(Failure(NotReadyError()), Verdict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from gateway.app import create_app
 from gateway.settings import Settings
 from tests.gateway.fakes import TorchServe, picture
+
+pytestmark = pytest.mark.slow
 
 IMAGES = [picture(kind) for kind in ("JPEG", "PNG", "WEBP")]
 KEY = "fuzz"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from gateway.drift.checks import Floors, plan
 from gateway.drift.monitor import DriftMonitor
 from gateway.drift.reference import Distribution, Reference, read_reference
 from gateway.settings import Settings
+from tests.checks import none
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.drift_data import (
     Columns,
@@ -22,7 +22,7 @@ from tests.gateway.drift_data import (
     sample,
     samples_of,
 )
-from tests.gateway.fakes import TorchServe, picture, upload
+from tests.gateway.fakes import picture, upload
 
 SHIPPED = Path(__file__).parents[3] / "model_store" / "reference.json"
 BOUND = 0.01
@@ -71,7 +71,7 @@ def test_windows_like_the_shipped_reference_raise_no_alarm() -> None:
     for _ in range(30):
         columns = drawn_from(reference, random, settings.drift_window)
         mine = [check for check in checks if check.column in names]
-        assert [found for check in mine if (found := check.run(columns, BOUND / len(checks), 1)).alert] == []
+        none((found for check in mine if (found := check.run(columns, BOUND / len(checks), 1)).alert), of=mine)
 
 
 @pytest.mark.parametrize(
@@ -286,12 +286,6 @@ def test_without_a_reference_the_body_says_so(
     assert (body["status"], body["reference"]) == ("no_reference", None)
 
 
-def test_the_shipped_reference_is_understood() -> None:
-    reference = read_reference(SHIPPED)
-    assert reference is not None
-    assert reference.model_dump(mode="json")["n"] == json.loads(SHIPPED.read_text())["n"]
-
-
 @pytest.fixture
 def drifting(open_client: OpenClient) -> TestClient:
     """A gateway whose window is soon full."""
@@ -340,9 +334,3 @@ def test_past_their_share_of_a_core_pictures_are_not_measured(open_client: OpenC
     client.post("/predict", files=FILES)
     body = client.get("/drift").json()
     assert (body["window_size"], body["current"]["inputs"]) == (1, {})
-
-
-def test_no_verdict_no_entry(client: TestClient, torchserve: TorchServe) -> None:
-    torchserve.down()
-    client.post("/predict", files=FILES)
-    assert client.get("/drift").json()["window_size"] == 0

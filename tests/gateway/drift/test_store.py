@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import RootModel
 from redis import Redis as PlainRedis
 from starlette.testclient import TestClient
 
@@ -52,14 +51,6 @@ def test_the_window_survives_a_restart(tmp_path: Path) -> None:
     with started(drift_file=path) as client:
         assert client.get("/drift").json() == before
     assert before["window_size"] == 1
-
-
-def test_a_smaller_window_keeps_the_newest(tmp_path: Path) -> None:
-    path = tmp_path / "window.json"
-    path.write_text(RootModel(SAMPLES).model_dump_json())
-    with started(drift_file=path, drift_window=3) as client:
-        body = client.get("/drift").json()
-    assert (body["window_size"], body["current"]["mean"]) == (3, 0.3)
 
 
 @pytest.mark.parametrize(

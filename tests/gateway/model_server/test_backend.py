@@ -17,7 +17,7 @@ from gateway.services import open_services
 from gateway.settings import Settings
 from gateway.web import logs
 from tests.gateway.conftest import LogLines, OpenClient
-from tests.gateway.fakes import HEATMAP, VERDICT, TorchServe, picture, upload
+from tests.gateway.fakes import HEATMAP, VERDICT, TorchServe
 
 pytestmark = pytest.mark.anyio
 TOKENS = {"management": {"key": "manager1"}, "inference": {"key": "abcd1234", "expiration time": "..."}}
@@ -165,27 +165,6 @@ async def test_a_full_line_is_unavailable_at_once(torchserve: TorchServe, log_li
     assert refused.value.headers == {"Retry-After": "7"}
     assert len(torchserve.requests) == 1
     assert [line["cause"] for line in log_lines()] == ["QueueFullError"]
-
-
-async def test_a_single_request_is_not_held_up_by_a_batch(torchserve: TorchServe) -> None:
-    async def at_once(request: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(0.001)
-        return await torchserve.judge(request)
-
-    torchserve.handler = at_once
-    async with opened(torchserve, backend_concurrency=2) as backend:
-        batch = [asyncio.create_task(backend.predict(b"batch", "id", flow="batch")) for _ in range(10)]
-        await asyncio.sleep(0)
-        await backend.predict(b"single", "id")
-        await asyncio.gather(*batch)
-    assert [request.content for request in torchserve.requests].index(b"single") <= 4  # two were running already
-
-
-def test_a_deadline_is_503_for_the_client(open_client: OpenClient, torchserve: TorchServe) -> None:
-    sluggish(torchserve)
-    client = open_client(predict_timeout_s=0.05)
-    answer = client.post("/predict", files={"file": upload(picture("PNG"))})
-    assert answer.status_code == 503
 
 
 async def test_trouble_is_logged_without_image_or_token(

@@ -144,24 +144,6 @@ def test_bad_files_fail_alone(open_client: OpenClient, torchserve: TorchServe) -
     assert body["model_version"] == "1.0.0"
 
 
-def test_nothing_judged_has_no_version(client: TestClient, torchserve: TorchServe) -> None:
-    answer = client.post("/predict/batch", files=[("files", upload(GIF))])
-    assert answer.status_code == 200
-    assert answer.json()["model_version"] is None
-    assert torchserve.requests == []
-
-
-def test_a_model_server_that_is_down_fails_the_whole_batch(client: TestClient, torchserve: TorchServe) -> None:
-    torchserve.always(503)
-    answer = client.post("/predict/batch", files=[("files", upload(JPEG)), ("files", upload(GIF))])
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "5"
-    assert answer.json() == {
-        "error": "Service unavailable",
-        "detail": "The model is not available right now. Please retry.",
-    }
-
-
 def test_trouble_with_one_file_is_that_files_error(client: TestClient, torchserve: TorchServe) -> None:
     png = picture("PNG")
 

@@ -48,12 +48,6 @@ def test_both_versions_get_the_bytes_unchanged(comparing: TestClient, torchserve
     ] * 2
 
 
-def test_the_same_verdict_agrees_without_difference(comparing: TestClient, torchserve: TorchServe) -> None:
-    torchserve.handler = torchserve.judge
-    body = comparing.post("/predict/compare", files=FILES).json()
-    assert (body["agreement"], body["difference"]) == (True, 0.0)
-
-
 def test_both_are_asked_at_the_same_time(comparing: TestClient, torchserve: TorchServe) -> None:
     met = asyncio.Event()
 
@@ -77,31 +71,11 @@ def test_without_a_shadow_version_there_is_nothing_to_compare(client: TestClient
     assert torchserve.requests == []
 
 
-def test_it_takes_a_key_before_anything_else(open_client: OpenClient) -> None:
-    client = open_client(api_keys="alpha")
-    assert client.post("/predict/compare", files=FILES).status_code == 401
-    assert client.post("/predict/compare", files=FILES, headers={"X-API-Key": "alpha"}).status_code == 404
-
-
 def test_it_counts_against_the_rate_of_predictions(open_client: OpenClient) -> None:
     client = open_client(predict_rate=2, **ALL)
     assert client.post("/predict", files=FILES).headers["ratelimit"].startswith('"predict";r=1;')
     assert client.post("/v1/predict/compare", files=FILES).headers["ratelimit"].startswith('"predict";r=0;')
     assert client.post("/predict/compare", files=FILES).status_code == 429
-
-
-@pytest.mark.parametrize(
-    ("data", "status", "error"),
-    [
-        (b"", 400, "Empty file"),
-        (picture("GIF"), 400, "Invalid image format"),
-        (JPEG[:100], 400, "Invalid image"),
-        (JPEG + bytes(5_300_000), 413, "File too large"),
-    ],
-)
-def test_uploads_are_checked_as_for_predict(comparing: TestClient, data: bytes, status: int, error: str) -> None:
-    answer = comparing.post("/predict/compare", files={"file": upload(data)})
-    assert (answer.status_code, answer.json()["error"]) == (status, error)
 
 
 @pytest.mark.parametrize("down", [LIVE, SHADOW])

@@ -58,19 +58,6 @@ def test_what_a_verdict_means_is_told_when_asked_for(client: TestClient, torchse
     assert (refused.status_code, refused.json()["detail"]) == (400, "Values of `include`: model.")
 
 
-def test_a_model_that_says_nothing_of_itself_is_null(client: TestClient, torchserve: TorchServe) -> None:
-    assert client.get("/health?include=model").json()["model"] is None
-    torchserve.down()
-    assert client.get("/health?include=model").json()["model"] is None
-
-
-def test_the_version_last_seen_is_kept(client: TestClient, torchserve: TorchServe) -> None:
-    client.post("/predict", files=FILES)
-    torchserve.down()
-    body = client.get("/health").json()
-    assert (body["status"], body["model_version"]) == ("unhealthy", "1.0.0")
-
-
 def test_predictions_are_counted_and_probes_are_not(client: TestClient) -> None:
     client.post("/predict", files=FILES)
     client.post("/predict/explain", files=FILES)

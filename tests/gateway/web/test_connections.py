@@ -23,6 +23,8 @@ from tests.e2e.processes import Gateway, running_gateway
 from tests.e2e.test_drain import SlowModel, serving
 from tests.gateway.fakes import multipart, picture
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
 HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=cut\r\n"

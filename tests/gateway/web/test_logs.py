@@ -21,6 +21,8 @@ from tests.e2e.processes import wait_until_up
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import picture, upload
 
+pytestmark = pytest.mark.slow
+
 FILES = {"file": upload(picture("JPEG"))}
 
 

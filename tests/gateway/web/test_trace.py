@@ -1,14 +1,10 @@
 from __future__ import annotations
 
 import pytest
-import structlog
-from pydantic import ValidationError
 
-from gateway.app import create_app
-from gateway.settings import Settings
 from gateway.web.trace import TraceParent, parse
 from tests.gateway.conftest import LogLines, OpenClient
-from tests.gateway.fakes import BareClient, TorchServe, picture, upload
+from tests.gateway.fakes import TorchServe, picture, upload
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADER = f"00-{TRACE}-{SPAN}-01"
@@ -75,17 +71,3 @@ def test_nothing_of_a_bad_header_is_logged(open_client: OpenClient, log_lines: L
     (line,) = log_lines()
     assert "trace_id" not in line
     assert TRACE not in str(line)
-
-
-@pytest.mark.anyio
-async def test_a_pipelined_request_is_not_in_the_trace_of_the_one_before(log_lines: LogLines) -> None:
-    client = BareClient(create_app(Settings()), "/nowhere", [])
-    with structlog.contextvars.bound_contextvars(trace_id=TRACE):
-        await client.run()
-    (line,) = log_lines()
-    assert (line["status"], "trace_id" in line) == (404, False)
-
-
-def test_a_project_id_is_one() -> None:
-    with pytest.raises(ValidationError):
-        Settings(trace_project_id="../x")

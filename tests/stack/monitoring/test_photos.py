@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from stack.layout import ROOT
-from stack.monitoring.photos import ODD_SIDE, Reference, odd, usual
+from stack.monitoring.photos import Reference, usual
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +29,3 @@ def test_usual_photos_have_the_references_sizes_and_brightness(reference: Refere
         assert sides == wanted
     brightness = [ImageStat.Stat(one.convert("L")).mean[0] for one in pictures]
     assert float(np.median(brightness)) == pytest.approx(reference.draw("brightness", 0.5), rel=0.1)
-
-
-def test_odd_photos_are_tiny_and_pale(reference: Reference) -> None:
-    pictures = opened(odd(20))
-    assert {picture.size for picture in pictures} == {(ODD_SIDE, ODD_SIDE)}
-    assert reference.draw("width", 0) > ODD_SIDE
-    assert min(ImageStat.Stat(one.convert("L")).mean[0] for one in pictures) > 0.6 * 255 - 2
-
-
-def test_the_photos_are_the_same_every_time(reference: Reference) -> None:
-    assert usual(reference, 5) == usual(reference, 5)
-    assert odd(5) == odd(5)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import yaml
 
-from stack.layout import HOST, ROOT, StackError, free_port
-from stack.monitoring.api import Prometheus
-from stack.monitoring.process import find_prometheus, prepare, quicker
-from tests.ops.promtool import needs_promtool, promtool
+from stack.layout import ROOT
+from stack.monitoring.process import prepare, quicker
 
 TARGETS = {"gateway": "127.0.0.1:1", "torchserve": "127.0.0.1:2", "prometheus": "127.0.0.1:3"}
 
@@ -38,12 +34,7 @@ def test_the_configuration_is_the_shipped_one_with_other_targets_and_intervals(t
     assert "--web.listen-address=127.0.0.1:4" in command
 
 
-@needs_promtool
-def test_promtool_accepts_the_configuration_in_quick_motion(tmp_path: Path) -> None:
-    prepare(Path("prometheus"), tmp_path / "p", TARGETS, 4, 200)
-    assert "SUCCESS: 3 rule files found" in promtool("check", "config", tmp_path / "p" / "prometheus.yml")
-
-
+@pytest.mark.slow
 def test_without_prometheus_one_line_says_how_to_get_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stack.monitoring.demo", "--var", str(tmp_path)]
     done = subprocess.run(
@@ -54,31 +45,3 @@ def test_without_prometheus_one_line_says_how_to_get_it(tmp_path: Path) -> None:
         "monitoring-demo: no prometheus in PATH: install it (Debian and Ubuntu: `apt install prometheus`, "
         "macOS: `brew install prometheus`, else from prometheus.io/download) and try again\n"
     )
-
-
-def test_the_prometheus_in_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "prometheus"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_prometheus() == program
-
-
-def test_a_prometheus_that_is_not_up_is_not_settled_and_has_no_answers() -> None:
-    absent = Prometheus(f"http://127.0.0.1:{free_port()}")
-    assert absent.settled(set()) is False
-    with pytest.raises(StackError, match="Prometheus does not answer"):
-        absent.metrics()
-
-
-def test_a_prometheus_that_still_starts_is_not_settled() -> None:
-    class Starting(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(503)
-            self.end_headers()
-            self.wfile.write(b"Service Unavailable")
-
-    with HTTPServer((HOST, 0), Starting) as server:
-        Thread(target=server.serve_forever).start()
-        assert Prometheus(f"http://{HOST}:{server.server_port}").settled(set()) is False
-        server.shutdown()

@@ -14,7 +14,7 @@ from training.checks import metadata, statistics
 from training.checks.leaks import leak, measure, sample
 from training.data import LABELS, Photo
 
-pytestmark = NOISE
+pytestmark = [pytest.mark.slow, *NOISE]
 
 
 def photos(sources: int, groups: int, size: int = 1) -> list[Photo]:

@@ -157,10 +157,6 @@ def test_an_interval_covers_the_figure_and_narrows_with_more_groups() -> None:
     assert widths[1] < 0.5 * widths[0]
 
 
-def test_an_interval_is_the_same_each_time() -> None:
-    assert bounds(overlapping(10, 2)) == bounds(overlapping(10, 2))
-
-
 def test_copies_within_a_group_do_not_narrow_an_interval() -> None:
     assert bounds(overlapping(20, 5)) == pytest.approx(bounds(overlapping(20)))
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from handler.spec import ModelSpec
 from tests.training.photos import AI, REAL, photo
-from training.metrics.robustness import CLEAN, CONDITIONS, DESCRIPTIONS, matrix, on_white, worst
+from training.metrics.robustness import CLEAN, CONDITIONS, matrix, on_white, worst
 
 SIZES = {
     "resize050": (50, 30),
@@ -41,10 +41,6 @@ def test_a_condition_changes_a_picture_in_one_way_and_in_any_process(name: str, 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_a_condition_takes_the_smallest_picture(name: str) -> None:
     assert min(CONDITIONS[name](Image.new("RGB", (1, 1), "red")).size) >= 1
-
-
-def test_every_condition_is_described() -> None:
-    assert list(DESCRIPTIONS) == [CLEAN, *CONDITIONS]
 
 
 def test_a_photo_on_white_keeps_its_size_and_has_a_white_margin() -> None:

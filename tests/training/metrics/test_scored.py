@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from handler.decision import decide
 from handler.spec import ModelSpec
-from tests.training.photos import AI, REAL, photo, scored
+from tests.training.photos import AI, REAL, photo
 from training.metrics.scored import score
 
 SPEC = ModelSpec(version="1.0.0", temperature=2.0)
@@ -43,15 +43,3 @@ def test_balanced_probabilities_are_those_without_the_base_rate() -> None:
     rare = score([photo(REAL)] * 3, logits, dataclasses.replace(SPEC, base_rate=0.1))
     assert rare.balanced == pytest.approx(score([photo(REAL)] * 3, logits, SPEC).probabilities)
     assert rare.that(lambda _: True).balanced == pytest.approx(rare.balanced)
-
-
-def test_photos_are_chosen_with_their_scores() -> None:
-    judged = scored([photo(REAL, "a"), photo(AI, "b"), photo(AI, "a")], [0.1, 0.2, 0.9])
-    chosen = judged.that(lambda one: one.source == "a")
-    assert ([one.label for one in chosen.photos], chosen.probabilities.tolist()) == ([REAL, AI], [0.1, 0.9])
-    assert chosen.flagged.tolist() == [False, True]
-
-
-@pytest.mark.parametrize(("labels", "both"), [((REAL, AI), True), ((AI, AI), False), ((), False)])
-def test_it_takes_both_classes_to_tell_them_apart(labels: tuple[str, ...], both: bool) -> None:
-    assert scored([photo(label) for label in labels], [0.5] * len(labels)).has_both_classes is both

@@ -104,15 +104,6 @@ def test_labels_are_read_by_name(tmp_path: Path) -> None:
     assert in_order(list(HuggingFace().entries(tmp_path))) == in_order(ENTRIES)
 
 
-def test_a_file_of_hugging_face_is_downloaded_and_checked_once(tmp_path: Path) -> None:
-    server = HubServer(FILES)
-    served(server)
-    list(HuggingFace().entries(tmp_path))
-    asked = len(server.requests)
-    assert in_order(list(HuggingFace().entries(tmp_path))) == in_order(ENTRIES)
-    assert len(server.requests) == asked > 0
-
-
 def test_a_file_of_another_checksum_is_thrown_away(tmp_path: Path) -> None:
     served(HubServer(FILES, announced="0" * 64))
     with pytest.raises(HubUnavailableError, match=r"^Hugging Face: data/train-.*parquet is not what was announced"):
@@ -185,13 +176,6 @@ def test_kaggle_gets_the_credentials_and_its_storage_does_not(
     server = KaggleServer(archive())
     list(kaggle(server).entries(tmp_path))
     assert server.seen == [("www.kaggle.com", header), ("storage.test", None)]
-
-
-def test_kaggle_is_asked_once(tmp_path: Path) -> None:
-    server = KaggleServer(archive())
-    list(kaggle(server).entries(tmp_path))
-    list(kaggle(server).entries(tmp_path))
-    assert len(server.seen) == 2
 
 
 def test_a_refusal_without_credentials_names_the_variables(tmp_path: Path) -> None:

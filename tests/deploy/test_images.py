@@ -16,7 +16,7 @@ from PIL import Image
 
 from stack.layout import ROOT
 from stack.torchserve import ARCHIVE
-from tests.ops.containers import Container, build, podman, why_not
+from tests.deploy.containers import Container, build, podman, why_not
 
 ASKED = "TEST_IMAGES" in os.environ
 REASON = why_not() if ASKED else "takes minutes and gigabytes: `make test-images` runs it"

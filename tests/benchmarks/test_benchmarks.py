@@ -1,0 +1,143 @@
+"""The benchmarks: the load that they send, what they call a ratio, and a small run of the gateway's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from starlette.testclient import TestClient
+
+from benchmarks.baseline import Predictor, create_app
+from benchmarks.ceiling import Ceiling, CeilingError, pools, unpack
+from benchmarks.load import LoadError, measure, post, upload
+from benchmarks.report import ECHO, GATEWAY, NULL, Comparison, Round, Spread
+from benchmarks.tune import Setting, Tried, best
+
+ROOT = Path(__file__).parents[2]
+HANDLER = """
+import time
+
+class Handler:
+    def initialize(self, context):
+        self.threads = context.model_yaml_config["threads"]
+
+    def handle(self, requests, context):
+        if requests[0]["body"] == b"refused":
+            context.set_response_status(422, "Unprocessable Content", 0)
+        time.sleep((0.004 + 0.001 * len(requests)) / self.threads)
+        return [{}] * len(requests)
+"""
+
+
+class Server(ThreadingHTTPServer):
+    status = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.bodies: list[bytes] = []
+        self.connections = set[int]()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.connections.add(self.client_address[1])
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"busy")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Keep quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        threading.Thread(target=running.serve_forever).start()
+        yield running
+        running.shutdown()
+
+
+def test_every_request_is_timed_over_connections_that_stay_open(server: Server) -> None:
+    found = measure(server.server_port, upload("/predict", b"JPEG"), requests=12, connections=3)
+    assert len(found.latencies_ms) == len(server.bodies) == 12
+    assert found.seconds * 1000 >= max(found.latencies_ms) >= min(found.latencies_ms) > 0
+    assert all(b'name="file"; filename=' in body and b"\r\n\r\nJPEG\r\n" in body for body in server.bodies)
+    assert len(server.connections) == 3
+
+
+def test_an_answer_other_than_200_stops_the_measurement(server: Server) -> None:
+    server.status = 503
+    with pytest.raises(ExceptionGroup) as caught:
+        measure(server.server_port, post("/", "text/plain", b"hello"), requests=1, connections=1)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, LoadError)
+    assert str(error) == "HTTP/1.1 503 Service Unavailable: busy"
+
+
+def made(p50: float, requests: int = 100, cpu_s: float = 0.1) -> Round:
+    return Round([p50 - 0.5, p50, p50 + 0.5], requests, wall_s=0.5, cpu_s=cpu_s)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "met"),
+    [(made(4.0, 1000, 1.0), True), (made(4.1, 1000, 1.0), False), (made(4.0, 999, 1.0), False)],
+    ids=["3 ms more and 1,000 requests", "slower", "fewer"],
+)
+def test_what_the_gateway_adds_is_taken_within_each_round_and_held_to_the_bar(gateway: Round, *, met: bool) -> None:
+    rounds = [{NULL: made(p50), ECHO: made(2 * p50), GATEWAY: made(3 * p50)} for p50 in (1.0, 2.0)]
+    assert Comparison(rounds).added_ms(NULL) == Spread(3.0, 2**0.5, 2)
+    assert Comparison(rounds).ratio(ECHO) == Spread(1.5, 0.0, 2)
+    assert Comparison([{NULL: made(1.0), ECHO: made(2.0), GATEWAY: gateway}]).meets_bar() is met
+
+
+def test_of_settings_that_are_nearly_as_fast_the_one_that_answers_soonest_is_chosen() -> None:
+    def tried(setting: Setting, per_s: float, p50_ms: float) -> Tried:
+        return Tried(setting, Spread(per_s, 1, 3), Spread(p50_ms, 1, 3), 1000)
+
+    fast, prompt, slow = Setting(2, 1, 8), Setting(1, 2, 4), Setting(1, 1, 1)
+    assert best([tried(fast, 100, 40), tried(prompt, 98, 20), tried(slow, 90, 10)]).setting == prompt
+    assert best([tried(fast, 100, 40), tried(prompt, 96, 20)]).setting == fast
+
+
+@pytest.mark.slow
+def test_the_ceiling_is_the_batch_that_judges_most_and_a_refusal_is_no_measurement(tmp_path: Path) -> None:
+    manifest = {"model": {"handler": "toy_entry.py", "configFile": "model-config.yaml"}}
+    with zipfile.ZipFile(tmp_path / "model.mar", "w") as packed:
+        packed.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+        packed.writestr("model-config.yaml", yaml.safe_dump({"threads": 8, "spec": {"version": "1.2.3"}}))
+        packed.writestr("toy_entry.py", HANDLER)
+    assert unpack(tmp_path / "model.mar", tmp_path / "unpacked") == {"version": "1.2.3"}
+    with pools(tmp_path / "unpacked", b"photo", os.environ) as started:
+        found = Ceiling.find(started, seconds=0.2)
+    assert (found.together.batch, found.alone.batch) == (8, 1)
+    with pytest.raises(CeilingError, match="the handler ended"), pools(tmp_path / "unpacked", b"refused", os.environ):
+        pass
+
+
+@pytest.mark.slow
+def test_the_gateways_benchmark_runs_and_its_json_has_every_figure() -> None:
+    few = ("--rounds", "2", "--alone", "5", "--together", "40", "--connections", "4", "--json")
+    done = subprocess.run([sys.executable, "-m", "benchmarks.gateway", *few], cwd=ROOT, capture_output=True, check=True)
+    found = json.loads(done.stdout)
+    assert len(found["targets"]) == 4
+    assert all(spread["mean"] > 0 for figures in found["targets"].values() for spread in figures.values())
+
+
+def test_the_plain_service_judges_one_view_of_each_side(coffee: Path) -> None:
+    with TestClient(create_app(Predictor([32, 64]))) as client:
+        answer = client.post("/predict", files={"file": coffee.read_bytes()})
+        assert 0 <= answer.json()["probability"] <= 1

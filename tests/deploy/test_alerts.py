@@ -1,0 +1,108 @@
+"""Alerts and dashboards by Prometheus's own checker, and by the metrics that the gateway writes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.metrics import Metrics, Snapshot
+from stack.layout import ROOT
+from tests.checks import none
+from tests.deploy.alert_cases import CALM, CASES, Calm, Case
+
+PROMETHEUS = ROOT / "docker/prometheus"
+FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+RULES: list[dict[str, Any]] = [
+    rule for file in FILES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]
+]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+PANELS = [
+    target["expr"].replace("$__rate_interval", "1m")
+    for board in sorted((ROOT / "docker/grafana/dashboards").glob("*.json"))
+    for panel in json.loads(board.read_text())["panels"]
+    for target in panel["targets"]
+]
+needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Prometheus")
+
+
+def promtool(*arguments: str | Path) -> str:
+    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)  # noqa: S607 - the PATH's
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def play(folder: Path, series: dict[str, str], alert: str, fired: dict[int, list[dict[str, Any]]]) -> None:
+    """Let Prometheus evaluate all rules over these series, and compare what fires at which minute."""
+    story = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [
+            {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": expected}
+            for minute, expected in fired.items()
+        ],
+    }
+    file = folder / "test.yml"
+    file.write_text(yaml.safe_dump({"rule_files": list(map(str, FILES)), "tests": [story]}))
+    promtool("test", "rules", file)
+
+
+@needs_promtool
+def test_promtool_accepts_the_configuration_and_all_rules() -> None:
+    assert f"SUCCESS: {len(FILES)} rule files found" in promtool("check", "config", PROMETHEUS / "prometheus.yml")
+
+
+@needs_promtool
+def test_every_expression_of_the_dashboards_is_promql(tmp_path: Path) -> None:
+    rules = [{"record": f"panel:number_{number}", "expr": each} for number, each in enumerate(PANELS)]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    assert f"SUCCESS: {len(PANELS)} rules found" in promtool("check", "rules", file)
+
+
+@pytest.mark.slow
+@needs_promtool
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}-{case.firing}")
+def test_an_alert_fires_when_it_should_and_not_before(tmp_path: Path, case: Case) -> None:
+    rule = ALERTS[case.alert]
+    labels, texts = {**case.labels, **rule["labels"]}, {**rule["annotations"], "description": case.says}
+    fired = [{"exp_labels": labels, "exp_annotations": texts}]
+    play(tmp_path, dict(case.series), case.alert, {case.quiet: [], case.firing: fired})
+
+
+@pytest.mark.slow
+@needs_promtool
+@pytest.mark.parametrize("calm", CALM, ids=lambda calm: f"{calm.alert}-{calm.why}")
+def test_an_alert_stays_quiet_when_nobody_is_needed(tmp_path: Path, calm: Calm) -> None:
+    play(tmp_path, dict(calm.series), calm.alert, {minute: [] for minute in (15, 30, 45, 60, 90)})
+
+
+def test_every_alert_has_a_story_and_a_runbook_that_is_there() -> None:
+    assert {case.alert for case in CASES} == set(ALERTS)
+    for rule in ALERTS.values():
+        page, _, section = rule["annotations"]["runbook"].partition("#")
+        headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert section in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_rules_and_dashboards_name_metrics_that_the_gateway_writes() -> None:
+    """Prometheus takes any name, and an alert on one that nobody writes never fires."""
+    nothing = Snapshot(
+        model_loaded=True,
+        model_version=None,
+        active_requests=0,
+        queued_images=0,
+        log_lines_dropped=0,
+        drift_detected=False,
+        drift_score=0,
+        drift_window=0,
+    )
+    written = set(re.findall(r"^# TYPE (\S+)", Metrics("1").render(nothing).decode(), re.MULTILINE))
+    named = set(re.findall(r"\b(?:aidetect|http_request)\w+", " ".join([*PANELS, *(rule["expr"] for rule in RULES)])))
+    none((name for name in named if re.sub(r"_(bucket|count|sum)$", "", name) not in written), of=named)
