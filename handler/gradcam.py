@@ -59,17 +59,32 @@ def overlay(
     the photo stays as it is and says so. Of an image that is a small copy, `size` is that of the whole.
     """
     photo = small(image)
-    heat = _heat(size or image.size, photo.size, maps, spec)
+    found = heat(size or image.size, photo.size, maps, spec)
     out = io.BytesIO()
-    if heat.max() < LEAST_HEAT:
+    if found.max() < LEAST_HEAT:
         _caption(photo)
         photo.save(out, "JPEG", quality=JPEG_QUALITY, comment=EMPTY)
         return out.getvalue()
-    levels = Image.fromarray((heat / heat.max() * 255).astype(np.uint8))
+    levels = Image.fromarray((found / found.max() * 255).astype(np.uint8))
     colours = ImageOps.colorize(levels, black="blue", mid="yellow", white="red")
     photo.paste(colours, mask=levels.point(lambda level: level * OVERLAY_OPACITY))
     photo.save(out, "JPEG", quality=JPEG_QUALITY, comment="")  # not the photo's own
     return out.getvalue()
+
+
+def heat(size: tuple[int, int], shown: tuple[int, int], maps: Sequence[torch.Tensor], spec: ModelSpec) -> np.ndarray:
+    """Return the sum of the views' maps at their places, float32, shape (height, width) of the picture shown."""
+    total = np.zeros(shown[::-1], dtype=np.float32)
+    across, down = shown[0] / size[0], shown[1] / size[1]
+    for box, view in zip(view_boxes(*size, spec), maps, strict=True):
+        left, top, right, bottom = (round(edge * scale) for edge, scale in zip(box, (across, down) * 2, strict=True))
+        view_size = (max(1, right - left), max(1, bottom - top))
+        layer = Image.new("F", shown)
+        layer.paste(
+            Image.fromarray(view.float().numpy(force=True)).resize(view_size, Image.Resampling.BICUBIC), (left, top)
+        )
+        total += np.asarray(layer).clip(min=0)
+    return total
 
 
 def _caption(photo: Image.Image) -> None:
@@ -84,18 +99,3 @@ def _heat_maps(head: Head, features: torch.Tensor, *, positive: bool) -> torch.T
         raw = LayerGradCam(head, head.features).attribute(features, target=0)
     maps: torch.Tensor = raw[:, 0].detach() * raw[0, 0].numel()  # the gradient is that of a mean over so many regions
     return (maps if positive else -maps).clamp(min=0)
-
-
-def _heat(size: tuple[int, int], shown: tuple[int, int], maps: Sequence[torch.Tensor], spec: ModelSpec) -> np.ndarray:
-    """Return the sum of the views' maps at their places, float32, shape (height, width) of the picture shown."""
-    heat = np.zeros(shown[::-1], dtype=np.float32)
-    across, down = shown[0] / size[0], shown[1] / size[1]
-    for box, view in zip(view_boxes(*size, spec), maps, strict=True):
-        left, top, right, bottom = (round(edge * scale) for edge, scale in zip(box, (across, down) * 2, strict=True))
-        view_size = (max(1, right - left), max(1, bottom - top))
-        layer = Image.new("F", shown)
-        layer.paste(
-            Image.fromarray(view.float().numpy(force=True)).resize(view_size, Image.Resampling.BICUBIC), (left, top)
-        )
-        heat += np.asarray(layer).clip(min=0)
-    return heat
