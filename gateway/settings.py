@@ -28,6 +28,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gateway.images.reader import ImageLimits
 
 MIB = 1024 * 1024
+MOST: Final = {"max_file_bytes": 32 * MIB, "max_side_pixels": 65_535, "max_pixels": 200_000_000}
+"""What the model server takes: `max_request_size` in `config.properties`, and the handler's `MOST_...`."""
 PREFIX: Final = "GATEWAY_"
 ALIKE: Final = 0.9
 """How close a variable's name is to a setting's when it looks like a slip; `API_KEY` is 0.93 of `API_KEYS`."""
@@ -240,6 +242,15 @@ class Settings(BaseSettings):
     def _are_headers(cls, value: SecretStr) -> SecretStr:
         _headers(value)
         return value
+
+    @model_validator(mode="after")
+    def _the_model_server_takes_it(self) -> Self:
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(
+                    f"{variable(name)} is {getattr(self, name)}: the model server takes at most {most}. Set {most} or less."
+                )
+        return self
 
     @model_validator(mode="after")
     def _every_body_fits_the_budget(self) -> Self:

@@ -14,7 +14,7 @@ from handler import gradcam
 from handler.decision import Verdict, decide
 from handler.engine import Engine, Forward
 from handler.heads import Head
-from handler.images import BadImageError, reduced
+from handler.images import DEFAULT_LIMITS, BadImageError, Limits, reduced
 from handler.spec import ModelSpec
 from handler.transforms import Pixels, to_pixels
 
@@ -25,6 +25,7 @@ class Item:
 
     data: bytes | bytearray
     explain: bool = False
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Detector:
 
     def _open(self, item: Item) -> _Opened | BadImageError:
         try:
-            return reduced(item.data, partial(self._see, explain=item.explain))
+            return reduced(item.data, partial(self._see, explain=item.explain), item.limits)
         except BadImageError as error:
             return BadImageError(error.code)  # without a traceback, which would hold the decoded pixels
 

@@ -101,6 +101,8 @@ class Backend:
         self._settings = settings
         self._count_failure = count_failure
         self._served = served or live(settings)
+        # The model server opens what the gateway lets through: one place decides.
+        self._limits = f"{settings.min_side_pixels},{settings.max_side_pixels},{settings.max_pixels}"
         base = str(settings.torchserve_url).rstrip("/")
         self._urls = {route: httpx.URL(f"{base}/{route}/{self._served.name}") for route in ROUTES}
         self.queue = FairQueue(self._served.slots, self._served.places, settings.max_pixels_in_flight)
@@ -145,7 +147,7 @@ class Backend:
         return self._read(response, schema)
 
     async def _post(self, route: Route, image: bytes, request_id: str) -> httpx.Response:
-        headers = {"Content-Type": "application/octet-stream", "X-Request-Id": request_id}
+        headers = {"Content-Type": "application/octet-stream", "X-Request-Id": request_id, "X-Image-Limits": self._limits}
         # Not a retrying caller: stamina would log its arguments, the image and the token among them.
         async for attempt in stamina.retry_context(
             CONNECT_ERRORS, attempts=self._settings.connect_attempts, timeout=None, wait_initial=0.05, wait_jitter=0.05

@@ -129,6 +129,18 @@ def test_a_request_without_a_picture_as_its_body_fails_alone(
     assert context.statuses == {0: (422, "Unprocessable Content")}
 
 
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("10,60,50000", None), ("10,50,50000", 422), ("10,60,2000", 422), ("10,50", None), ("a,b,c", None), ("", None)],
+)
+def test_the_gateways_limits_hold_and_none_or_nonsense_is_the_defaults(
+    service: ProductPhotoDetector, context: Context, said: str, status: int | None
+) -> None:
+    context.headers = [{"X-Image-Limits": said}]
+    service.handle([{"body": OTHER}], context)
+    assert context.statuses.get(0, (None,))[0] == status
+
+
 def test_an_unknown_precision_is_refused_at_the_start(context: Context) -> None:
     context.model_yaml_config["precision"] = "int3"
     with pytest.raises(ValueError, match="precision must be one of auto, f32, bf16, int8, not 'int3'"):
