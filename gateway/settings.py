@@ -185,18 +185,6 @@ class Settings(BaseSettings):
     drift_min_change: PositiveFloat = Field(
         default=0.05, description="Change of a mean, deviation or ratio that is no drift, however sure it is."
     )
-    drift_backlog: PositiveInt = Field(
-        default=16, description="Pictures that may wait to be measured; past it a prediction counts without its inputs."
-    )
-    drift_cpu_share: float = Field(
-        default=0.03,
-        ge=0,
-        le=1,
-        description="Share of a core that measuring pictures may take; past it a prediction counts without its inputs.",
-    )
-    drift_max_decoded_pixels: NonNegativeInt = Field(
-        default=16_000_000, description="Most pixels in a picture whose brightness and sharpness are measured."
-    )
     drift_file: Path = Field(
         default=Path("var/drift_window.json"),
         description="Keeps the drift window over a restart, unless Redis does; `.` keeps it in memory alone.",
@@ -246,10 +234,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _the_model_server_takes_it(self) -> Self:
         for name, most in MOST.items():
-            if getattr(self, name) > most:
-                raise ValueError(
-                    f"{variable(name)} is {getattr(self, name)}: the model server takes at most {most}. Set {most} or less."
-                )
+            value = getattr(self, name)
+            if value > most:
+                limit = f"the model server takes at most {most}. Set {most} or less."
+                raise ValueError(f"{variable(name)} is {value}: {limit}")
         return self
 
     @model_validator(mode="after")

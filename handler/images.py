@@ -55,7 +55,6 @@ _FILLING: Final = b"".join(_NOISE + bytes([0xFF, 0xD0 + restart]) for restart in
 """What a decoder takes for pixels, wherever in the data of a scan it stands."""
 
 
-
 @dataclass(frozen=True)
 class Limits:
     """Sides and area in pixels that an image may have."""

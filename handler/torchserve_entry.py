@@ -1,9 +1,9 @@
 """TorchServe's side of the detector: the only file that knows TorchServe.
 
 Requests carry the picture as their whole body. A verdict is answered as JSON with `prediction`, `probability`,
-`confidence`, `model_version`, `model` (base rate and operating point, which tell what the verdict means) and, on
-TorchServe's explanations route, `heatmap_base64`; a picture that cannot be judged fails alone with 422 and
-`{"code": ...}`.
+`confidence`, `model_version`, `model` (base rate and operating point, which tell what the verdict means), `inputs` (the
+image's statistics, for drift) and, on TorchServe's explanations route, `heatmap_base64`; a picture that cannot be
+judged fails alone with 422 and `{"code": ...}`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class ProductPhotoDetector:
             return {"code": judged.code}
         spec = self._detector.spec
         model = {name: getattr(spec, name) for name in DECISION}
-        answer = asdict(judged.verdict) | {"model_version": spec.version, "model": model}
+        answer = asdict(judged.verdict) | {"model_version": spec.version, "model": model, "inputs": judged.inputs}
         if judged.heatmap is not None:
             answer["heatmap_base64"] = base64.b64encode(judged.heatmap).decode()
         return answer

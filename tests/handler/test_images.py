@@ -193,7 +193,8 @@ def test_the_caller_may_set_the_limits(limits: Limits, size: tuple[int, int], re
 
 
 @pytest.mark.parametrize(
-    ("size", "refused"), [((MOST_SIDE + 1, 10), "bad_dimensions"), ((MOST_PIXELS // 10_000 + 1, 10_000), "too_many_pixels")]
+    ("size", "refused"),
+    [((MOST_SIDE + 1, 10), "bad_dimensions"), ((MOST_PIXELS // 10_000 + 1, 10_000), "too_many_pixels")],
 )
 def test_no_limits_go_beyond_what_a_worker_bears(size: tuple[int, int], refused: str) -> None:
     with pytest.raises(BadImageError) as caught:

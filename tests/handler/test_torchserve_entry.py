@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 from handler.detector import Detector, Item, Judged
+from handler.images import decode
 from handler.spec import ModelSpec
+from handler.statistics import measure
 from handler.torchserve_entry import ProductPhotoDetector
 from tests.handler.pictures import encode, photo
 
@@ -90,6 +92,7 @@ def test_a_prediction_has_the_documented_fields(
                 "true_positive_rate": None,
                 "false_positive_rate": None,
             },
+            "inputs": measure(decode(PHOTO), len(PHOTO)),
         }
     ]
     assert (context.content_types, context.statuses) == ({0: "application/json"}, {})
@@ -98,7 +101,15 @@ def test_a_prediction_has_the_documented_fields(
 def test_an_explanation_carries_a_jpeg_besides(service: ProductPhotoDetector, context: Context) -> None:
     context.headers = [{"explain": "True"}]
     answer = service.handle([{"body": PHOTO}], context)[0]
-    assert set(answer) == {"prediction", "probability", "confidence", "model_version", "model", "heatmap_base64"}
+    assert set(answer) == {
+        "prediction",
+        "probability",
+        "confidence",
+        "model_version",
+        "model",
+        "inputs",
+        "heatmap_base64",
+    }
     heatmap = Image.open(BytesIO(base64.b64decode(answer["heatmap_base64"], validate=True)))
     assert (heatmap.format, heatmap.size) == ("JPEG", (96, 64))
 
@@ -107,7 +118,9 @@ def test_a_mixed_batch_is_answered_index_by_index(service: ProductPhotoDetector,
     context.headers = [{}, {"explain": "True"}, {"explain": "True"}, {"explain": "False"}]
     requests = [{"body": PHOTO}, {"body": PHOTO[:300]}, {"body": OTHER}, {"body": b"text"}]
     answers = service.handle(requests, context)
-    assert [sorted(set(answer) - {"confidence", "model_version", "model", "probability"}) for answer in answers] == [
+    assert [
+        sorted(set(answer) - {"confidence", "inputs", "model_version", "model", "probability"}) for answer in answers
+    ] == [
         ["prediction"],
         ["code"],
         ["heatmap_base64", "prediction"],

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from gateway.errors import ApiError, UnavailableError
-from gateway.model_server.backend import Backend, Explanation, Verdict
+from gateway.model_server.backend import Backend
+from gateway.schemas import Explanation, Verdict
 from gateway.services import open_services
 from gateway.settings import Settings
 from gateway.web import logs

@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from gateway.app import create_app
-from gateway.model_server.backend import Verdict
 from gateway.model_server.fair_queue import FairQueue
 from gateway.model_server.shadow import Judged, Sample, Shadow
+from gateway.schemas import Verdict
 from gateway.services import Services, open_services
 from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
