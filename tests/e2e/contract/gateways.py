@@ -48,7 +48,6 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         "GATEWAY_DRIFT_WINDOW": "12",
         "GATEWAY_DRIFT_MIN_SAMPLES": "5",
         "GATEWAY_DRIFT_FALSE_ALARM_RATE": "0.2",
-        "GATEWAY_DRIFT_MIN_KS": "0.9",
         "GATEWAY_CORS_ORIGINS": "https://shop.example",
         "GATEWAY_TRACE_PROJECT_ID": "a-project",
     },

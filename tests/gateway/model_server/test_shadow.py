@@ -201,16 +201,16 @@ async def test_no_more_calls_at_once_than_configured_and_the_rest_is_dropped(tor
         return httpx.Response(200, json=VERDICT)
 
     torchserve.handler = answering(slow)
-    async with opened(torchserve, shadow_concurrency=1, shadow_backlog=3) as (services, shadow):
+    async with opened(torchserve) as (services, shadow):
         await shadow.judge(judged(10))
-        await until(lambda: len(asked(torchserve)) == 1)
-        assert (shadow.backend.queue.running, shadow.backend.queue.waiting) == (1, 2)
-        assert result(services, "dropped") == 7
+        await until(lambda: len(asked(torchserve)) == 2)
+        assert (shadow.backend.queue.running, shadow.backend.queue.waiting) == (2, 6)
+        assert result(services, "dropped") == 2
         finish.set()
-        await until(lambda: result(services, "agreement") == 3)
+        await until(lambda: result(services, "agreement") == 8)
         await shadow.judge(judged(1))
-        await until(lambda: result(services, "agreement") == 4)
-        assert result(services, "dropped") == 7
+        await until(lambda: result(services, "agreement") == 9)
+        assert result(services, "dropped") == 2
 
 
 @pytest.mark.anyio
@@ -242,7 +242,7 @@ def test_failures_of_the_shadow_are_its_own(
         raise RuntimeError
 
     torchserve.handler = answering(fail)
-    client = open_client(**ALL, connect_attempts=1)
+    client = open_client(**ALL)
     assert client.post("/predict", files=FILES).json() | {"inference_time_ms": 0} == VERDICT | {"inference_time_ms": 0}
     assert sampled(client, 1) == {"error": 1}
     found = scrape(client)
