@@ -10,7 +10,7 @@ from PIL import Image
 
 SHARPNESS_SIDE: Final = 256
 """Pixels, long side of the grey image that sharpness is measured on."""
-GREY_SIDE: Final = 400
+GREY_SIDE: Final = 512
 """Pixels that the long side keeps at least when a large image is averaged first, so that its size costs little."""
 
 DEFINITIONS: Final[Mapping[str, str]] = {
@@ -20,7 +20,7 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     "bytes_per_pixel": "bytes of the file / (width x height): how hard it is compressed",
     "brightness": (
         "mean grey level in 0..255 of the image as sRGB, transparency on white, by Pillow's convert('L') and, from a "
-        "long side of 800 px on, reduce(long // 400)"
+        "long side of 1,024 px on, reduce(long // 512)"
     ),
     "sharpness": (
         "variance of the Laplacian: grey as for brightness, the long side scaled to 256 px by Pillow's "
