@@ -24,9 +24,12 @@ HEATMAP = "/9j/4AAQ"
 
 
 def inputs_of(image: bytes) -> dict[str, float]:
-    """Statistics as the handler sends them."""
-    with Image.open(BytesIO(image)) as opened:
-        width, height = opened.size
+    """Statistics as the handler sends them; none for what is no image."""
+    try:
+        with Image.open(BytesIO(image)) as opened:
+            width, height = opened.size
+    except OSError:
+        return {}
     area = width * height
     sizes = {"width": float(width), "height": float(height), "megapixels": area / 1e6}
     return sizes | {"bytes_per_pixel": len(image) / area, "brightness": 90.0, "sharpness": 0.0}

@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from gateway.app import create_app
 from gateway.model_server.fair_queue import FairQueue
-from gateway.model_server.shadow import Judged, Sample, Shadow
+from gateway.model_server.shadow import Judged, Shadow, ShadowSample
 from gateway.schemas import Verdict
 from gateway.services import Services, open_services
 from gateway.settings import Settings
@@ -134,7 +134,7 @@ async def test_a_sample_is_the_configured_share(torchserve: TorchServe) -> None:
         tenth = Shadow(shadow.backend, services.backend.queue, services.metrics, settings, chance)
         assert [number for number in range(60) if tenth.picks()] == [3, 6, 8, 10, 11, 21, 33, 34, 56]
         nothing = Shadow(shadow.backend, services.backend.queue, services.metrics, Settings(shadow_fraction=0))
-        sample = Sample(nothing, "id")
+        sample = ShadowSample(nothing, "id")
         sample.consider(JPEG, Verdict.model_validate(VERDICT))
         assert sample.task() is None
 
@@ -250,7 +250,7 @@ def test_failures_of_the_shadow_are_its_own(
     assert predictions == {("high", "ai_generated", "success"): 1}
     assert {value for (name, _), value in found.items() if "backend_errors" in name or "validation" in name} == {0}
     assert client.get("/drift").json()["window_size"] == 1
-    events = {line["event"] for line in log_lines()} - {"request"}
+    events = {line["event"] for line in log_lines()} - {"request", "stamina.retry_scheduled"}
     assert events == {"status": {"shadow_trouble"}, "down": {"shadow_trouble"}, "refusal": set()}.get(
         failure, {"unhandled_exception"}
     )
