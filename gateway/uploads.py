@@ -21,7 +21,7 @@ from gateway.errors import (
     TooManyFilesError,
     UnavailableError,
 )
-from gateway.images.reader import check_image, is_quick
+from gateway.images.reader import check_image, quick_blocks
 from gateway.settings import Settings
 
 LEAST_HELD_BYTES: Final = 256 * 1024
@@ -107,8 +107,8 @@ async def read_image(upload: UploadFile, settings: Settings) -> bytes:
         raise file_too_large(settings)
     data = await upload.read()
     await upload.close()  # its copy of them goes
-    if is_quick(data):
-        check_image(data, settings.image_limits())
+    if (found := quick_blocks(data)) is not None:
+        check_image(data, settings.image_limits(), found)
     else:  # a header can be megabytes of tiny segments, so reading it stays out of the event loop
         await run_in_threadpool(check_image, data, settings.image_limits())
     return data

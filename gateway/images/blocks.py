@@ -20,8 +20,7 @@ MAX_SCANS: Final = 100
 MAX_SCANNED_PIXELS: Final = 1_000_000_000
 """The pixels of all those passes."""
 
-FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-"""Segments of a JPEG that tell its size; it has one."""
+_FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -42,6 +41,11 @@ class Block:
 
     name: bytes
     content: bytes
+
+
+def is_frame(block: Block) -> bool:
+    """Whether this is the one segment of a JPEG that tells its size."""
+    return block.name[0] in _FRAMES
 
 
 def blocks(data: bytes, kind: str) -> Iterator[Block]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from typing import Final
 
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from gateway.errors import CorruptImageError, EmptyFileError, InvalidDimensionsError, InvalidFormatError
-from gateway.images.blocks import FRAMES, TooManyBlocksError, blocks
-from gateway.images.traps import check_blocks, check_scans
+from gateway.images.blocks import Block, TooManyBlocksError, blocks, is_frame
+from gateway.images.traps import check_blocks, check_scans, read_blocks
 
 MEGA: Final = 1_000_000
 QUICK_BLOCKS: Final = 32
@@ -28,19 +25,6 @@ QUICK_FILE: Final = 1024 * 1024
 UNKNOWN: Final = "unknown"
 CORRUPT: Final = "The image is truncated or corrupt."
 
-
-class _JpegHeader(JpegImageFile):
-    def _read_dpi_from_exif(self) -> None:
-        """Leave EXIF alone: nobody asks for the density, and hostile EXIF costs time, memory and warnings."""
-
-
-# Pillow's readers directly: `Image.open` would add its own bomb check, whose limit and warning are global to the
-# process, and would try MPO, which is a JPEG with a second picture behind it.
-_READERS: Final[Mapping[str, type[ImageFile]]] = {
-    "image/jpeg": _JpegHeader,
-    "image/png": PngImageFile,
-    "image/webp": WebPImageFile,
-}
 
 _MAGIC: Final[tuple[tuple[int, bytes, str], ...]] = (
     (0, b"\xff\xd8\xff", "image/jpeg"),
@@ -113,28 +97,23 @@ def pixel_count(data: bytes) -> float:
     kind = content_type(data)
     if kind not in _SIZES:
         return 0
-    size = _SIZES[kind](data, QUICK_BLOCKS)
+    size = _SIZES[kind](data, islice(blocks(data, kind), QUICK_BLOCKS))
     return size[0] * size[1] if size else math.inf
 
 
-def reader_of(data: bytes) -> type[ImageFile]:
-    """Pillow's reader for a supported format; KeyError for any other content."""
-    return _READERS[content_type(data)]
-
-
-def is_quick(data: bytes) -> bool:
-    """Whether `check_image` is done in no time, as with most photos: a small JPEG with few and small segments."""
+def quick_blocks(data: bytes) -> list[Block] | None:
+    """The blocks of most photos, with which `check_image` is done in no time: a small JPEG's few and small segments."""
     if content_type(data) != "image/jpeg" or len(data) > QUICK_FILE:
-        return False
+        return None
     try:
         found = list(islice(blocks(data, "image/jpeg"), QUICK_BLOCKS + 1))
     except TooManyBlocksError:
-        return False
-    return len(found) <= QUICK_BLOCKS and sum(len(block.content) for block in found) <= QUICK_BYTES
+        return None
+    return found if len(found) <= QUICK_BLOCKS and sum(len(block.content) for block in found) <= QUICK_BYTES else None
 
 
-def check_image(data: bytes, limits: ImageLimits) -> None:
-    """Refuse what the model server could not judge, from the header.
+def check_image(data: bytes, limits: ImageLimits, found: list[Block] | None = None) -> None:
+    """Refuse what the model server could not judge, from the header; `found` are its blocks where they are known.
 
     Raises:
         EmptyFileError: No content.
@@ -145,20 +124,22 @@ def check_image(data: bytes, limits: ImageLimits) -> None:
     if not data:
         raise EmptyFileError("The uploaded file has no content.")
     kind = content_type(data)
-    if kind not in _READERS:
+    if kind not in _SIZES:
         raise InvalidFormatError(f"Supported formats: JPEG, PNG, WebP. Got: {kind}")
-    check_blocks(data, kind)
-    width, height = _read_size(data, kind)
+    found = read_blocks(data, kind) if found is None else found
+    check_blocks(found)
+    width, height = _read_size(data, kind, found)
     _check_size(width, height, limits)
-    check_scans(data, kind, width * height)
+    if kind == "image/jpeg":
+        check_scans(data, next(filter(is_frame, found)), width * height)
 
 
-def _read_size(data: bytes, kind: str) -> tuple[int, int]:
+def _read_size(data: bytes, kind: str, found: list[Block]) -> tuple[int, int]:
     try:
         if kind == "image/webp":  # Pillow reads no more of it than needed, and all of what decoders will look at
             with WebPImageFile(BytesIO(data)) as image:
                 return image.size
-        size = _SIZES[kind](data, None)
+        size = _SIZES[kind](data, found)
     except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
         raise CorruptImageError(CORRUPT) from error
     if size is None:
@@ -167,16 +148,15 @@ def _read_size(data: bytes, kind: str) -> tuple[int, int]:
 
 
 # Not Pillow's readers, which refuse an image for what is wrong with its profile or its comments.
-def _jpeg_size(data: bytes, most: int | None = None) -> tuple[int, int] | None:
-    found = islice(blocks(data, "image/jpeg"), most)
-    frame = next((block.content for block in found if block.name[0] in FRAMES), b"")
+def _jpeg_size(_: bytes, found: Iterable[Block]) -> tuple[int, int] | None:
+    frame = next((block.content for block in found if is_frame(block)), b"")
     if len(frame) < 6 or frame[0] != 8 or frame[5] not in {1, 3, 4}:  # noqa: PLR2004 - 8 bits, all that decoders know
         return None
     height, width = struct.unpack_from(">HH", frame, 1)
     return width, height
 
 
-def _png_size(data: bytes, most: int | None = None) -> tuple[int, int] | None:  # noqa: ARG001 - it comes first
+def _png_size(data: bytes, _: Iterable[Block]) -> tuple[int, int] | None:  # it comes first
     head = data[12:29]
     if head[:4] != b"IHDR" or zlib.crc32(head).to_bytes(4, "big") != data[29:33]:
         return None
@@ -184,7 +164,7 @@ def _png_size(data: bytes, most: int | None = None) -> tuple[int, int] | None:  
     return width, height
 
 
-def _webp_size(data: bytes, most: int | None = None) -> tuple[int, int] | None:  # noqa: ARG001 - it comes first
+def _webp_size(data: bytes, _: Iterable[Block]) -> tuple[int, int] | None:  # it comes first
     match data[12:16]:
         case b"VP8X":
             return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1

@@ -7,7 +7,6 @@ from typing import Final
 
 from gateway.errors import CorruptImageError
 from gateway.images.blocks import (
-    FRAMES,
     MAX_SCANNED_PIXELS,
     MAX_SCANS,
     Block,
@@ -23,30 +22,35 @@ RAW_EXIF: Final = "Raw profile type exif"
 HEX_DIGITS_FROM: Final = 3
 
 
-def check_blocks(data: bytes, kind: str) -> None:
+def read_blocks(data: bytes, kind: str) -> list[Block]:
+    """The blocks of a file.
+
+    Raises:
+        CorruptImageError: There are millions of them.
+    """
+    try:
+        return list(blocks(data, kind))
+    except TooManyBlocksError as error:
+        raise CorruptImageError("The image has too many metadata blocks.") from error
+
+
+def check_blocks(found: list[Block]) -> None:
     """Refuse a file that would choke a reader, the model server's above all.
 
     Raises:
-        CorruptImageError: Millions of tiny blocks, or EXIF whose entries all claim the same bytes.
+        CorruptImageError: EXIF whose entries all claim the same bytes.
     """
-    try:
-        found = list(blocks(data, kind))
-    except TooManyBlocksError as error:
-        raise CorruptImageError("The image has too many metadata blocks.") from error
     exif = [*exif_blocks(found), *_raw_profiles(found)]
     if any(map(is_trap, exif)):
         raise CorruptImageError("The image's metadata is malformed.")
 
 
-def check_scans(data: bytes, kind: str, pixels: int) -> None:
+def check_scans(data: bytes, frame: Block, pixels: int) -> None:
     """Refuse a JPEG that decoders would go over more often than any encoder lets them.
 
     Raises:
         CorruptImageError: Too many scans, or too many for so many pixels.
     """
-    if kind != "image/jpeg":
-        return
-    frame = next(block for block in blocks(data, kind) if block.name[0] in FRAMES)
     try:
         scans = count_scans(data, frame)
     except TooManyBlocksError as error:

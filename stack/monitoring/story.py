@@ -22,9 +22,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "GATEWAY_DRIFT_WINDOW": "60",
     "GATEWAY_DRIFT_MIN_SAMPLES": "40",
     "GATEWAY_DRIFT_FALSE_ALARM_RATE": "0.001",
-    "GATEWAY_DRIFT_CPU_SHARE": "1",
 }
-"""The gateway's settings: a drift window that fills in seconds, and all pictures measured."""
+"""The gateway's settings: a drift window that fills in seconds."""
 PATIENCE_S: Final = 120
 POLL_S: Final = 0.5
 Report = Callable[[str], None]

@@ -16,7 +16,7 @@ from handler import decision
 from stack.layout import ROOT
 from tests.checks import none
 from tests.e2e.contract.claims import ANYTHING, JSON, Claim, Like, in_order, number, text
-from tests.e2e.contract.gateways import KEYS, Gateways
+from tests.e2e.contract.gateways import KEYS, SETTINGS, Gateways
 from tests.e2e.contract.pictures import MIB, as_kind, padded, photo, sideways
 from tests.e2e.contract.shipped import MILLISECONDS, MODEL, PREDICTION, VERDICT, VERSION, confidence
 
@@ -181,3 +181,23 @@ def test_the_index_links_to_what_is_there(gateways: Gateways) -> None:
     client = gateways.clients["open"]
     links = client.get("/").json()["links"].values()
     assert {client.options(link).status_code for link in links} == {204}
+
+
+RAISED = {
+    "GATEWAY_MAX_FILE_BYTES": padded(2 * 5 * MIB),
+    "GATEWAY_MIN_SIDE_PIXELS": as_kind("PNG", (5, 30)),
+    "GATEWAY_MAX_SIDE_PIXELS": as_kind("PNG", (20_000, 30)),
+    "GATEWAY_MAX_PIXELS": as_kind("PNG", (10_000, 10_000), "L"),
+}
+
+
+@pytest.mark.parametrize(("name", "image"), list(RAISED.items()), ids=list(RAISED))
+def test_a_limit_raised_to_twice_holds_through_to_the_model(name: str, image: bytes, gateways: Gateways) -> None:
+    assert name in SETTINGS["raised"]
+    Claim("raised", "POST", "/predict", 200, PREDICTION, gateway="raised", files=[("file", image)]).check(gateways)
+
+
+def test_a_batch_of_twice_the_files_and_bytes_is_predicted(gateways: Gateways) -> None:
+    files = [("files", ("a.jpg", padded(5 * MIB)))] * 20
+    answer = gateways.clients["raised"].post("/predict/batch", files=files)
+    assert (answer.status_code, answer.json()["successful"]) == (200, 20)
