@@ -333,8 +333,7 @@ mlflow: install ## Show the logged runs on http://127.0.0.1:5000
 	  $(VENV)/bin/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
 
 ##@ Look after it
-docs: dev ## Bring the picture and the costs up to date and build the documentation, strictly, into site/
-	$(RUN) -m docs.tools
+docs: dev ## Build the documentation into site/ in strict mode
 	$(MKDOCS) build --strict
 
 docs-serve: dev ## Show the documentation while you write it, on http://127.0.0.1:8000
