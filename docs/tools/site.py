@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
+import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -30,6 +31,7 @@ LINK = re.compile(r"^ *(`{3,})[^`]*\n.*?^ *\1|(?<=\]\()(?![a-z+]+:|#|/)(?P<targe
 """A code block, which is skipped, or the target of a relative link or image, without its fragment."""
 GENERATED = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 README, HOME = "README.md", "index.md"
+ROOT = Path(__file__).parents[2]
 DOCS, TAKEN = "docs/", "repository/"
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".js": "javascript"}
 AS_THEY_ARE = {".png", ".jpg", ".svg"}
@@ -131,6 +133,16 @@ def errors() -> str:
     return _table(("status", "code", "`error`", "when"), rows)
 
 
+def alerts() -> str:
+    """Return Prometheus's alerts, the service's first."""
+    return _alerts(*(ROOT / "docker/prometheus/rules" / name for name in ("service.yml", "model.yml")))
+
+
+def cloud_alerts() -> str:
+    """Return the alerts on Cloud Run's own metrics."""
+    return _alerts(ROOT / "deploy/terraform/modules/monitoring/alerts.yaml")
+
+
 def check() -> str:
     """Return the arguments of `product-photo-detector check`."""
     return _arguments(_command(check_options))
@@ -155,6 +167,22 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, SecretStr) or value is None:
         return "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _alerts(*files: Path) -> str:
+    groups = [group for file in files for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]]
+    rows = [
+        (
+            f"`{rule['alert']}`",
+            rule["labels"]["severity"],
+            rule.get("for", "at once"),
+            rule["annotations"]["summary"],
+            f"[runbook]({rule['annotations']['runbook'].removeprefix(DOCS)})",
+        )
+        for group in groups
+        for rule in group["rules"]
+    ]
+    return _table(("alert", "severity", "after", "meaning", "what to do"), rows)
 
 
 def _command(module: ModuleType) -> argparse.ArgumentParser:
@@ -183,6 +211,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "metrics": metrics,
     "errors": errors,
+    "alerts": alerts,
+    "cloud-alerts": cloud_alerts,
     "check": check,
     "keys-new": keys_new,
 }

@@ -16,7 +16,6 @@ from gateway.settings import Settings
 from tests.gateway.conftest import OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
 
-PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 JPEG = {"file": upload(picture("JPEG"))}
 GIF = {"file": upload(picture("GIF"))}
 
@@ -87,12 +86,6 @@ def test_nothing_is_declared_that_is_never_written(busy: TestClient) -> None:
         if name not in idle:
             assert (f"{name}_count" if kind == "histogram" else name) in written
     assert idle <= {sample[0] for sample in scrape(busy)}
-
-
-def test_the_page_lists_every_metric_and_no_other(busy: TestClient) -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \|", PAGE.read_text(), re.MULTILINE)
-    assert dict(rows) == declared(busy.get("/metrics").text)
-    assert len(rows) == len(dict(rows))
 
 
 def test_predictions_by_status_class_and_confidence(busy: TestClient) -> None:

@@ -5,23 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from gateway.settings import Settings, unknown_variables, variable
+from gateway.settings import Settings, unknown_variables
 from tests.gateway.variables import VARIABLES
-
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-
-
-def default(name: str) -> str:
-    value = Settings.model_fields[name].default
-    if isinstance(value, SecretStr) or value is None:
-        return "none"
-    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
-
-
-def test_the_page_lists_every_setting_with_its_default_and_meaning() -> None:
-    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
-    fields = Settings.model_fields.items()
-    assert rows == [f"| `{variable(name)}` | {default(name)} | {field.description} |" for name, field in fields]
 
 
 def test_the_documented_names_have_no_prefix(monkeypatch: pytest.MonkeyPatch) -> None:

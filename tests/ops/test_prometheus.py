@@ -15,8 +15,6 @@ from tests.ops.alert_cases import CALM, CASES, Calm, Case
 from tests.ops.headings import anchors
 from tests.ops.promtool import PROMETHEUS, RULES, alerts, all_rules, needs_promtool, promtool
 
-PAGE = ROOT / "docs" / "monitoring.md"
-
 
 def play(folder: Path, series: dict[str, str], checks: list[dict[str, Any]]) -> None:
     file = folder / "test.yml"
@@ -73,24 +71,3 @@ def test_an_alert_says_what_is_wrong_how_bad_it_is_and_where_help_stands(name: s
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     page, _, section = rule["annotations"]["runbook"].partition("#")
     assert section in anchors(ROOT / page)
-
-
-def test_the_page_lists_the_alerts_as_they_are() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    table = re.findall(r"^\| `([A-Z]\w+)` \| (critical|warning) \| (at once|\d+ (?:min|h|d)) \|", text, re.MULTILINE)
-    units = {"m": "min", "h": "h", "d": "d"}
-    assert table == [
-        (
-            name,
-            rule["labels"]["severity"],
-            f"{rule['for'][:-1]} {units[rule['for'][-1]]}" if "for" in rule else "at once",
-        )
-        for name, rule in ordered().items()
-    ]
-
-
-def ordered() -> dict[str, dict[str, Any]]:
-    """Alerts of the service first, as in the page."""
-    service = yaml.safe_load((PROMETHEUS / "rules" / "service.yml").read_text())["groups"]
-    mine = {rule["alert"]: rule for group in service for rule in group["rules"]}
-    return mine | {name: rule for name, rule in alerts().items() if name not in mine}

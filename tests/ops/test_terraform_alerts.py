@@ -103,13 +103,5 @@ def test_the_metric_of_the_log_counts_an_event_that_the_gateway_logs() -> None:
     assert metric["label_extractors"] == {"cause": "EXTRACT(jsonPayload.cause)"}
 
 
-def test_the_page_lists_all_alerts_as_they_are() -> None:
-    page = (ROOT / "docs/terraform.md").read_text(encoding="utf-8")
-    table = re.findall(r"^\| `([A-Z]\w+)` \| (critical|warning) \| (at once|\d+ min) \|", page, re.MULTILINE)
-    ours = [(name, rule["labels"]["severity"], rule.get("for", "0m")[:-1]) for name, rule in rules().items()]
-    ours += [(name, said["severity"].lower(), str(int(said["duration"][:-1]) // 60)) for name, said in checks().items()]
-    assert sorted(table) == sorted((name, how, "at once" if wait == "0" else f"{wait} min") for name, how, wait in ours)
-
-
 def _resources(kind: str) -> list[dict[str, Any]]:
     return [block[kind] for block in read(MONITORING)["resource"] if kind in block]

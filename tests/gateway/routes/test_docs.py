@@ -7,15 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from gateway import schemas
 from gateway.documentation.openapi import HEADERS
-from gateway.errors import ApiError, as_api_error
 from gateway.web.security import EXPOSED_HEADERS, JSON_HEADERS
-from tests.gateway.test_errors import subclasses
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 
@@ -94,16 +91,6 @@ def test_api_md_has_every_route(client: TestClient) -> None:
     assert set(re.findall(r"^\| `((?:GET|POST) [^`]+)` \|", PAGE, re.MULTILINE)) == served
     headings = "\n".join(line for line in PAGE.splitlines() if line.startswith("### "))
     assert [route for route in served if f"`{route}`" not in headings] == []
-
-
-def test_api_md_has_every_error() -> None:
-    public = {
-        (kind.status, kind.code, kind.title) for kind in subclasses(ApiError) if not kind.__name__.startswith("_")
-    }
-    from_others = [as_api_error(HTTPException(status)) for status in (400, 404, 405)]
-    public |= {(error.status, error.code, error.title) for error in from_others}
-    rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \| ([^|]+) \|", PAGE, re.MULTILINE)
-    assert {(int(status), code, title) for status, code, title in rows} == public
 
 
 def test_api_md_has_every_header() -> None:
