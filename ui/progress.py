@@ -15,7 +15,7 @@ IDLE = (
 
 
 def running_html(rows: Sequence[Row], total: int, note: str = "") -> str:
-    """Show a batch that is under way; `note` says what it waits for."""
+    """Show a running batch; `note` says what it waits for."""
     done = len(rows)
     return (
         '<div class="card progress"><p class="score"><span>Checking photos</span> '

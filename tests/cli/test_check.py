@@ -111,7 +111,7 @@ def test_a_folder_for_heat_maps_that_cannot_be_made_is_one_line(check: Command) 
     ended = check("photo.jpg", "--explain", "photo.jpg/out")
     assert (ended.code, ended.err) == (
         2,
-        "product-photo-detector: Not a directory: make room or mend the rights, then run it again\n",
+        "product-photo-detector: Not a directory: free some space or fix the permissions, then try again\n",
     )
 
 

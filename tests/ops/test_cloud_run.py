@@ -157,7 +157,7 @@ def test_both_images_are_of_the_same_tag_and_are_built_here() -> None:
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_missing_value_is_named(name: str) -> None:
-    with pytest.raises(StackError, match=f"^{name} is missing: name it with {name}={re.escape(EXAMPLES[name])}$"):
+    with pytest.raises(StackError, match=f"^{name} is missing: set it with {name}={re.escape(EXAMPLES[name])}$"):
         render(MANIFEST, VALUES | {name: ""})
 
 

@@ -138,7 +138,7 @@ def test_what_is_installed_comes_under_accepted_licences_or_has_a_reason() -> No
 )
 def test_a_licence_that_is_not_accepted_wants_a_reason(licences: list[str] | None, said: str | list[str]) -> None:
     policy = Policy(frozenset({"mit", "mit license", "apache software license"}), {}, {})
-    rest = ": give a reason in requirements/policy.toml, or do without it"
+    rest = ": give a reason in requirements/policy.toml, or remove it"
     wanted = [f"stranger comes under {said}{rest}"] if said else []
     assert list(refused({"stranger": licences}, policy)) == wanted
     assert list(refused({"stranger": licences}, Policy(policy.licences, {"strange*": "because"}, {}))) == []

@@ -69,7 +69,7 @@ def test_make_refuses_values_of_a_form_that_it_or_a_shell_would_act_on(name: str
     environment = os.environ | {name: value.replace("FILE", str(tmp_path / "file"))}
     command = ("make", "--dry-run", "deploy-rollback", "repro", "PROJECT=shop-prod", "REGION=europe-west1")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert f"*** {name} holds what make or a shell would act on.  Stop." in done.stderr
+    assert f"*** {name} contains characters that make or a shell would interpret.  Stop." in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -185,7 +185,7 @@ def test_a_version_that_is_asked_by_its_number_is_left_alone(
     switchboard.promote("1.2.0")
     torchserve.models["1.1.0"].pending = [1] * 1000
     switchboard.promote("1.3.0")
-    assert said[-1] == "1.1.0 is still asked by its number and stays loaded"
+    assert said[-1] == "1.1.0 still gets requests by version and stays loaded"
     assert sorted(torchserve.models) == ["1.1.0", "1.2.0", "1.3.0"]
 
 
@@ -216,7 +216,7 @@ def test_a_version_without_an_archive_is_refused_with_those_that_there_are(
     with pytest.raises(StackError) as refused:
         switchboard.promote("2.0.0")
     assert str(refused.value) == (
-        f"no archive of version 2.0.0 in {layout.store}; there are 1.2.0 ({NAME}-1.2.0.mar), "
+        f"no archive of version 2.0.0 in {layout.store}; available: 1.2.0 ({NAME}-1.2.0.mar), "
         f"1.3.0 ({NAME}-1.3.0.mar), a broken one ({NAME}-9.mar), 1.1.0 ({NAME}.mar)"
     )
     assert torchserve.done == []
@@ -225,9 +225,7 @@ def test_a_version_without_an_archive_is_refused_with_those_that_there_are(
 def test_without_a_version_before_there_is_no_way_back_but_names(switchboard: Switchboard) -> None:
     with pytest.raises(StackError) as refused:
         switchboard.rollback()
-    assert str(refused.value) == (
-        "no other version was live before: name one with `make promote VERSION=` (1.2.0, 1.3.0, 1.1.0)"
-    )
+    assert str(refused.value) == ("no previous version: choose one with `make promote VERSION=` (1.2.0, 1.3.0, 1.1.0)")
 
 
 def failed(switchboard: Switchboard, torchserve: FakeTorchServe) -> str:

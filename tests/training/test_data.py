@@ -74,7 +74,10 @@ def test_an_empty_file_lacks_all_columns(tmp_path: Path) -> None:
 )
 def test_an_unknown_label_or_split_is_named_with_its_line(column: str, value: str, save_manifest: SaveManifest) -> None:
     root = save_manifest([row(0, "train", "real"), row(1, "train", "real") | {column: value}])
-    with pytest.raises(InvalidDataError, match=rf"manifest.csv, line 3: .*{column} '{value}'.* is none of ours"):
+    with pytest.raises(
+        InvalidDataError,
+        match=rf"manifest.csv, line 3: .*{column} '{value}'.* is unknown",
+    ):
         read_manifest(root, MANIFEST)
 
 
@@ -82,7 +85,10 @@ def test_a_short_line_is_refused(save_manifest: SaveManifest) -> None:
     root = save_manifest([row(0, "train", "real")])
     with (root / MANIFEST).open("a", encoding="utf-8") as file:
         file.write("train/0.png\n")
-    with pytest.raises(InvalidDataError, match="line 3: label '' or split '' is none of ours"):
+    with pytest.raises(
+        InvalidDataError,
+        match="line 3: label '' or split '' is unknown",
+    ):
         read_manifest(root, MANIFEST)
 
 

@@ -192,9 +192,9 @@ def test_pipes_and_sockets_are_left_out_of_a_folder_and_are_unreadable_in_a_list
     summary = score.run(plan)
     assert summary is not None
     assert summary.pictures == len(GOOD) + len(BAD)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("score: left out ")]
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("score: skipped ")]
     assert told == [
-        f"score: left out {plan.source / name}: neither a file nor a folder"
+        f"score: skipped {plan.source / name}: neither a file nor a folder"
         for name in ("pipe.jpg", "socket.png", "shoes/pipe")
     ]
     rows = [{"path": "pipe.jpg"}, {"path": "/dev/zero"}, {"path": "0.png"}]
@@ -322,8 +322,8 @@ def test_shards_without_a_job_are_not_taken_for_ours(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("list.csv", "file\na.jpg\n", "one column must be named path; there are file"),
-        ("list.csv", "path,path\na.jpg,b.jpg\n", "one column must be named path; there are path, path"),
+        ("list.csv", "file\na.jpg\n", "one column must be named path; found file"),
+        ("list.csv", "path,path\na.jpg,b.jpg\n", "one column must be named path; found path, path"),
         ("list.csv", "path,error\na.jpg,x\n", "scoring adds columns of the names error: rename the list's"),
         ("list.csv", "path\n", "lists no picture"),
         ("list.csv", "path,sku\na.jpg\n", "cannot be read as a list of pictures"),
@@ -335,7 +335,7 @@ def test_shards_without_a_job_are_not_taken_for_ours(plan: Plan) -> None:
         ),
         ("list.csv", "path\n\u00fc.jpg\n".encode("latin-1"), r"invalid UTF8 data; save a CSV as UTF-8 or UTF-16$"),
         ("list.csv", "path\na.jpg\n".encode("utf-16")[:-1], r"truncated data; save a CSV as UTF-8 or UTF-16$"),
-        ("list.csv", "path\na.jpg\n".encode("utf-16-le"), r"named path; there are p\\x00a"),
+        ("list.csv", "path\na.jpg\n".encode("utf-16-le"), r"named path; found p\\x00a"),
         ("list.parquet", "path\n", "cannot be read as a list of pictures"),
         ("list.txt", "path\n", "neither a folder nor a .csv or .parquet file"),
     ],

@@ -94,7 +94,7 @@ def test_with_the_gateway_stopped_the_service_tab_says_so_and_refreshes(
     with opened(browser, page_address) as page:
         open_tab(page, "Service")
         expect(page.locator("#report h2")).to_have_text("The service is down")
-        expect(page.locator("#report")).to_contain_text("tell whoever runs the service")
+        expect(page.locator("#report")).to_contain_text("tell the service's operator")
         request.getfixturevalue("_gateway")
         page.get_by_role("button", name="Refresh").press("Enter")
         expect(page.locator("#health-card h2")).to_have_text(re.compile("ready"))

@@ -1,4 +1,4 @@
-"""Statistics of pictures as they were received, from Pillow and numpy alone: a gateway can take the same."""
+"""Statistics of images as they were received, from Pillow and numpy alone: a gateway can take the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 SHARPNESS_SIDE = 256
-"""Pixels, long side of the grey picture that sharpness is measured on."""
+"""Pixels, long side of the grey image that sharpness is measured on."""
 
 DEFINITIONS: Mapping[str, str] = {
     "width": "width in pixels, upright: after EXIF rotation",
@@ -26,7 +26,7 @@ DEFINITIONS: Mapping[str, str] = {
 
 
 def measure(image: Image.Image, size: int) -> dict[str, float]:
-    """Return each statistic of an upright RGB picture whose file has so many bytes; `DEFINITIONS` says what each is."""
+    """Return each statistic of an upright RGB image whose file has so many bytes; `DEFINITIONS` says what each is."""
     pixels = image.width * image.height
     grey = image.convert("L")
     return {

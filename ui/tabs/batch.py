@@ -87,7 +87,7 @@ class Batch:
         tab, paths = tab_of(request), [photo.path for photo in self._photos(uploads)]
         if len(paths) > PHOTOS_MAX:
             self._shelf.keep(_chosen(tab), *paths)  # so that they go with the tab
-            error = TooManyPhotos(f"You chose {len(paths):,} photos; at most {PHOTOS_MAX:,} go at once.")
+            error = TooManyPhotos(f"You chose {len(paths):,} photos; the limit is {PHOTOS_MAX:,} at once.")
             return gr.update(interactive=False), cards.error_html(error)
         self._shelf.keep(_chosen(tab), *paths)
         return gr.update(interactive=bool(paths) and not self._busy(tab)), gr.skip()

@@ -27,7 +27,7 @@ class Service:
             event(self.ask, outputs=[report], show_progress="hidden", api_visibility="private")
 
     async def ask(self, request: gr.Request) -> str:
-        """Show what the service says of itself, or why it says nothing."""
+        """Show the service's state, or why it is unknown."""
         try:
             async with self._gateway.client(caller=caller_of(request)) as client:
                 health, ready, drift = await asyncio.gather(

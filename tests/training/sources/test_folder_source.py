@@ -107,7 +107,7 @@ def test_what_is_no_file_that_can_be_read_is_left_out_and_told(
         write_manifest(tmp_path / "mine", f"path,label\n{rows}")
     assert sorted(photo.path for photo in take(tmp_path)) == sorted(good)
     told = capsys.readouterr().err.splitlines()
-    assert told == [f"download: left out {path}: no file that can be read" for path in bad]
+    assert told == [f"download: skipped {path}: not a readable file" for path in bad]
 
 
 def test_an_absolute_path_is_refused(tmp_path: Path) -> None:
@@ -163,8 +163,7 @@ def test_a_folder_of_neither_layout_is_refused(paths: tuple[str, ...], tmp_path:
     with pytest.raises(InvalidDataError) as refused:
         take(tmp_path)
     assert str(refused.value) == (
-        f"{tmp_path}/mine has neither a manifest nor pictures (.jpg, .jpeg, .png, .webp) in both real/ and "
-        "ai_generated/"
+        f"{tmp_path}/mine has neither a manifest nor images (.jpg, .jpeg, .png, .webp) in both real/ and ai_generated/"
     )
 
 

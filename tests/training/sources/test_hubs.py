@@ -201,6 +201,6 @@ def test_a_refusal_without_credentials_names_the_variables(tmp_path: Path) -> No
 
 
 def test_what_is_no_zip_is_thrown_away(tmp_path: Path) -> None:
-    with pytest.raises(HubUnavailableError, match=r"^Kaggle: the download is no zip; run this again$"):
+    with pytest.raises(HubUnavailableError, match=r"^Kaggle: the download is not a zip file; try again$"):
         list(kaggle(KaggleServer(b"<html>sign in</html>")).entries(tmp_path))
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
