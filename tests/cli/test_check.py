@@ -40,10 +40,10 @@ def test_a_folder_is_judged_by_name_and_a_broken_photo_ends_with_3(
         ["listings/b.JPG", "AI-generated"],
         [
             "listings/more/c.webp",
-            "not judged: Supported formats: JPEG, PNG, WebP. Got: unknown",
+            "no prediction: Supported formats: JPEG, PNG, WebP. Got: unknown",
         ],
     ]
-    assert (ended.code, ended.err) == (3, "3 photos: 1 ai_generated, 1 real, 1 not judged\n")
+    assert (ended.code, ended.err) == (3, "3 photos: 1 ai_generated, 1 real, 1 without a prediction\n")
     assert service.asked == [("/predict/batch", [b"12", b"87", b"broken"])]
     assert listings.is_dir()
 
@@ -155,7 +155,7 @@ def test_a_service_that_stays_busy_ends_with_4_and_with_all_other_verdicts(check
     ]
     assert ended.code == 4
     assert ended.err == (
-        "4 photos: 0 ai_generated, 2 real, 2 not judged\n"
+        "4 photos: 0 ai_generated, 2 real, 2 without a prediction\n"
         "The service is not ready: Because. It may be starting or busy: try again in a moment.\n"
     )
 

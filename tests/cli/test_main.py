@@ -44,7 +44,7 @@ def test_every_command_has_help(command: Command, words: list[str]) -> None:
 
 def test_help_shows_examples_and_exit_codes(command: Command) -> None:
     assert "\nexamples:\n  product-photo-detector serve\n" in command("--help").out
-    assert "\nexit codes: 0 all judged; 1 one is what --fail-on names; 2 usage;" in command("check", "--help").out
+    assert "\nexit codes: 0 all predicted; 1 one matches --fail-on; 2 usage;" in command("check", "--help").out
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:

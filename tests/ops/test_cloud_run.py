@@ -173,7 +173,7 @@ def test_a_missing_value_is_named(name: str) -> None:
     ],
 )
 def test_a_value_that_google_would_refuse_is_refused(name: str, value: str) -> None:
-    with pytest.raises(StackError, match=f"^{name} makes no sense"):
+    with pytest.raises(StackError, match=f"^{name} is invalid"):
         render(MANIFEST, VALUES | {name: value})
 
 
@@ -293,11 +293,11 @@ def test_the_tag_is_the_commit_unless_named() -> None:
         (
             ("deploy", "REGION=europe-west1"),
             ("docker", "gcloud"),
-            "PROJECT is missing: name it with PROJECT=my-project",
+            "PROJECT is missing: set it with PROJECT=my-project",
         ),
-        (("deploy", "PROJECT=shop-prod"), ("docker", "gcloud"), "REGION is missing: name it with REGION=europe-west1"),
-        (("deploy-manifest",), (), "PROJECT is missing: name it with PROJECT=my-project"),
-        (("deploy-rollback", *NAMED), ("gcloud",), "TAG is missing: name it with TAG=3f2c1a9b7d4e"),
+        (("deploy", "PROJECT=shop-prod"), ("docker", "gcloud"), "REGION is missing: set it with REGION=europe-west1"),
+        (("deploy-manifest",), (), "PROJECT is missing: set it with PROJECT=my-project"),
+        (("deploy-rollback", *NAMED), ("gcloud",), "TAG is missing: set it with TAG=3f2c1a9b7d4e"),
         (("deploy", *NAMED, "TAG=v7"), ("docker",), "gcloud is not installed, or not on PATH"),
         (("deploy-rollback", *NAMED, "TAG=v6"), (), "gcloud is not installed, or not on PATH"),
         (("deploy", *NAMED, "TAG=v7"), ("gcloud",), "docker is not installed, or not on PATH"),

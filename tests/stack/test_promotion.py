@@ -70,7 +70,7 @@ def test_a_version_is_registered_started_and_tried_before_it_is_live_and_the_one
     assert said == [
         f"registering {NAME}-1.2.0.mar",
         "waiting for 1.2.0: 0 of 2 workers are ready (0 s)",
-        "trying 1.2.0 on a picture",
+        "testing 1.2.0 on an image",
         "1.2.0 is live",
     ]
 
@@ -130,7 +130,7 @@ def test_the_version_before_the_one_before_goes_once_it_can_hold_no_request(
     switchboard.promote("1.3.0")
     assert torchserve.done[-2:] == ["set 1.3.0 live", "unregister 1.1.0"]
     assert sorted(torchserve.models) == ["1.2.0", "1.3.0"]
-    assert "waiting until 1.1.0 has answered what it holds" not in said
+    assert "waiting until 1.1.0 has finished its requests" not in said
 
 
 def test_a_version_that_may_still_hold_requests_is_waited_for(
@@ -150,7 +150,7 @@ def test_a_version_that_may_still_hold_requests_is_waited_for(
             later(31)
 
     Switchboard(torchserve.api(), layout, pass_by_when_waiting).promote("1.3.0")
-    assert said[-1] == "waiting until 1.1.0 has answered what it holds"
+    assert said[-1] == "waiting until 1.1.0 has finished its requests"
     assert torchserve.done[-1] == "unregister 1.1.0"
 
 
@@ -248,9 +248,7 @@ def test_a_version_that_fails_its_first_inference_goes_again(
 
 def test_a_version_that_calls_itself_otherwise_goes_again(switchboard: Switchboard, torchserve: FakeTorchServe) -> None:
     torchserve.calls_itself["1.2.0"] = "1.1.9"
-    assert failed(switchboard, torchserve) == (
-        "the archive of 1.2.0 holds a model that calls itself 1.1.9: pack it anew"
-    )
+    assert failed(switchboard, torchserve) == ("the archive of 1.2.0 holds model version 1.1.9: repack it")
 
 
 def test_a_version_that_does_not_get_ready_goes_again(
@@ -259,7 +257,7 @@ def test_a_version_that_does_not_get_ready_goes_again(
     monkeypatch.setattr("stack.promotion.READY_S", 0.01)
     torchserve.polls_until_ready = 1000
     assert failed(switchboard, torchserve) == (
-        f"1.2.0 was not ready within 0.01 s; look into {layout.logs / 'torchserve.log'}"
+        f"1.2.0 was not ready within 0.01 s; see {layout.logs / 'torchserve.log'}"
     )
 
 

@@ -64,8 +64,8 @@ def test_all_versions_are_listed_with_what_they_are(command: Command) -> None:
 def test_a_promotion_tells_how_to_go_back_and_how_long_it_holds(command: Command) -> None:
     assert command("promote", "1.2.0") == [
         "live: 1.2.0, with 2 workers",
-        "before: 1.1.0, which stays loaded; `make rollback` goes back to it at once",
-        f"A TorchServe that dies comes back with 1.2.0; the next `make demo` begins with {NAME}.mar",
+        "before: 1.1.0, still loaded; `make rollback` returns to it at once",
+        f"A restarted TorchServe serves 1.2.0; the next `make demo` starts with {NAME}.mar",
     ]
 
 
@@ -73,16 +73,14 @@ def test_a_rollback_tells_the_same_the_other_way_round(command: Command) -> None
     command("promote", "1.2.0")
     assert command("rollback")[:2] == [
         "live: 1.1.0, with 2 workers",
-        "before: 1.2.0, which stays loaded; `make rollback` goes back to it at once",
+        "before: 1.2.0, still loaded; `make rollback` returns to it at once",
     ]
 
 
 def test_a_promotion_without_a_version_names_those_that_there_are(command: Command) -> None:
     with pytest.raises(SystemExit) as refused:
         command("promote")
-    assert refused.value.code == (
-        "promote: name a version with `make promote VERSION=`; archives are there of 1.2.0, 1.1.0"
-    )
+    assert refused.value.code == ("promote: choose a version with `make promote VERSION=`; available: 1.2.0, 1.1.0")
 
 
 def test_what_cannot_be_done_is_one_clear_line(command: Command) -> None:

@@ -75,7 +75,7 @@ def test_a_server_without_ranges_sends_the_file_anew(tmp_path: Path) -> None:
 
 def test_less_than_was_announced_is_told_and_kept(tmp_path: Path) -> None:
     short = httpx.Response(200, headers={"content-length": "10240"}, stream=httpx.ByteStream(CONTENT[:500]))
-    with pytest.raises(HubUnavailableError, match=r"^Hub: the connection broke at 500 of 10240 bytes; run this again"):
+    with pytest.raises(HubUnavailableError, match=r"^Hub: the connection broke at 500 of 10240 bytes; try again"):
         get(lambda _: short, tmp_path / "file.zip")
     assert (tmp_path / "file.zip.part").stat().st_size == 500
 
