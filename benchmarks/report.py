@@ -15,8 +15,8 @@ LARGE: Final = 100
 """From here on decimals are noise."""
 TICK_S: Final = 0.01
 """The step in which the kernel counts a process's time."""
-NULL, ECHO, LEAN, GATEWAY = "null back end", "Starlette echo", "gateway, input drift off", "gateway"
-TARGETS: Final = (NULL, ECHO, LEAN, GATEWAY)
+NULL, ECHO, GATEWAY = "null back end", "Starlette echo", "gateway"
+TARGETS: Final = (NULL, ECHO, GATEWAY)
 BASES: Final = (NULL, ECHO)
 """What the gateway is put beside."""
 

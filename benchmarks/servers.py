@@ -13,7 +13,20 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 VERDICT: Final = json.dumps(
-    {"prediction": "ai_generated", "probability": 0.87, "confidence": "high", "model_version": "1.0.0"}
+    {
+        "prediction": "ai_generated",
+        "probability": 0.87,
+        "confidence": "high",
+        "model_version": "1.0.0",
+        "inputs": {
+            "width": 600.0,
+            "height": 400.0,
+            "megapixels": 0.24,
+            "bytes_per_pixel": 0.4375,
+            "brightness": 103.6499,
+            "sharpness": 1301.3718199497428,
+        },
+    }
 ).encode()
 HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", str(len(VERDICT)).encode())]
 

@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 from benchmarks.load import HOST, post, upload
-from benchmarks.report import ECHO, GATEWAY, LEAN, NULL
+from benchmarks.report import ECHO, GATEWAY, NULL
 from stack.layout import ROOT, Ports
 from stack.torchserve import MODEL
 
@@ -60,18 +60,15 @@ def running(photo: bytes, folder: Path) -> Iterator[list[Target]]:
         "GATEWAY_TORCHSERVE_KEY_FILE": str(key_file),
         "GATEWAY_DRIFT_FILE": ".",
     }
-    keyed = upload("/predict", photo, f"X-API-Key: {key}")
     with (
         process(_uvicorn("null_model", ports.inference), ports.inference, folder) as null,
         process(_uvicorn("echo", ports.page), ports.page, folder) as echo,
-        _gateway(ports.management, folder, gateway | {"GATEWAY_DRIFT_CPU_SHARE": "0"}) as lean,
         _gateway(ports.gateway, folder, gateway) as real,
     ):
         yield [
             Target(NULL, ports.inference, direct(photo), null),
             Target(ECHO, ports.page, upload("/predict", photo), echo),
-            Target(LEAN, ports.management, keyed, lean),
-            Target(GATEWAY, ports.gateway, keyed, real),
+            Target(GATEWAY, ports.gateway, upload("/predict", photo, f"X-API-Key: {key}"), real),
         ]
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 def elapsed_ms(since: float) -> float:
     """Milliseconds since a reading of `perf_counter`, with one decimal."""
     return round((perf_counter() - since) * 1000, 1)
+
+
+async def timed(call: Awaitable[Result]) -> tuple[Result, float]:
+    """What a call gives, and the milliseconds that it took."""
+    started = perf_counter()
+    return await call, elapsed_ms(started)
 
 
 class Activity:

@@ -1,13 +1,15 @@
-"""The documented JSON bodies, field for field and in order."""
+"""The documented JSON bodies, field for field and in order, and what the model server answers."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 Prediction = Literal["real", "ai_generated"]
 Confidence = Literal["low", "medium", "high"]
+InputName = Literal["width", "height", "megapixels", "bytes_per_pixel", "brightness", "sharpness"]
+"""Statistics of an image, which the model server measures."""
 
 Probability = Annotated[
     float,
@@ -147,6 +149,39 @@ class ModelInfo(_Body):
     false_positive_rate: Ratio | None = Field(description="Share of real photos with a probability from 0.5 up.")
 
 
+class Verdict(BaseModel):
+    """What the model server answers about one image; `model` and `inputs` are for `/health` and `/drift`."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    prediction: Prediction
+    probability: float = Field(ge=0, le=1)
+    confidence: Confidence
+    model_version: str = Field(min_length=1)
+    model: ModelInfo | None = Field(default=None, exclude=True)
+    inputs: dict[InputName, FiniteFloat] = Field(default_factory=dict, exclude=True)
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:  # noqa: ANN401 - whatever an archive sends
+        known = get_args(InputName)
+        return {name: found for name, found in value.items() if name in known} if isinstance(value, dict) else value
+
+    def agrees_with(self, other: Verdict) -> bool:
+        """Whether both are the same prediction."""
+        return self.prediction == other.prediction
+
+    def differs_by(self, other: Verdict) -> float:
+        """How far the probabilities are apart, with their 4 decimals."""
+        return round(abs(self.probability - other.probability), 4)
+
+
+class Explanation(Verdict):
+    """A verdict with its heat map, a JPEG in base64."""
+
+    heatmap_base64: str = Field(min_length=1)
+
+
 class HealthWithModel(HealthBody):
     """The answer of `GET /health?include=model`."""
 
@@ -217,7 +252,7 @@ class DriftBody(_Body):
     """The answer of `GET /drift`."""
 
     status: DriftStatus
-    reason: str | None = Field(description="Why nothing is compared; null while monitoring.")
+    reason: str | None = Field(description="Why nothing, or not everything, is compared; else null.")
     window_size: Count
     window_capacity: Count
     min_samples: Count

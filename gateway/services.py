@@ -18,7 +18,6 @@ from gateway.access.keys import KeyFile
 from gateway.access.ratelimit import RateLimiter, open_limiter
 from gateway.activity import Activity
 from gateway.drift.monitor import DriftMonitor
-from gateway.drift.observer import Observer, open_observer
 from gateway.drift.reference import read_reference
 from gateway.drift.store import open_store
 from gateway.evidence.examiner import Examiner
@@ -28,6 +27,7 @@ from gateway.model_server.readiness import Readiness
 from gateway.model_server.shadow import Shadow, open_shadow
 from gateway.model_server.token_file import TokenFile
 from gateway.model_server.transport import AiohttpTransport
+from gateway.predictions import Predictor
 from gateway.settings import Settings
 from gateway.tracing.opening import open_tracing
 from gateway.tracing.transport import TracedTransport
@@ -51,7 +51,7 @@ class Services:
     activity: Activity
     drift: DriftMonitor
     metrics: Metrics
-    observer: Observer
+    predictor: Predictor
     uploads: UploadBudget
     examiner: Examiner
     shadow: Shadow | None
@@ -70,10 +70,9 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
         _network(settings, transport, settings.backend_concurrency, spans) as network,
         open_limiter(settings) as limiter,
         _open_drift(settings) as drift,
-        open_observer(drift, metrics, settings) as observer,
     ):
         token = TokenFile(settings.torchserve_key_file)
-        backend = Backend(network, token, settings, metrics.backend_failed)
+        backend, activity = Backend(network, token, settings, metrics.backend_failed), Activity()
         # The shadow version has connections of its own, so that it never takes a live call's.
         async with (
             _network(settings, transport, settings.shadow_concurrency, spans) as shadow_network,
@@ -85,10 +84,10 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
                 readiness=Readiness(backend, settings),
                 keys=keys,
                 limiter=limiter,
-                activity=Activity(),
+                activity=activity,
                 drift=drift,
                 metrics=metrics,
-                observer=observer,
+                predictor=Predictor(backend, metrics, drift, activity),
                 uploads=UploadBudget(settings),
                 examiner=Examiner(settings.c2pa_trust_anchors_file),
                 shadow=shadow,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 from urllib.parse import unquote
 
 from pydantic import (
@@ -28,6 +28,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gateway.images.reader import ImageLimits
 
 MIB = 1024 * 1024
+MOST: Final = {"max_file_bytes": 32 * MIB, "max_side_pixels": 65_535, "max_pixels": 200_000_000}
+"""What the model server takes: `max_request_size` in `config.properties`, and the handler's `MOST_...`."""
 PREFIX: Final = "GATEWAY_"
 ALIKE: Final = 0.9
 """How close a variable's name is to a setting's when it looks like a slip; `API_KEY` is 0.93 of `API_KEYS`."""
@@ -46,6 +48,20 @@ class Settings(BaseSettings):
         extra="forbid",
         hide_input_in_errors=True,  # Redis's address may hold a password
     )
+
+    # What nobody has to turn; where it is used, it reads as a setting.
+    connect_timeout_s: ClassVar[float] = 2.0
+    connect_attempts: ClassVar[int] = 3
+    max_form_overhead_bytes: ClassVar[int] = 64 * 1024
+    """What multipart headers and other fields may add to a request body."""
+    shadow_concurrency: ClassVar[int] = 2
+    shadow_backlog: ClassVar[int] = 8
+    """Images kept for the shadow version after their answers; past it they are dropped."""
+    drift_min_psi: ClassVar[float] = 0.1
+    drift_min_ks: ClassVar[float] = 0.1
+    drift_min_change: ClassVar[float] = 0.05
+    """Differences that are no drift, however sure they are."""
+    drift_save_interval_s: ClassVar[float] = 5.0
 
     api_keys: SecretStr = Field(
         default=SecretStr(""), validation_alias="API_KEYS", description="Comma-separated API keys."
@@ -120,8 +136,6 @@ class Settings(BaseSettings):
     predict_timeout_s: PositiveFloat = Field(
         default=20.0, description="Deadline of one prediction or explanation in seconds, queueing included."
     )
-    connect_timeout_s: PositiveFloat = Field(default=2.0, description="Seconds to wait for a connection to TorchServe.")
-    connect_attempts: PositiveInt = Field(default=3, description="Attempts to connect to TorchServe.")
     backend_concurrency: PositiveInt = Field(default=16, description="Calls to TorchServe at the same time.")
     backend_queue: NonNegativeInt = Field(
         default=64, description="Images that may wait for a call to TorchServe; past it the answer is 503."
@@ -140,9 +154,6 @@ class Settings(BaseSettings):
     max_file_bytes: PositiveInt = Field(default=5 * MIB, description="Largest image file.")
     max_batch_files: PositiveInt = Field(default=10, description="Most files in a batch.")
     max_batch_bytes: PositiveInt = Field(default=50 * MIB, description="Largest batch, all files together.")
-    max_form_overhead_bytes: PositiveInt = Field(
-        default=64 * 1024, description="What multipart headers and other fields may add to a request body."
-    )
     upload_budget_bytes: PositiveInt = Field(
         default=96 * MIB,
         description="Bytes of request bodies held in memory at the same time, a quarter of them for single images; "
@@ -161,10 +172,6 @@ class Settings(BaseSettings):
     shadow_fraction: float = Field(
         default=0.1, ge=0, le=1, description="Share of the judged images that the shadow version judges as well."
     )
-    shadow_concurrency: PositiveInt = Field(default=2, description="Calls to the shadow version at the same time.")
-    shadow_backlog: PositiveInt = Field(
-        default=8, description="Images kept for the shadow version after their answers; past it they are dropped."
-    )
 
     c2pa_trust_anchors_file: Path | None = Field(
         default=None, description="PEM file of the authorities whose C2PA signers are trusted; without it none is."
@@ -178,28 +185,10 @@ class Settings(BaseSettings):
     drift_false_alarm_rate: float = Field(
         default=0.01, gt=0, lt=1, description="Most false alarms a window, all drift checks together."
     )
-    drift_min_psi: PositiveFloat = Field(default=0.1, description="PSI that is no drift, however sure it is.")
-    drift_min_ks: PositiveFloat = Field(default=0.1, description="KS distance that is no drift, however sure it is.")
-    drift_min_change: PositiveFloat = Field(
-        default=0.05, description="Change of a mean, deviation or ratio that is no drift, however sure it is."
-    )
-    drift_backlog: PositiveInt = Field(
-        default=16, description="Pictures that may wait to be measured; past it a prediction counts without its inputs."
-    )
-    drift_cpu_share: float = Field(
-        default=0.03,
-        ge=0,
-        le=1,
-        description="Share of a core that measuring pictures may take; past it a prediction counts without its inputs.",
-    )
-    drift_max_decoded_pixels: NonNegativeInt = Field(
-        default=16_000_000, description="Most pixels in a picture whose brightness and sharpness are measured."
-    )
     drift_file: Path = Field(
         default=Path("var/drift_window.json"),
         description="Keeps the drift window over a restart, unless Redis does; `.` keeps it in memory alone.",
     )
-    drift_save_interval_s: PositiveFloat = Field(default=5.0, description="Seconds between saves of the drift window.")
 
     trace_project_id: str | None = Field(
         default=None,
@@ -240,6 +229,15 @@ class Settings(BaseSettings):
     def _are_headers(cls, value: SecretStr) -> SecretStr:
         _headers(value)
         return value
+
+    @model_validator(mode="after")
+    def _the_model_server_takes_it(self) -> Self:
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if value > most:
+                limit = f"the model server takes at most {most}. Set {most} or less."
+                raise ValueError(f"{variable(name)} is {value}: {limit}")
+        return self
 
     @model_validator(mode="after")
     def _every_body_fits_the_budget(self) -> Self:

@@ -14,8 +14,9 @@ from handler import gradcam
 from handler.decision import Verdict, decide
 from handler.engine import Engine, Forward
 from handler.heads import Head
-from handler.images import BadImageError, reduced
+from handler.images import DEFAULT_LIMITS, BadImageError, Limits, reduced
 from handler.spec import ModelSpec
+from handler.statistics import measure
 from handler.transforms import Pixels, to_pixels
 
 
@@ -25,21 +26,24 @@ class Item:
 
     data: bytes | bytearray
     explain: bool = False
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict, with the heat map's JPEG where it was asked for."""
+    """A verdict, the statistics of its image, and the heat map's JPEG where it was asked for."""
 
     verdict: Verdict
+    inputs: dict[str, float]
     heatmap: bytes | None = None
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """What the network sees of a picture, its size, and a small copy where the heat map will be drawn over it."""
+    """What the network sees of a picture, its statistics and size, and a small copy to draw a heat map over."""
 
     pixels: Pixels
+    inputs: dict[str, float]
     size: tuple[int, int]
     picture: Image.Image | None
 
@@ -56,7 +60,7 @@ class Detector:
     def warm_up(self, pictures: int) -> None:
         """Judge and explain batches of blanks up to so many, so that no request pays for what comes but once."""
         size = self.spec.input_size
-        blank = self._see(Image.new("RGB", (size, size)), explain=True)
+        blank = self._see(Item(b"", explain=True), Image.new("RGB", (size, size)))
         for count in range(1, pictures + 1):
             self._judge([blank] * count)
 
@@ -68,12 +72,14 @@ class Detector:
 
     def _open(self, item: Item) -> _Opened | BadImageError:
         try:
-            return reduced(item.data, partial(self._see, explain=item.explain))
+            return reduced(item.data, partial(self._see, item), item.limits)
         except BadImageError as error:
             return BadImageError(error.code)  # without a traceback, which would hold the decoded pixels
 
-    def _see(self, picture: Image.Image, *, explain: bool) -> _Opened:
-        return _Opened(to_pixels(picture, self.spec), picture.size, gradcam.small(picture) if explain else None)
+    def _see(self, item: Item, picture: Image.Image) -> _Opened:
+        inputs = measure(picture, len(item.data))
+        copy = gradcam.small(picture) if item.explain else None
+        return _Opened(to_pixels(picture, self.spec), inputs, picture.size, copy)
 
     def _judge(self, opened: Sequence[_Opened]) -> list[Judged]:
         if not opened:
@@ -89,5 +95,5 @@ class Detector:
 
     def _answer(self, verdict: Verdict, maps: Sequence[torch.Tensor], opened: _Opened) -> Judged:
         if opened.picture is None:
-            return Judged(verdict)
-        return Judged(verdict, gradcam.overlay(opened.picture, maps, self.spec, opened.size))
+            return Judged(verdict, opened.inputs)
+        return Judged(verdict, opened.inputs, gradcam.overlay(opened.picture, maps, self.spec, opened.size))

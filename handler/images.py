@@ -13,6 +13,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
 import numpy as np
@@ -30,6 +31,10 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP")
 MIN_SIDE: Final = 10
 MAX_SIDE: Final = 10_000
 MAX_PIXELS: Final = 50_000_000
+"""Also of all images that are open at the same time in a process; a larger one is open alone."""
+MOST_SIDE: Final = 65_535
+MOST_PIXELS: Final = 200_000_000
+"""What no limits go beyond, whoever sets them."""
 BAND_PIXELS: Final = 1 << 20
 """Pixels that are converted at a time, so that no mode in between needs a copy of the whole picture."""
 LARGE_PIXELS: Final = 4_000_000
@@ -49,6 +54,17 @@ _NOISE: Final = hashlib.sha512(b"filling").digest()  # without a marker, and its
 _FILLING: Final = b"".join(_NOISE + bytes([0xFF, 0xD0 + restart]) for restart in range(8))
 """What a decoder takes for pixels, wherever in the data of a scan it stands."""
 
+
+@dataclass(frozen=True)
+class Limits:
+    """Sides and area in pixels that an image may have."""
+
+    min_side: int = MIN_SIDE
+    max_side: int = MAX_SIDE
+    max_pixels: int = MAX_PIXELS
+
+
+DEFAULT_LIMITS: Final = Limits()
 BadImageCode = Literal["unsupported_format", "bad_dimensions", "too_many_pixels", "corrupt_image"]
 T = TypeVar("T")
 
@@ -75,7 +91,7 @@ def decode(data: bytes | bytearray, shortest: int | None = None) -> Image.Image:
     return _picture(*_open(data), shortest)
 
 
-def reduced(data: bytes | bytearray, reduce: Callable[[Image.Image], T], shortest: int | None = None) -> T:
+def reduced(data: bytes | bytearray, reduce: Callable[[Image.Image], T], limits: Limits = DEFAULT_LIMITS) -> T:
     """Decode as `decode` does and return what `reduce` makes of the picture, which it must not keep.
 
     Large pictures wait for each other: those open at a time in this process have at most MAX_PIXELS together, and their
@@ -84,11 +100,11 @@ def reduced(data: bytes | bytearray, reduce: Callable[[Image.Image], T], shortes
     Raises:
         BadImageError: As of `decode`.
     """
-    image, parts = _open(data)
+    image, parts = _open(data, limits)
     pixels = image.width * image.height
-    with _room.of(pixels):
+    with _room.of(min(pixels, MAX_PIXELS)):
         try:
-            return reduce(_picture(image, parts, shortest))
+            return reduce(_picture(image, parts, None))
         finally:
             image.close()
             if pixels >= LARGE_PIXELS:
@@ -123,7 +139,7 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _open(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
+def _open(data: bytes | bytearray, limits: Limits = DEFAULT_LIMITS) -> tuple[ImageFile, Parts]:
     """Read the header, and check the size before anything is decoded."""
     if data[:3] == b"\xff\xd8\xff":
         take_apart = _open_jpeg
@@ -136,9 +152,9 @@ def _open(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
     with _as_corrupt():
         image, parts = take_apart(data)
     width, height = image.size
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE:
+    if min(width, height) < limits.min_side or max(width, height) > min(limits.max_side, MOST_SIDE):
         raise BadImageError("bad_dimensions")
-    if width * height > MAX_PIXELS:
+    if width * height > min(limits.max_pixels, MOST_PIXELS):
         raise BadImageError("too_many_pixels")
     if parts.scans * width * height > MAX_SCANNED_PIXELS:
         raise BadImageError("corrupt_image")

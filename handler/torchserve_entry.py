@@ -1,14 +1,15 @@
 """TorchServe's side of the detector: the only file that knows TorchServe.
 
 Requests carry the picture as their whole body. A verdict is answered as JSON with `prediction`, `probability`,
-`confidence`, `model_version`, `model` (base rate and operating point, which tell what the verdict means) and, on
-TorchServe's explanations route, `heatmap_base64`; a picture that cannot be judged fails alone with 422 and
-`{"code": ...}`.
+`confidence`, `model_version`, `model` (base rate and operating point, which tell what the verdict means), `inputs` (the
+image's statistics, for drift) and, on TorchServe's explanations route, `heatmap_base64`; a picture that cannot be
+judged fails alone with 422 and `{"code": ...}`.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ from handler import heads
 from handler.cpus import cpus
 from handler.detector import Detector, Item, Judged
 from handler.engine import Engine
-from handler.images import BadImageError
+from handler.images import DEFAULT_LIMITS, BadImageError, Limits
 from handler.spec import ModelSpec
 
 Context = Any  # ts.context.Context, which exists only inside a worker
 UNPROCESSABLE = 422
 DECISION = ("base_rate", "operating_point", "true_positive_rate", "false_positive_rate")
 """The spec's fields that tell what a verdict means."""
+LIMITS = "X-Image-Limits"
+"""The header by which the gateway sets its limits: least side, greatest side and most pixels, with commas between."""
 GRAPH = "network.xml"
 """The network as OpenVINO reads it, beside its weights in the archive."""
 
@@ -55,7 +58,7 @@ class ProductPhotoDetector:
     def handle(self, requests: list[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
         """Answer a mixed batch of predictions and explanations, index by index."""
         items = [
-            Item(_picture(request), explain=_asks_for_explanation(context, index))
+            Item(_picture(request), explain=_asks_for_explanation(context, index), limits=_limits(context, index))
             for index, request in enumerate(requests)
         ]
         return [self._answer(judged, index, context) for index, judged in enumerate(self._detector.judge(items))]
@@ -67,7 +70,7 @@ class ProductPhotoDetector:
             return {"code": judged.code}
         spec = self._detector.spec
         model = {name: getattr(spec, name) for name in DECISION}
-        answer = asdict(judged.verdict) | {"model_version": spec.version, "model": model}
+        answer = asdict(judged.verdict) | {"model_version": spec.version, "model": model, "inputs": judged.inputs}
         if judged.heatmap is not None:
             answer["heatmap_base64"] = base64.b64encode(judged.heatmap).decode()
         return answer
@@ -80,6 +83,12 @@ def _picture(request: dict[str, Any]) -> bytes | bytearray:
 
 def _asks_for_explanation(context: Context, index: int) -> bool:
     return bool(context.get_request_header(index, "explain") == "True")
+
+
+def _limits(context: Context, index: int) -> Limits:
+    """Return the gateway's limits, or the defaults for a caller that sets none."""
+    found = re.fullmatch(r"([0-9]{1,9}),([0-9]{1,9}),([0-9]{1,9})", context.get_request_header(index, LIMITS) or "")
+    return Limits(*map(int, found.groups())) if found else DEFAULT_LIMITS
 
 
 def _gpu(properties: dict[str, Any]) -> torch.device | None:

@@ -15,10 +15,10 @@ from rich.progress import track
 from handler.decision import confidence, decide
 from handler.images import decode
 from handler.spec import ModelSpec
+from handler.statistics import DEFINITIONS, measure
 from training.command_line import parse_command_line
 from training.data import InvalidDataError, Photo, of_split
 from training.datamodule import PhotoDataModule
-from training.metrics.input_statistics import DEFINITIONS, measure
 from training.metrics.scored import Floats
 from training.params import Params
 from training.paths import Paths

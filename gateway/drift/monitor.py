@@ -15,7 +15,6 @@ from typing import Final, get_args
 
 from gateway.drift.checks import Floors, columns_of, plan, score_plan
 from gateway.drift.histogram import histogram_of
-from gateway.drift.input_statistics import InputName
 from gateway.drift.reference import Distribution, Reference, learn
 from gateway.drift.statistics import Floats
 from gateway.drift.store import DriftStore, Sample
@@ -27,6 +26,7 @@ from gateway.schemas import (
     DriftStatistics,
     DriftStatus,
     DriftSummary,
+    InputName,
     Prediction,
 )
 from gateway.settings import Settings
@@ -36,6 +36,10 @@ LIVE_TAIL: Final = 20
 LEARNED_SHARE: Final = 0.9
 """Of a full window, that a version must have given for it to become the version's reference."""
 DECIMALS: Final = 6
+NO_INPUTS: Final = (
+    "The model's archive sends no statistics of its images, so inputs are not compared: "
+    "pack it again with `python -m training.repack`."
+)
 
 
 class DriftMonitor:
@@ -117,6 +121,8 @@ class DriftMonitor:
         samples = [sample for sample in self._window if sample.model_version == version]
         columns = columns_of(samples, reference)
         status, reason = self._status(version, len(samples))
+        if samples and not any(sample.inputs for sample in samples):
+            reason = f"{reason} {NO_INPUTS}" if reason else NO_INPUTS
         enough = len(samples) >= self._settings.drift_min_samples and status != "other_version"
         checks = self._run_checks(reference, columns) if reference and enough else []
         alerts = [check for check in checks if check.alert]

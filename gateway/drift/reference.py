@@ -13,8 +13,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from structlog.typing import FilteringBoundLogger
 
-from gateway.drift.input_statistics import InputName
 from gateway.drift.statistics import Floats
+from gateway.schemas import InputName
 
 _log: FilteringBoundLogger = structlog.get_logger()
 

@@ -16,9 +16,8 @@ from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 from structlog.typing import FilteringBoundLogger
 
-from gateway.drift.input_statistics import InputName
 from gateway.drift.reference import Reference
-from gateway.schemas import Confidence, Prediction
+from gateway.schemas import Confidence, InputName, Prediction
 from gateway.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger()

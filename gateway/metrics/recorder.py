@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from gateway.errors import ApiError, RateLimitedError, UnavailableError
 from gateway.metrics.exchange import Exchange, endpoint_of, method_of
 from gateway.metrics.families import BACKEND_ERRORS, IMAGE_ERRORS, Gauges, Http, Images, Resource, Shadow
-from gateway.model_server.backend import Verdict
+from gateway.schemas import Verdict
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 NONE: Final = "none"

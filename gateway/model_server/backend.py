@@ -12,14 +12,14 @@ from typing import Final, Literal, TypeVar, get_args
 import httpx
 import stamina
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import ApiError, CorruptImageError, InvalidDimensionsError, InvalidFormatError, UnavailableError
 from gateway.images.reader import pixel_count
 from gateway.model_server.fair_queue import FairQueue, QueueFullError
 from gateway.model_server.token_file import TokenFile, TokenFileError
-from gateway.schemas import Confidence, ModelInfo, Prediction
+from gateway.schemas import Explanation, ModelInfo, Verdict
 from gateway.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -28,32 +28,6 @@ Route = Literal["predictions", "explanations"]
 ROUTES: Final[tuple[Route, ...]] = get_args(Route)
 TOKEN_REFUSED: Final = (400, 401)
 CONNECT_ERRORS: Final = (httpx.ConnectError, httpx.ConnectTimeout)
-
-
-class Verdict(BaseModel):
-    """What the model says about one image."""
-
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
-
-    prediction: Prediction
-    probability: float = Field(ge=0, le=1)
-    confidence: Confidence
-    model_version: str = Field(min_length=1)
-    model: ModelInfo | None = Field(default=None, exclude=True)
-
-    def agrees_with(self, other: Verdict) -> bool:
-        """Whether both are the same prediction."""
-        return self.prediction == other.prediction
-
-    def differs_by(self, other: Verdict) -> float:
-        """How far the probabilities are apart, with their 4 decimals."""
-        return round(abs(self.probability - other.probability), 4)
-
-
-class Explanation(Verdict):
-    """A verdict with its heat map, a JPEG in base64."""
-
-    heatmap_base64: str = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -101,6 +75,9 @@ class Backend:
         self._settings = settings
         self._count_failure = count_failure
         self._served = served or live(settings)
+        # The model server opens what the gateway lets through: one place decides.
+        limits = f"{settings.min_side_pixels},{settings.max_side_pixels},{settings.max_pixels}"
+        self._headers = {"Content-Type": "application/octet-stream", "X-Image-Limits": limits}
         base = str(settings.torchserve_url).rstrip("/")
         self._urls = {route: httpx.URL(f"{base}/{route}/{self._served.name}") for route in ROUTES}
         self.queue = FairQueue(self._served.slots, self._served.places, settings.max_pixels_in_flight)
@@ -145,7 +122,7 @@ class Backend:
         return self._read(response, schema)
 
     async def _post(self, route: Route, image: bytes, request_id: str) -> httpx.Response:
-        headers = {"Content-Type": "application/octet-stream", "X-Request-Id": request_id}
+        headers = self._headers | {"X-Request-Id": request_id}
         # Not a retrying caller: stamina would log its arguments, the image and the token among them.
         async for attempt in stamina.retry_context(
             CONNECT_ERRORS, attempts=self._settings.connect_attempts, timeout=None, wait_initial=0.05, wait_jitter=0.05

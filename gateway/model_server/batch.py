@@ -10,8 +10,7 @@ from starlette.datastructures import UploadFile
 
 from gateway.activity import elapsed_ms
 from gateway.errors import ApiError, UnavailableError
-from gateway.model_server.backend import Verdict
-from gateway.schemas import BatchBody, BatchItem
+from gateway.schemas import BatchBody, BatchItem, Verdict
 
 Judge = Callable[[UploadFile], Awaitable[Verdict]]
 Outcome = Verdict | ApiError

@@ -16,9 +16,10 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import ApiError, NoShadowVersionError
 from gateway.metrics import Metrics
-from gateway.model_server.backend import Backend, Served, Verdict
+from gateway.model_server.backend import Backend, Served
 from gateway.model_server.fair_queue import FairQueue
 from gateway.model_server.token_file import TokenFile
+from gateway.schemas import Verdict
 from gateway.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -85,7 +86,7 @@ class Shadow:
             self._metrics.shadow_judged(picture.verdict, verdict, perf_counter() - started)
 
 
-class Sample:
+class ShadowSample:
     """Those images of one request that the shadow version is to judge once the answer is out."""
 
     def __init__(self, shadow: Shadow, request_id: str) -> None:

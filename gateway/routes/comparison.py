@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from time import perf_counter
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from gateway.activity import elapsed_ms
+from gateway.activity import timed
 from gateway.context import context_of
-from gateway.model_server.backend import Verdict
 from gateway.model_server.shadow import Shadow, no_shadow_version
 from gateway.schemas import ComparisonBody, PredictionBody
 from gateway.services import services_of
@@ -29,7 +26,6 @@ async def compare(request: Request) -> JSONResponse:
     async with uploaded(request, "file", 1) as (upload,):
         image = await read_image(upload, services.settings)
     body = await until_disconnect(request, _ask_both(request, image, services.shadow))
-    services.activity.predicted()
     verdict = body.primary.model_dump(include={"prediction", "probability", "confidence", "model_version"})
     context_of(request).note(**verdict, **body.model_dump(include={"agreement", "difference"}))
     return JSONResponse(body.model_dump())
@@ -38,11 +34,10 @@ async def compare(request: Request) -> JSONResponse:
 async def _ask_both(request: Request, image: bytes, shadow: Shadow) -> ComparisonBody:
     services, request_id = services_of(request), context_of(request).request_id
     # The live verdict counts as any other; the shadow's is in no metric, for clients choose what they compare.
-    watched = services.observer.watch(image, services.backend.predict(image, request_id))
     try:
         async with asyncio.TaskGroup() as group:
-            first = group.create_task(_timed(watched))
-            second = group.create_task(_timed(shadow.backend.predict(image, request_id)))
+            first = group.create_task(timed(services.predictor.predict(image, request_id)))
+            second = group.create_task(timed(shadow.backend.predict(image, request_id)))
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None  # one answer has room for one
     (live, live_ms), (other, other_ms) = first.result(), second.result()
@@ -52,8 +47,3 @@ async def _ask_both(request: Request, image: bytes, shadow: Shadow) -> Compariso
         agreement=live.agrees_with(other),
         difference=live.differs_by(other),
     )
-
-
-async def _timed(call: Awaitable[Verdict]) -> tuple[Verdict, float]:
-    started = perf_counter()
-    return await call, elapsed_ms(started)

@@ -15,7 +15,6 @@ async def drift(request: Request) -> JSONResponse:
     """The window of the newest predictions beside the model's reference, and what is wrong with it."""
     wanted = check_includes(request, HISTOGRAM)
     services = services_of(request)
-    await services.observer.settle()
     extras = {HISTOGRAM: services.drift.histogram().model_dump()} if wanted else {}
     return JSONResponse(services.drift.report().model_dump() | extras)
 

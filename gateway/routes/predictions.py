@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from time import perf_counter
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from gateway.activity import elapsed_ms
+from gateway.activity import timed
 from gateway.context import context_of
-from gateway.model_server.backend import Verdict
 from gateway.model_server.batch import judge_batch
-from gateway.model_server.shadow import Sample
-from gateway.schemas import BatchBody, ExplanationBody, PredictionBody
+from gateway.model_server.shadow import ShadowSample
+from gateway.schemas import BatchBody, ExplanationBody, PredictionBody, Verdict
 from gateway.services import services_of
 from gateway.uploads import check_total, read_image, uploaded
 from gateway.web.cancellation import until_disconnect
 from gateway.web.includes import EVIDENCE, check_includes
 
-Judge = Callable[[bytes, str], Coroutine[Any, Any, Verdict]]
+LOGGED: Final = {"prediction", "probability", "confidence", "model_version", "inference_time_ms"}
 
 
 async def predict(request: Request) -> JSONResponse:
     """Judge the image in the field `file`."""
     sample = _sample(request)
-    return await _judge_one(request, services_of(request).backend.predict, PredictionBody, sample)
+
+    def call(image: bytes) -> Awaitable[Verdict]:
+        return services_of(request).predictor.predict(image, context_of(request).request_id, sample)
+
+    return await _judge_one(request, call, PredictionBody, sample)
 
 
 async def explain(request: Request) -> JSONResponse:
     """Judge the image in the field `file` and show which regions drove the verdict."""
-    return await _judge_one(request, services_of(request).backend.explain, ExplanationBody)
+
+    def call(image: bytes) -> Awaitable[Verdict]:
+        return services_of(request).predictor.explain(image, context_of(request).request_id)
+
+    return await _judge_one(request, call, ExplanationBody)
 
 
 async def predict_batch(request: Request) -> JSONResponse:
@@ -48,28 +54,24 @@ async def predict_batch(request: Request) -> JSONResponse:
 
 
 async def _judge_one(
-    request: Request, judge: Judge, schema: type[PredictionBody | ExplanationBody], sample: Sample | None = None
+    request: Request,
+    call: Callable[[bytes], Awaitable[Verdict]],
+    schema: type[PredictionBody | ExplanationBody],
+    sample: ShadowSample | None = None,
 ) -> JSONResponse:
     wanted = check_includes(request, EVIDENCE)
     async with uploaded(request, "file", 1) as (upload,):
         image = await read_image(upload, services_of(request).settings)
-    started = perf_counter()
-    call = judge(image, context_of(request).request_id)
-    verdict = await until_disconnect(request, services_of(request).observer.watch(image, call))
-    body = schema(**verdict.model_dump(), inference_time_ms=elapsed_ms(started))
-    services_of(request).activity.predicted()
-    context_of(request).note(
-        **body.model_dump(include={"prediction", "probability", "confidence", "model_version", "inference_time_ms"})
-    )
-    if sample:
-        sample.consider(image, verdict)
+    verdict, milliseconds = await until_disconnect(request, timed(call(image)))
+    body = schema(**verdict.model_dump(), inference_time_ms=milliseconds)
+    context_of(request).note(**body.model_dump(include=LOGGED))
     content = body.model_dump() | await _extras(request, image, wanted)
     return JSONResponse(content, background=sample.task() if sample else None)
 
 
-def _sample(request: Request) -> Sample | None:
+def _sample(request: Request) -> ShadowSample | None:
     shadow = services_of(request).shadow
-    return Sample(shadow, context_of(request).request_id) if shadow else None
+    return ShadowSample(shadow, context_of(request).request_id) if shadow else None
 
 
 async def _extras(request: Request, image: bytes, wanted: set[str]) -> dict[str, Any]:
@@ -79,18 +81,13 @@ async def _extras(request: Request, image: bytes, wanted: set[str]) -> dict[str,
     return {EVIDENCE: [finding.model_dump() for finding in findings]}
 
 
-async def _judge_all(request: Request, uploads: list[UploadFile], sample: Sample | None) -> BatchBody:
+async def _judge_all(request: Request, uploads: list[UploadFile], sample: ShadowSample | None) -> BatchBody:
     services = services_of(request)
     flow = object()  # one for the whole batch, so that it takes turns with other requests
 
     async def judge(upload: UploadFile) -> Verdict:
         with services.metrics.batch_item():
             image = await read_image(upload, services.settings)
-            call = services.backend.predict(image, context_of(request).request_id, flow=flow)
-            verdict = await services.observer.watch(image, call)
-        services.activity.predicted()
-        if sample:
-            sample.consider(image, verdict)
-        return verdict
+            return await services.predictor.predict(image, context_of(request).request_id, sample, flow)
 
     return await judge_batch(uploads, judge)

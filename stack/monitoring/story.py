@@ -22,9 +22,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "GATEWAY_DRIFT_WINDOW": "60",
     "GATEWAY_DRIFT_MIN_SAMPLES": "40",
     "GATEWAY_DRIFT_FALSE_ALARM_RATE": "0.001",
-    "GATEWAY_DRIFT_CPU_SHARE": "1",
 }
-"""The gateway's settings: a drift window that fills in seconds, and all images measured."""
+"""The gateway's settings: a drift window that fills in seconds."""
 PATIENCE_S: Final = 120
 POLL_S: Final = 0.5
 Report = Callable[[str], None]
@@ -49,17 +48,17 @@ class Storyteller:
     progress: Report
 
     def tell(self, usual: Sequence[bytes], odd: Sequence[bytes], calm_s: float) -> list[Moment]:
-        """Cause drift and end it, with calm seconds before and after; return what happened when.
+        """Let drift come and go, with so many calm seconds before and after, and return what happened when.
 
         Raises:
             StackError: Something did not happen in time.
         """
         self.traffic.send(usual)
-        moments = [self._when(self._is_full, "the drift window is full of ordinary images")]
+        moments = [self._when(self._is_full, "the drift window is full of usual photos")]
         self._rest(calm_s)
         self.traffic.send(odd)
         moments += [
-            Moment(time.time(), "unusual images are sent"),
+            Moment(time.time(), "odd photos are sent"),
             self._when(lambda: self._alert() == "pending", f"{ALERT} is pending"),
             self._when(lambda: self._alert() == "firing", f"{ALERT} is firing"),
         ]
@@ -78,9 +77,7 @@ class Storyteller:
         deadline = time.monotonic() + PATIENCE_S
         while not happened():
             if time.monotonic() > deadline:
-                raise StackError(
-                    f"waited {PATIENCE_S} s until {what}, without success; the machine may be too busy, try again"
-                )
+                raise StackError(f"waited {PATIENCE_S} s in vain until {what}; the machine may be too busy, try again")
             self._wait(f"until {what}")
         self.report(f"{what}: {self._figures()}")
         return Moment(time.time(), what)

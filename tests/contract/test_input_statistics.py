@@ -1,27 +1,15 @@
-"""The gateway measures pictures as training measured those of the drift reference."""
+"""The handler measures what the drift reference describes and the gateway knows."""
 
 from __future__ import annotations
 
-from io import BytesIO
+import json
 from pathlib import Path
 from typing import get_args
 
-import pytest
-from PIL import Image
-
-from gateway.drift.input_statistics import InputName, measure
-from handler.images import decode
-from training.metrics import input_statistics
+from gateway.schemas import InputName
+from handler.statistics import DEFINITIONS
 
 
-def test_both_know_the_same_statistics() -> None:
-    assert get_args(InputName) == tuple(input_statistics.DEFINITIONS)
-
-
-@pytest.mark.parametrize(("kind", "tolerance"), [("PNG", 1e-6), ("WEBP", 1e-6), ("JPEG", 0.03)])
-def test_both_find_the_same_numbers(coffee: Path, kind: str, tolerance: float) -> None:
-    buffer = BytesIO()
-    with Image.open(coffee) as photo:
-        photo.convert("RGB").save(buffer, kind)
-    data = buffer.getvalue()
-    assert measure(data, 1_000_000) == pytest.approx(input_statistics.measure(decode(data), len(data)), rel=tolerance)
+def test_handler_gateway_and_the_shipped_reference_know_the_same_statistics() -> None:
+    shipped = json.loads(Path("model_store/reference.json").read_text(encoding="utf-8"))
+    assert get_args(InputName) == tuple(DEFINITIONS) == tuple(shipped["inputs"])

@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from gateway.drift.input_statistics import InputName
 from gateway.drift.reference import Reference
 from gateway.drift.statistics import Floats
 from gateway.drift.store import Sample
+from gateway.schemas import InputName
 
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 HALF = 0.5

@@ -23,6 +23,18 @@ REAL = {"prediction": "real", "probability": 0.12, "confidence": "high", "model_
 HEATMAP = "/9j/4AAQ"
 
 
+def inputs_of(image: bytes) -> dict[str, float]:
+    """Statistics as the handler sends them; none for what is no image."""
+    try:
+        with Image.open(BytesIO(image)) as opened:
+            width, height = opened.size
+    except OSError:
+        return {}
+    area = width * height
+    sizes = {"width": float(width), "height": float(height), "megapixels": area / 1e6}
+    return sizes | {"bytes_per_pixel": len(image) / area, "brightness": 90.0, "sharpness": 0.0}
+
+
 class TorchServe:
     """Answers as the wire protocol says, unless a test replaces `handler`; keeps the requests it got."""
 
@@ -52,7 +64,8 @@ class TorchServe:
     @staticmethod
     async def judge(request: httpx.Request) -> httpx.Response:
         explained = request.url.path.startswith("/explanations/")
-        return httpx.Response(200, json=VERDICT | ({"heatmap_base64": HEATMAP} if explained else {}))
+        answer = VERDICT | {"inputs": inputs_of(request.content)} | ({"heatmap_base64": HEATMAP} if explained else {})
+        return httpx.Response(200, json=answer)
 
 
 def picture(kind: str, size: tuple[int, int] = (64, 48), colour: str = "teal") -> bytes:

@@ -115,7 +115,7 @@ def test_every_answer_carries_the_request_id(
     open_client: OpenClient, torchserve: TorchServe, method: str, path: str, status: int
 ) -> None:
     torchserve.down()
-    client = open_client(api_keys="alpha", connect_attempts=1)
+    client = open_client(api_keys="alpha")
     answer = client.request(method, path, headers={"X-Request-ID": "trace-1"})
     assert answer.status_code == status
     assert answer.headers["x-request-id"] == "trace-1"

@@ -120,8 +120,9 @@ def test_a_batch_without_any_verdict_is_an_error(client: TestClient, torchserve:
     assert scrape(client)["aidetect_batch_predictions_total", ("error",)] == 1
 
 
-def test_refused_images_by_type(open_client: OpenClient) -> None:
-    client = open_client(max_file_bytes=2000, max_form_overhead_bytes=1000)
+def test_refused_images_by_type(open_client: OpenClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "max_form_overhead_bytes", 1000)
+    client = open_client(max_file_bytes=2000)
     contents = [b"", picture("GIF"), picture("PNG")[:20], picture("JPEG", (9, 9)), bytes(2500), bytes(5000)]
     for data in contents:
         client.post("/predict", files={"file": upload(data)})

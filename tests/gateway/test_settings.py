@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from gateway.settings import Settings, unknown_variables
+from gateway.settings import MOST, Settings, unknown_variables, variable
 from tests.gateway.variables import VARIABLES
 
 
@@ -100,3 +100,10 @@ def test_every_name_that_is_read_is_known() -> None:
 def test_a_budget_that_no_batch_fits_is_refused() -> None:
     with pytest.raises(ValidationError, match="GATEWAY_UPLOAD_BUDGET_BYTES is 1000: the largest batch needs 70"):
         Settings(upload_budget_bytes=1000)
+
+
+@pytest.mark.parametrize("name", MOST)
+def test_more_than_the_model_server_takes_is_refused_at_start_up(name: str) -> None:
+    Settings.model_validate({name: MOST[name]})
+    with pytest.raises(ValidationError, match=f"{variable(name)} is .*Set {MOST[name]} or less"):
+        Settings.model_validate({name: MOST[name] + 1})

@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from handler.images import MAX_PIXELS, MAX_SIDE, MIN_SIDE, BadImageError, decode
+from handler.images import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    MIN_SIDE,
+    MOST_PIXELS,
+    MOST_SIDE,
+    BadImageError,
+    Limits,
+    decode,
+    reduced,
+)
 from tests.handler.pictures import (
     UPRIGHT_BY_ORIENTATION,
     difference,
@@ -162,6 +172,34 @@ def test_too_large_a_picture_is_refused_before_it_is_decoded(width: int, height:
 def test_fifty_megapixels_are_allowed() -> None:
     assert MAX_PIXELS == 10_000 * 5_000
     assert verdict_on(png_header(10_000, 5_000)) == "corrupt_image"  # it has no pixels, but was tried
+
+
+@pytest.mark.parametrize(
+    ("limits", "size", "refused"),
+    [
+        (Limits(min_side=1), (1, 20), None),
+        (Limits(max_side=20_000), (20_000, 10), None),
+        (Limits(max_side=100), (101, 20), "bad_dimensions"),
+        (Limits(max_pixels=100), (11, 10), "too_many_pixels"),
+    ],
+)
+def test_the_caller_may_set_the_limits(limits: Limits, size: tuple[int, int], refused: str | None) -> None:
+    data = encode(Image.new("RGB", size), "PNG")
+    try:
+        found: object = reduced(data, lambda picture: picture.size, limits)
+    except BadImageError as error:
+        found = error.code
+    assert found == (refused or size)
+
+
+@pytest.mark.parametrize(
+    ("size", "refused"),
+    [((MOST_SIDE + 1, 10), "bad_dimensions"), ((MOST_PIXELS // 10_000 + 1, 10_000), "too_many_pixels")],
+)
+def test_no_limits_go_beyond_what_a_worker_bears(size: tuple[int, int], refused: str) -> None:
+    with pytest.raises(BadImageError) as caught:
+        reduced(png_header(*size), lambda picture: picture.size, Limits(1, 999_999_999, 999_999_999))
+    assert caught.value.code == refused
 
 
 def check_outcome(data: bytes) -> None:

@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 from handler.detector import Detector, Item, Judged
+from handler.images import decode
 from handler.spec import ModelSpec
+from handler.statistics import measure
 from handler.torchserve_entry import ProductPhotoDetector
 from tests.handler.pictures import encode, photo
 
@@ -90,6 +92,7 @@ def test_a_prediction_has_the_documented_fields(
                 "true_positive_rate": None,
                 "false_positive_rate": None,
             },
+            "inputs": measure(decode(PHOTO), len(PHOTO)),
         }
     ]
     assert (context.content_types, context.statuses) == ({0: "application/json"}, {})
@@ -98,7 +101,15 @@ def test_a_prediction_has_the_documented_fields(
 def test_an_explanation_carries_a_jpeg_besides(service: ProductPhotoDetector, context: Context) -> None:
     context.headers = [{"explain": "True"}]
     answer = service.handle([{"body": PHOTO}], context)[0]
-    assert set(answer) == {"prediction", "probability", "confidence", "model_version", "model", "heatmap_base64"}
+    assert set(answer) == {
+        "prediction",
+        "probability",
+        "confidence",
+        "model_version",
+        "model",
+        "inputs",
+        "heatmap_base64",
+    }
     heatmap = Image.open(BytesIO(base64.b64decode(answer["heatmap_base64"], validate=True)))
     assert (heatmap.format, heatmap.size) == ("JPEG", (96, 64))
 
@@ -107,7 +118,9 @@ def test_a_mixed_batch_is_answered_index_by_index(service: ProductPhotoDetector,
     context.headers = [{}, {"explain": "True"}, {"explain": "True"}, {"explain": "False"}]
     requests = [{"body": PHOTO}, {"body": PHOTO[:300]}, {"body": OTHER}, {"body": b"text"}]
     answers = service.handle(requests, context)
-    assert [sorted(set(answer) - {"confidence", "model_version", "model", "probability"}) for answer in answers] == [
+    assert [
+        sorted(set(answer) - {"confidence", "inputs", "model_version", "model", "probability"}) for answer in answers
+    ] == [
         ["prediction"],
         ["code"],
         ["heatmap_base64", "prediction"],
@@ -127,6 +140,18 @@ def test_a_request_without_a_picture_as_its_body_fails_alone(
     assert answers[0] == {"code": "unsupported_format"}
     assert "prediction" in answers[1]
     assert context.statuses == {0: (422, "Unprocessable Content")}
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("10,60,50000", None), ("10,50,50000", 422), ("10,60,2000", 422), ("10,50", None), ("a,b,c", None), ("", None)],
+)
+def test_the_gateways_limits_hold_and_none_or_nonsense_is_the_defaults(
+    service: ProductPhotoDetector, context: Context, said: str, status: int | None
+) -> None:
+    context.headers = [{"X-Image-Limits": said}]
+    service.handle([{"body": OTHER}], context)
+    assert context.statuses.get(0, (None,))[0] == status
 
 
 def test_an_unknown_precision_is_refused_at_the_start(context: Context) -> None:

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from handler.decision import decide
 from handler.spec import ModelSpec
+from handler.statistics import DEFINITIONS
 from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
 from training import reference
 from training.data import of_split, read_manifest, read_photo
 from training.datamodule import PhotoDataModule
-from training.metrics.input_statistics import DEFINITIONS, measure
 from training.predict import predict
 from training.reference import QUANTILES, score_statistics, summary
 
@@ -43,33 +42,6 @@ def test_the_statistics_of_known_scores() -> None:
     assert found["ai_generated_ratio"]["value"] == 4 / 8
     assert found["base_rate"] == 0.3
     assert found["low_confidence_ratio"]["value"] == 2 / 8
-
-
-def test_a_flat_picture_has_brightness_and_no_sharpness() -> None:
-    assert measure(Image.new("RGB", (200, 100), (90, 90, 90)), size=5000) == {
-        "width": 200,
-        "height": 100,
-        "megapixels": 0.02,
-        "bytes_per_pixel": 0.25,
-        "brightness": 90,
-        "sharpness": 0,
-    }
-
-
-def test_sharpness_is_the_variance_of_the_laplacian() -> None:
-    """A checkerboard of 0 and 255, of the size that is measured: the Laplacian is 1020 or -1020 everywhere."""
-    board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    assert measure(Image.fromarray(board).convert("RGB"), 1)["sharpness"] == 1020**2
-
-
-def test_a_blurred_picture_is_less_sharp() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (80, 120, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
-    assert measure(image.reduce(4).resize(image.size), 1)["sharpness"] < 0.5 * measure(image, 1)["sharpness"]
-
-
-def test_the_thinnest_picture_has_no_inner_pixel() -> None:
-    assert measure(Image.new("RGB", (10_000, 10)), 1)["sharpness"] == 0
 
 
 def test_the_reference_is_of_the_calibration_split(pipeline: Pipeline) -> None:

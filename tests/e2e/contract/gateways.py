@@ -18,6 +18,7 @@ import httpx
 
 from stack.layout import HOST, free_ports
 from stack.local import LocalStack
+from tests.e2e.contract.pictures import MIB
 from tests.e2e.processes import running_gateway
 
 NOBODY = "http://127.0.0.1:1"
@@ -47,9 +48,18 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         "GATEWAY_DRIFT_WINDOW": "12",
         "GATEWAY_DRIFT_MIN_SAMPLES": "5",
         "GATEWAY_DRIFT_FALSE_ALARM_RATE": "0.2",
-        "GATEWAY_DRIFT_MIN_KS": "0.9",
         "GATEWAY_CORS_ORIGINS": "https://shop.example",
         "GATEWAY_TRACE_PROJECT_ID": "a-project",
+    },
+    "raised": {
+        "RATE_LIMIT_ENABLED": "false",
+        "GATEWAY_MAX_FILE_BYTES": str(2 * 5 * MIB),
+        "GATEWAY_MAX_BATCH_FILES": "20",
+        "GATEWAY_MAX_BATCH_BYTES": str(2 * 50 * MIB),
+        "GATEWAY_UPLOAD_BUDGET_BYTES": str(2 * 96 * MIB),
+        "GATEWAY_MIN_SIDE_PIXELS": "5",
+        "GATEWAY_MAX_SIDE_PIXELS": "20000",
+        "GATEWAY_MAX_PIXELS": "100000000",
     },
     "down": {"RATE_LIMIT_ENABLED": "false", "GATEWAY_TORCHSERVE_URL": NOBODY, "GATEWAY_RETRY_AFTER_S": "7"},
     "unloaded": {"RATE_LIMIT_ENABLED": "false", "GATEWAY_MODEL_NAME": "not-loaded-yet"},

@@ -1,4 +1,4 @@
-"""Every limit is a setting: a gateway with small ones answers by them."""
+"""Every limit is a setting: a gateway with small ones, or with large ones, answers by them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.contract.claims import Ask, Claim, error
 from tests.e2e.contract.gateways import SETTINGS, Gateways
-from tests.e2e.contract.pictures import as_kind, padded
+from tests.e2e.contract.pictures import MIB, as_kind, padded
 from tests.e2e.contract.shipped import PREDICTION
 
 SMALL = SETTINGS["small"]
@@ -69,6 +69,28 @@ def test_the_setting_has_its_effect(name: str, claim: Claim, gateways: Gateways,
 
 def test_within_the_small_limits_all_is_well(gateways: Gateways, mount: str) -> None:
     Claim("a tiny picture", single(TINY), 200, PREDICTION).check(gateways, mount)
+
+
+RAISED = {
+    "GATEWAY_MAX_FILE_BYTES": padded(2 * 5 * MIB),
+    "GATEWAY_MIN_SIDE_PIXELS": as_kind("PNG", (5, 30)),
+    "GATEWAY_MAX_SIDE_PIXELS": as_kind("PNG", (20_000, 30)),
+    "GATEWAY_MAX_PIXELS": as_kind("PNG", (10_000, 10_000), "L"),
+}
+
+
+@pytest.mark.parametrize(("name", "image"), list(RAISED.items()), ids=list(RAISED))
+def test_a_raised_limit_holds_through_to_the_model(name: str, image: bytes, gateways: Gateways) -> None:
+    assert name in SETTINGS["raised"]
+    Claim("twice the default", Ask("POST", "/predict", "raised", files=[("file", image)]), 200, PREDICTION).check(
+        gateways
+    )
+
+
+def test_a_batch_of_twice_the_files_and_bytes_is_predicted(gateways: Gateways) -> None:
+    files = [("files", ("a.jpg", padded(5 * MIB)))] * 20
+    answer = gateways.clients["raised"].post("/predict/batch", files=files)
+    assert (answer.status_code, answer.json()["successful"]) == (200, 20)
 
 
 def test_by_default_no_other_origin_may_ask(gateways: Gateways) -> None:

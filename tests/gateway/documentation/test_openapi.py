@@ -21,7 +21,7 @@ from tests.gateway.test_errors import subclasses
 Document = dict[str, Any]
 JSON, PROBLEM = "application/json", "application/problem+json"
 JPEG = upload(picture("JPEG"))
-SMALL = {"max_file_bytes": 2000, "max_batch_bytes": 3000, "max_form_overhead_bytes": 100_000}
+SMALL = {"max_file_bytes": 2000, "max_batch_bytes": 3000}
 LARGE = upload(picture("JPEG") + bytes(2000))
 
 

@@ -22,7 +22,7 @@ from tests.gateway.drift_data import (
     sample,
     samples_of,
 )
-from tests.gateway.fakes import TorchServe, picture, upload
+from tests.gateway.fakes import VERDICT, TorchServe, picture, upload
 
 SHIPPED = Path(__file__).parents[3] / "model_store" / "reference.json"
 BOUND = 0.01
@@ -295,7 +295,7 @@ def test_the_shipped_reference_is_understood() -> None:
 @pytest.fixture
 def drifting(open_client: OpenClient) -> TestClient:
     """A gateway whose window is soon full."""
-    return open_client(drift_window=12, drift_min_samples=12, drift_cpu_share=1, rate_limit_enabled=False)
+    return open_client(drift_window=12, drift_min_samples=12, rate_limit_enabled=False)
 
 
 @pytest.mark.parametrize("path", ["/drift", "/v1/drift"])
@@ -320,26 +320,18 @@ def test_drift_shows_in_health(drifting: TestClient) -> None:
     assert drifting.get("/health").json()["drift_detected"] is True
 
 
-def test_a_broken_picture_that_got_a_verdict_counts_without_inputs(client: TestClient) -> None:
-    data = picture("PNG", (300, 200))[:-30]
-    client.post("/predict", files={"file": upload(data)})
+def test_an_archive_that_measures_nothing_is_served_and_named(client: TestClient, torchserve: TorchServe) -> None:
+    torchserve.always(200, VERDICT)
+    assert client.post("/predict", files=FILES).status_code == 200
     body = client.get("/drift").json()
     assert (body["window_size"], body["current"]["inputs"]) == (1, {})
+    assert "pack it again with `python -m training.repack`" in body["reason"]
 
 
-def test_past_the_backlog_pictures_are_not_measured(open_client: OpenClient) -> None:
-    client = open_client(drift_backlog=1)
-    client.post("/predict/batch", files=[("files", FILES["file"])] * 10)
-    body = client.get("/drift").json()
-    assert body["window_size"] == 10
-    assert 1 <= body["current"]["inputs"]["width"]["samples"] <= 10
-
-
-def test_past_their_share_of_a_core_pictures_are_not_measured(open_client: OpenClient) -> None:
-    client = open_client(drift_cpu_share=0)
-    client.post("/predict", files=FILES)
-    body = client.get("/drift").json()
-    assert (body["window_size"], body["current"]["inputs"]) == (1, {})
+def test_statistics_that_are_not_known_yet_are_left_out(client: TestClient, torchserve: TorchServe) -> None:
+    torchserve.always(200, VERDICT | {"inputs": {"width": 64, "faces": 3}})
+    assert client.post("/predict", files=FILES).status_code == 200
+    assert client.get("/drift").json()["current"]["inputs"] == {"width": {"samples": 1, "mean": 64.0, "std": 0.0}}
 
 
 def test_no_verdict_no_entry(client: TestClient, torchserve: TorchServe) -> None:

@@ -103,7 +103,7 @@ async def test_saves_are_spaced_and_only_when_something_is_new() -> None:
         async def share(self, learned: dict[str, object]) -> dict[str, object]:
             return learned
 
-    monitor = DriftMonitor(None, Settings(drift_save_interval_s=60.0))
+    monitor = DriftMonitor(None, Settings())
     async with monitor.kept(Store()):  # type: ignore[arg-type]
         monitor.record(SAMPLES[0])
         monitor.record(SAMPLES[1])

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from gateway.errors import ApiError, UnavailableError
-from gateway.model_server.backend import Backend, Explanation, Verdict
+from gateway.model_server.backend import Backend
+from gateway.schemas import Explanation, Verdict
 from gateway.services import open_services
 from gateway.settings import Settings
 from gateway.web import logs
@@ -116,10 +117,10 @@ async def test_connecting_is_tried_again(error: Callable[[str], Exception]) -> N
 
 async def test_connecting_is_given_up_after_the_attempts() -> None:
     torchserve = failing(httpx.ConnectError, times=99)
-    async with opened(torchserve, connect_attempts=2) as backend:
+    async with opened(torchserve) as backend:
         with pytest.raises(UnavailableError):
             await backend.predict(b"image", "id")
-    assert len(torchserve.requests) == 2
+    assert len(torchserve.requests) == Settings.connect_attempts
 
 
 @pytest.mark.parametrize("error", [httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError])

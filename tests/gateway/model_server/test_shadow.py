@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from gateway.app import create_app
-from gateway.model_server.backend import Verdict
 from gateway.model_server.fair_queue import FairQueue
-from gateway.model_server.shadow import Judged, Sample, Shadow
+from gateway.model_server.shadow import Judged, Shadow, ShadowSample
+from gateway.schemas import Verdict
 from gateway.services import Services, open_services
 from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
@@ -134,7 +134,7 @@ async def test_a_sample_is_the_configured_share(torchserve: TorchServe) -> None:
         tenth = Shadow(shadow.backend, services.backend.queue, services.metrics, settings, chance)
         assert [number for number in range(60) if tenth.picks()] == [3, 6, 8, 10, 11, 21, 33, 34, 56]
         nothing = Shadow(shadow.backend, services.backend.queue, services.metrics, Settings(shadow_fraction=0))
-        sample = Sample(nothing, "id")
+        sample = ShadowSample(nothing, "id")
         sample.consider(JPEG, Verdict.model_validate(VERDICT))
         assert sample.task() is None
 
@@ -201,16 +201,16 @@ async def test_no_more_calls_at_once_than_configured_and_the_rest_is_dropped(tor
         return httpx.Response(200, json=VERDICT)
 
     torchserve.handler = answering(slow)
-    async with opened(torchserve, shadow_concurrency=1, shadow_backlog=3) as (services, shadow):
+    async with opened(torchserve) as (services, shadow):
         await shadow.judge(judged(10))
-        await until(lambda: len(asked(torchserve)) == 1)
-        assert (shadow.backend.queue.running, shadow.backend.queue.waiting) == (1, 2)
-        assert result(services, "dropped") == 7
+        await until(lambda: len(asked(torchserve)) == 2)
+        assert (shadow.backend.queue.running, shadow.backend.queue.waiting) == (2, 6)
+        assert result(services, "dropped") == 2
         finish.set()
-        await until(lambda: result(services, "agreement") == 3)
+        await until(lambda: result(services, "agreement") == 8)
         await shadow.judge(judged(1))
-        await until(lambda: result(services, "agreement") == 4)
-        assert result(services, "dropped") == 7
+        await until(lambda: result(services, "agreement") == 9)
+        assert result(services, "dropped") == 2
 
 
 @pytest.mark.anyio
@@ -242,7 +242,7 @@ def test_failures_of_the_shadow_are_its_own(
         raise RuntimeError
 
     torchserve.handler = answering(fail)
-    client = open_client(**ALL, connect_attempts=1)
+    client = open_client(**ALL)
     assert client.post("/predict", files=FILES).json() | {"inference_time_ms": 0} == VERDICT | {"inference_time_ms": 0}
     assert sampled(client, 1) == {"error": 1}
     found = scrape(client)
@@ -250,7 +250,7 @@ def test_failures_of_the_shadow_are_its_own(
     assert predictions == {("high", "ai_generated", "success"): 1}
     assert {value for (name, _), value in found.items() if "backend_errors" in name or "validation" in name} == {0}
     assert client.get("/drift").json()["window_size"] == 1
-    events = {line["event"] for line in log_lines()} - {"request"}
+    events = {line["event"] for line in log_lines()} - {"request", "stamina.retry_scheduled"}
     assert events == {"status": {"shadow_trouble"}, "down": {"shadow_trouble"}, "refusal": set()}.get(
         failure, {"unhandled_exception"}
     )

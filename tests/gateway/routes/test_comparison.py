@@ -27,7 +27,7 @@ def comparing(open_client: OpenClient, torchserve: TorchServe) -> TestClient:
 def test_compare_answers_the_documented_bytes(
     comparing: TestClient, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr("gateway.routes.comparison.elapsed_ms", lambda _: 45.2)
+    monkeypatch.setattr("gateway.activity.elapsed_ms", lambda _: 45.2)
     answer = comparing.post(path, files=FILES)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
