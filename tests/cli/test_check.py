@@ -137,7 +137,7 @@ def test_a_service_that_is_not_there_is_told_before_any_photo(command: Command) 
     ended = command("check", "photo.jpg", "--url", "http://user:secret@127.0.0.1:1")
     assert (ended.code, ended.out) == (4, "")
     assert ended.err == (
-        "The gateway does not answer. See that it runs and that the address is right, then try again. "
+        "The gateway does not answer. Check that it runs and that the address is right, then try again. "
         "The address is http://127.0.0.1:1.\n"
     )
 
@@ -180,8 +180,7 @@ def test_a_refused_key_ends_with_5(check: Command, service: Service) -> None:
     ended = check("photo.jpg", "--json")
     assert ended.code == 5
     assert ended.err.splitlines()[1] == (
-        "The API key was refused: Missing or invalid API key. "
-        "Give a valid key, or ask whoever runs the service for one."
+        "The API key was refused: Missing or invalid API key. Use a valid key, or ask the service's operator for one."
     )
 
 

@@ -57,7 +57,7 @@ REFUSALS = [
         405,
         "method_not_allowed",
         "Method Not Allowed",
-        "This path does not take this method.",
+        "This path does not support this method.",
     ),
     Refusal(
         "body limits",
@@ -163,7 +163,7 @@ def test_what_is_no_http_gets_an_error_too(gateways: Gateways, raw: bytes) -> No
         answer.begin()
         body = json.loads(answer.read())
     assert (answer.status, answer.headers["content-type"]) == (400, JSON)
-    assert body == error("Bad Request", "This is no HTTP request that can be read.")
+    assert body == error("Bad Request", "Malformed HTTP request.")
     assert answer.headers["x-request-id"] == NEW_ID
 
 

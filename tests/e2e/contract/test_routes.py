@@ -51,7 +51,7 @@ INDEX = {"name": PROJECT["name"], "version": PROJECT["version"], "links": ANYTHI
 PAGE = text("a page", lambda found: found.startswith("<!DOCTYPE html>"))
 SAMPLES = text("Prometheus's text", lambda found: "# TYPE http_requests_total counter\n" in found)
 NOT_FOUND = error("Not Found", "There is nothing at this path.")
-WRONG_METHOD = error("Method Not Allowed", "This path does not take this method.")
+WRONG_METHOD = error("Method Not Allowed", "This path does not support this method.")
 
 PROBES = [
     Claim("health has the documented body while an inference can be served", Ask("GET", "/health"), 200, HEALTHY),
