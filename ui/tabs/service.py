@@ -10,7 +10,7 @@ from ui.gateway import Gateway
 from ui.report import State, state_html
 from ui.tabs.visitor import caller_of
 
-WAITING = '<div class="card quiet"><h2>Asking the service</h2><p>Press Refresh if nothing comes.</p></div>'
+WAITING = '<div class="card quiet"><h2>Asking the service</h2><p>Press Refresh if nothing appears.</p></div>'
 
 
 class Service:
