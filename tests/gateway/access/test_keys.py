@@ -53,7 +53,7 @@ def test_an_id_may_have_two_keys_while_one_replaces_the_other() -> None:
     [
         ("", "API_KEYS_FILE is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
         ("[]", "API_KEYS_FILE must be a JSON object that maps ids to objects"),
-        ('{"a": {"key": "s3cret"}, "a": {"key": "x"}}', "API_KEYS_FILE is not valid JSON: a name is there twice"),
+        ('{"a": {"key": "s3cret"}, "a": {"key": "x"}}', "API_KEYS_FILE is not valid JSON: a name occurs twice"),
         ('{"a": {"key": "s3cret"}, "b": {"key": "s3cret"}}', "API_KEYS_FILE: the same key occurs twice"),
         ('{"ok": {"key": "x"}, "a": {}}', "API_KEYS_FILE, entry 2: give either"),
         ('{"a": {"key": "s3cret", "sha256": "s3cret"}}', "API_KEYS_FILE, entry 1: sha256: String should match pattern"),

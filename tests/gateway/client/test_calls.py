@@ -218,12 +218,12 @@ class Awaited:
     [
         (
             Image.new("RGB", (20, 20)),
-            "and no Image. Pixels are judged as their file has them: pass the path or the bytes",
+            "not Image. Pass the path or the bytes of the original file",
         ),
-        (np.zeros((20, 20, 3), np.uint8), "and no ndarray. Pixels are judged as their file has them: pass the path"),
-        (None, 'a photo is its bytes, a path, or a file opened with "rb", and no NoneType.'),
-        (7, "and no int."),
-        (["photo.jpg"], "and no list."),
+        (np.zeros((20, 20, 3), np.uint8), "not ndarray. Pass the path"),
+        (None, 'a photo is its bytes, a path, or a file opened with "rb", not NoneType.'),
+        (7, "not int."),
+        (["photo.jpg"], "not list."),
         (Awaited(), "For an async file, pass the bytes: await file.read()"),
     ],
 )
