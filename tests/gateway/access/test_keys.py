@@ -131,7 +131,7 @@ def test_a_file_that_is_broken_or_missing_at_the_start_stops_it(
 ) -> None:
     with pytest.raises(KeyFileError, match="API_KEYS_FILE cannot be read: No such file or directory"):
         open_client(api_keys_file=tmp_path / "keys.json")
-    with pytest.raises(KeyFileError, match="API_KEYS_FILE must hold a JSON object"):
+    with pytest.raises(KeyFileError, match="API_KEYS_FILE must be a JSON object"):
         open_client(api_keys_file=write(tmp_path / "keys.json", ["alpha"]))
     assert [line["event"] for line in log_lines()] == ["api_keys_file_broken", "api_keys_file_broken"]
 

@@ -115,7 +115,9 @@ def test_a_file_of_hugging_face_is_downloaded_and_checked_once(tmp_path: Path) -
 
 def test_a_file_of_another_checksum_is_thrown_away(tmp_path: Path) -> None:
     served(HubServer(FILES, announced="0" * 64))
-    with pytest.raises(HubUnavailableError, match=r"^Hugging Face: data/train-.*parquet is not what was announced"):
+    with pytest.raises(
+        HubUnavailableError, match=r"^Hugging Face: data/train-.*parquet does not match its announced size or hash"
+    ):
         list(HuggingFace().entries(tmp_path))
     assert list(tmp_path.rglob("*.parquet")) == []
 
