@@ -24,4 +24,4 @@ def test_the_goal_is_nine_tenths_of_the_ceiling_in_the_same_round() -> None:
 def test_scoring_that_fails_is_no_figure(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ScoreError, match=r"^training\.score ended with 1$"):
         score(tmp_path, tmp_path / "out", ["--archive", str(tmp_path / "none.mar")])
-    assert "none.mar is no archive that this code can score by" in capfd.readouterr().err
+    assert "none.mar is not an archive that this code can use" in capfd.readouterr().err
