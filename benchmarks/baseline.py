@@ -1,6 +1,6 @@
 """A plain service as such models are often served: one process, the network in eager float32, in the event loop.
 
-`python -m benchmarks.baseline --port 8000 --sides 224`. It says nothing about pictures, its weights are random; it does
+`python -m benchmarks.baseline --port 8000 --sides 224`. It says nothing about images, its weights are random; it does
 the work of decoding, scaling and judging one view of each side.
 """
 
@@ -25,7 +25,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Predictor:
-    """A network and what it takes to show it a picture."""
+    """A network with its preprocessing."""
 
     def __init__(self, sides: Sequence[int]) -> None:
         self._model = timm.create_model("efficientnet_b0", num_classes=1).eval()
@@ -37,7 +37,7 @@ class Predictor:
         ]
 
     def judge(self, data: bytes) -> float:
-        """Return the probability for a picture, the mean logit of its views taken one after the other."""
+        """Return the probability for an image, the mean logit of its views taken one after the other."""
         with Image.open(io.BytesIO(data)) as opened:
             image = opened.convert("RGB")
         with torch.inference_mode():

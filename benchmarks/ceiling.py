@@ -29,14 +29,14 @@ class CeilingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Pool:
-    """Processes with the handler loaded, how many threads each has, and the seconds to the first picture of all."""
+    """Processes with the handler loaded, how many threads each has, and the seconds to the first image of all."""
 
     processes: list[psutil.Popen]
     threads: int
     start_s: float
 
     def judge(self, batch: int, seconds: float, processes: int | None = None) -> Burst:
-        """Judge for so long, a batch at a time, on all processes or so many; a picture counts as a request."""
+        """Predict batches for a time on all or some processes; an image counts as a request."""
         asked = self.processes[:processes]
         for process in asked:
             process.stdin.write(f"{batch} {seconds}\n")
@@ -48,7 +48,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Best:
-    """A pool and the size of batch with which it judges most."""
+    """A pool and its fastest batch size."""
 
     pool: Pool
     batch: int
@@ -59,14 +59,14 @@ class Best:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What this machine can do at best: many pictures together, and one alone."""
+    """What this machine can reach: many images together, and one alone."""
 
     together: Best
     alone: Best
 
     @classmethod
     def find(cls, pools: list[Pool], seconds: float) -> Ceiling:
-        """Try every pool with every size of batch for so long; alone is one process with one picture at a time."""
+        """Try every pool with every batch size; alone is one process with one image at a time."""
         for pool in pools:
             pool.judge(max(BATCHES), 0.01)
         tried = [Best(pool, batch) for pool in pools for batch in BATCHES]
@@ -130,5 +130,5 @@ def _process(command: list[str], environment: Mapping[str, str], folder: Path) -
 def _line(process: psutil.Popen) -> str:
     line: str = process.stdout.readline()
     if not line:
-        raise CeilingError("the handler ended in its own process; what it said is above")
+        raise CeilingError("the handler's process ended; see its output above")
     return line

@@ -31,7 +31,7 @@ class Burst:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: which stack is asked for what by how many clients, and the pictures of each request."""
+    """A row of the table: stack, route, number of clients, and images per request."""
 
     stack: str
     asks: str = PREDICT
@@ -99,7 +99,7 @@ class Measured:
         return Spread.of(found[stack] for found in self.memory_mb)
 
     def of_ceiling(self, row: Row) -> Spread:
-        """Pictures a second as a share of the ceiling's in the same round."""
+        """Images per second as a share of the ceiling's in the same round."""
         return Spread.of(found[row].per_s * row.pictures / found[Row(CEILING)].per_s for found in self.rounds)
 
     def times(self, row: Row, base: str) -> Spread:

@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def run(plan: Plan, photo: bytes) -> Comparison:
-    """Measure all targets in turns, so that whatever else the machine does hits all of them alike."""
+    """Measure all targets in turns, so that other load affects all alike."""
     with tempfile.TemporaryDirectory() as folder, running(photo, Path(folder)) as targets:
         for target in targets:
             _round(target, plan)  # the first requests pay for connections, imports and caches

@@ -1,7 +1,7 @@
-"""An archive's own handler in a process of its own, without TorchServe; it judges a photo on command.
+"""An archive's handler in its own process, without TorchServe, predicting an image on command.
 
 `python -P benchmarks/inprocess.py FOLDER PHOTO THREADS`, with FOLDER, the unpacked archive, in PYTHONPATH. Once the
-first photo is judged it prints a line; for every line `BATCH SECONDS` that it then reads it judges so many copies of it
+first prediction it prints a line; for every line `BATCH SECONDS` that it then reads it predicts so many copies of it
 at a time for so long, and prints how long each batch took, in ms, as JSON.
 """
 
@@ -18,7 +18,7 @@ import yaml
 
 
 class RefusedError(RuntimeError):
-    """The handler does not judge the photo, so its time says nothing."""
+    """The handler refused the image, so its time is meaningless."""
 
 
 class Context:
@@ -51,7 +51,7 @@ def load(context: Context) -> Any:  # noqa: ANN401 - the archive's class, known 
 
 
 def main() -> None:
-    """Judge on command until the input ends."""
+    """Predict on command until the input ends."""
     folder, photo, threads = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes(), int(sys.argv[3])
     context = Context(folder, threads)
     handler = load(context)

@@ -71,7 +71,7 @@ Attack = Callable[[Target], None]
 
 
 def main() -> None:
-    """Measure from the command line; the exit status says whether all bounds held."""
+    """Measure from the command line; the exit status is 0 if all bounds held."""
     arguments = _parse()
     chosen = {name: ATTACKS[name] for name in arguments.rows or ATTACKS}
     layout = BenchLayout(var=Path(tempfile.mkdtemp(prefix="limits-")))
@@ -160,7 +160,7 @@ class Honest:
             self.statuses[self.ask()] += 1
 
     def ask(self) -> str:
-        """Have the photo judged; the status, or what went wrong."""
+        """Predict the image; return the status, or what went wrong."""
         started = time.monotonic()
         try:
             answer = httpx.post(

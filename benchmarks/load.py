@@ -15,7 +15,7 @@ _LENGTH: Final = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULT
 
 
 class LoadError(RuntimeError):
-    """An answer was not 200, so its time says nothing."""
+    """A response was not 200, so its time is meaningless."""
 
 
 @dataclass(frozen=True)

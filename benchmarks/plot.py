@@ -1,4 +1,4 @@
-"""What was measured, as a picture: rates beside the ceiling, and how long clients wait."""
+"""A plot of the measurements: rates against the ceiling, and latencies."""
 
 from __future__ import annotations
 

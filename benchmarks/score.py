@@ -56,7 +56,7 @@ def copy(photo: bytes, number: int, folder: Path) -> None:
 
 
 def score(photos: Path, out: Path, words: Sequence[str]) -> float:
-    """Score a folder by the command and return the pictures a second that it tells of.
+    """Score a folder with the command and return the images per second that it reports.
 
     Raises:
         ScoreError: It failed.

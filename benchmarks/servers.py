@@ -32,7 +32,7 @@ HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", st
 
 
 async def null_model(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read whatever comes and give TorchServe's answer to a prediction at once."""
+    """Read any request and return TorchServe's response to a prediction at once."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):

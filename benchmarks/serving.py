@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def run(plan: Plan, photo: bytes, store: Path) -> Measured:
-    """Start everything, measure it in turns, so that whatever else the machine does hits all alike, and stop it."""
+    """Start everything, measure it in turns, so that other load affects all alike, and stop it."""
     busy = psutil.cpu_percent(WATCHED_S)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         layout, unpacked = BenchLayout(var=Path(folder) / "var", store=store), Path(folder) / "unpacked"
@@ -144,7 +144,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the photo is")
     parser.add_argument("--rounds", type=int, default=Plan.rounds)
     parser.add_argument("--seconds", type=float, default=Plan.seconds, help="for each row in a round")
-    parser.add_argument("--quick", action="store_true", help="one short round, to see whether everything runs")
+    parser.add_argument("--quick", action="store_true", help="one short round, to check that everything runs")
     parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures into this file as well")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rates and latencies into this PNG as well")

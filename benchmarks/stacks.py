@@ -62,7 +62,7 @@ def stacks(photo: bytes, layout: BenchLayout, spec: Mapping[str, Any]) -> Iterat
 
 
 def sides(spec: Mapping[str, Any]) -> list[int]:
-    """Return the side of every view that the shipped model takes of a picture, in pixels."""
+    """Return the side of every view that the shipped model takes of an image, in pixels."""
     details = spec.get("details", spec.get("detail_grid", 0) ** 2)  # a grid is what archives up to 1.1.0 have
     return [spec["input_size"], *[spec.get("detail_size", spec["input_size"])] * details]
 

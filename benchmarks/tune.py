@@ -1,6 +1,6 @@
 """Find the settings of serving that suit this machine: `make tune`, which prints a table and writes var/tuned.yaml.
 
-Each setting is tried by the whole product: its workers, the threads of each, and how many pictures TorchServe hands a
+Each setting is tried by the whole product: its workers, the threads of each, and how many images TorchServe hands a
 worker at a time. `taskset --cpu-list 0 make tune` tunes for one CPU; on a machine with a GPU, threads do not count.
 """
 
@@ -60,7 +60,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Tried:
-    """What a setting gave: pictures a second with the most clients, the p50 of one client, and memory, in MB."""
+    """Results of a setting: images per second with the most clients, the p50 of one client, and memory, in MB."""
 
     setting: Setting
     per_s: Spread

@@ -21,7 +21,7 @@ USER_AGENT = "product-photo-command"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Judge the photos; return the exit code."""
+    """Predict the images; return the exit code."""
     sources = find(arguments.photos)
     tally = Tally(arguments.fail_on)
     try:
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         _tell(f"{error} The address is {_address(arguments.url)}.")
         return Exit.KEY_REFUSED if isinstance(error, KeyRefusedError) else Exit.UNREACHABLE
     except KeyboardInterrupt:
-        _tell(f"stopped: {tally.count} of {len(sources)} photos were judged")
+        _tell(f"stopped: {tally.count} of {len(sources)} images have a prediction")
         return Exit.STOPPED
     if not arguments.quiet:
         _tell(tally.summary())

@@ -1,4 +1,4 @@
-"""The words that `check` takes."""
+"""Arguments of `check`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ examples:
 The API key is never an argument, where other users could read it: it comes from the environment
 (DETECTOR_API_KEY) or from a file (--api-key-file, DETECTOR_API_KEY_FILE).
 
-exit codes: 0 all judged; 1 one is what --fail-on names; 2 usage; 3 one could not be judged;
-4 the service was unreachable; 5 the API key was refused; 130 Ctrl-C; 141 the reader of the output has gone
+exit codes: 0 all predicted; 1 one matches --fail-on; 2 usage; 3 one has no prediction;
+4 the service was unreachable; 5 the API key was refused; 130 Ctrl-C; 141 the reader of the output is gone
 """
 
 
@@ -35,14 +35,12 @@ def add(commands: Commands) -> None:
     """Describe the command."""
     parser = commands.add_parser(
         "check",
-        help="judge photos through a running gateway",
-        description="Judges photos through a running gateway, in its batches and within its rates.",
+        help="predict images through a running gateway",
+        description="Predict images through a running gateway, in batches and within its rates.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "photos", nargs="+", metavar="PHOTO", help="a photo, a folder, a pattern in quotes, or - (stdin)"
-    )
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="an image, a folder, a quoted pattern, or - (stdin)")
     _add_output(parser)
     _add_gateway(parser)
 
@@ -50,12 +48,14 @@ def add(commands: Commands) -> None:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output, on stdout")
     form = output.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_const", dest="form", const="json", help="a JSON object a line and photo")
-    form.add_argument("--csv", action="store_const", dest="form", const="csv", help="a row a photo, as they come")
+    form.add_argument(
+        "--json", action="store_const", dest="form", const="json", help="one JSON object per line and image"
+    )
+    form.add_argument("--csv", action="store_const", dest="form", const="csv", help="one row per image, as they arrive")
     parser.set_defaults(form="table")
-    output.add_argument("--explain", type=Path, metavar="FOLDER", help="write a heat map a photo into this folder")
-    output.add_argument("--evidence", action="store_true", help="also tell what the files say about their origin")
-    output.add_argument("--fail-on", choices=["ai_generated"], help="exit with 1 when a photo is that")
+    output.add_argument("--explain", type=Path, metavar="FOLDER", help="write a heat map per image into this folder")
+    output.add_argument("--evidence", action="store_true", help="include what the files say about their origin")
+    output.add_argument("--fail-on", choices=["ai_generated"], help="exit with 1 if an image is AI-generated")
     output.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary on stderr")
 
 
@@ -64,25 +64,27 @@ def _add_gateway(parser: argparse.ArgumentParser) -> None:
     gateway.add_argument(
         "--url",
         default=os.environ.get(URL_VARIABLE) or DEFAULT_URL,
-        help=f"its address (default: ${URL_VARIABLE}, else {DEFAULT_URL})",
+        help=f"the gateway's address (default: ${URL_VARIABLE}, else {DEFAULT_URL})",
     )
     gateway.add_argument("--api-key-file", type=Path, metavar="FILE", help="a file whose first line is the API key")
-    gateway.add_argument("--batch-size", type=_count, metavar="N", help="photos in a request (default: what it takes)")
     gateway.add_argument(
-        "--timeout", type=_seconds, default=60, metavar="S", help="seconds for an answer (default: 60)"
+        "--batch-size", type=_count, metavar="N", help="images per request (default: what the gateway accepts)"
+    )
+    gateway.add_argument(
+        "--timeout", type=_seconds, default=60, metavar="S", help="seconds to wait for one response (default: 60)"
     )
     gateway.add_argument(
         "--patience",
         type=_seconds,
         default=120,
         metavar="S",
-        help="seconds to wait for a batch in all while it is busy, restarted or over its rate (default: 120)",
+        help="total seconds to wait for a batch while the gateway is busy, restarting or over its rate (default: 120)",
     )
 
 
 def _count(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError("a number from 1 on is wanted")
+        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
     return int(text)
 
 
@@ -92,5 +94,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError("a number of seconds above 0 is wanted")
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
     return seconds

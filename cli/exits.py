@@ -25,4 +25,4 @@ class Exit(IntEnum):
 
 
 class CommandError(Exception):
-    """A command cannot go on; the text is one line that says what to do."""
+    """A command failed; the message is one line that says what to do."""

@@ -1,4 +1,4 @@
-"""Heat maps into a folder, each under a name of its own."""
+"""Heat maps written to a folder under unique names."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _with_key(entries: Entries, client: str, key: str, rates: dict[str, int], *,
     if old is None:
         return {**entries, client: {"sha256": digest, **({"rates": rates} if rates else {})}}
     if not rotate:
-        raise CommandError(f"{client} has a key already: give --rotate for a further one, or choose another name")
+        raise CommandError(f"{client} already has a key: use --rotate to add another, or choose another name")
     digests = old.get("sha256") or hashlib.sha256(str(old.get("key")).encode()).hexdigest()
     several = [*([digests] if isinstance(digests, str) else digests), digest]
     kept = {name: value for name, value in old.items() if name not in {"key", "sha256"}}
@@ -58,7 +58,7 @@ def _read(file: Path) -> Entries:
     except ValueError:
         entries = None
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-        raise CommandError("the file is no JSON object of clients; docs/authentication.md shows one")
+        raise CommandError("the file is not a JSON object of clients; see docs/authentication.md")
     return entries
 
 

@@ -1,4 +1,4 @@
-"""The words that `keys` takes."""
+"""Arguments of `keys`."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ with API_KEYS_FILE=keys.json takes the new key with its next request, without a 
 
 def add(commands: Commands) -> None:
     """Describe the command."""
-    parser = commands.add_parser("keys", help="make API keys")
+    parser = commands.add_parser("keys", help="create API keys")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = actions.add_parser(
         "new",
-        help="make a key for a client",
-        description="Makes an API key for a client of the gateway.",
+        help="create a key for a client",
+        description="Create an API key for a client of the gateway.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     new.add_argument("id", type=_id, metavar="CLIENT", help="the client's name in logs and counters")
     new.add_argument("--file", type=Path, metavar="FILE", help="add the key to this file of API_KEYS_FILE")
-    new.add_argument("--rotate", action="store_true", help="a further key for a client that is in the file already")
+    new.add_argument("--rotate", action="store_true", help="add another key for a client that is already in the file")
     for bucket in BUCKETS:
-        new.add_argument(f"--{bucket}", type=_rate, metavar="N", help=f"the client's own rate of {bucket} a minute")
+        new.add_argument(f"--{bucket}", type=_rate, metavar="N", help=f"the client's own {bucket} rate per minute")
 
 
 def _id(text: str) -> str:
     if not ID.fullmatch(text):
-        raise argparse.ArgumentTypeError("1 to 64 letters, digits, dots, dashes and underscores are wanted")
+        raise argparse.ArgumentTypeError("must be 1 to 64 letters, digits, dots, dashes or underscores")
     return text
 
 
 def _rate(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError("a number from 1 on is wanted")
+        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
     return int(text)

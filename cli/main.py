@@ -42,7 +42,9 @@ def main(words: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.PIPE_CLOSED
     except OSError as error:
-        return _fail(f"{error.strerror or type(error).__name__}: make room or mend the rights, then run it again")
+        return _fail(
+            f"{error.strerror or type(error).__name__}: free some space or fix the permissions, then try again"
+        )
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return Exit.STOPPED
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     check_options.add(commands)
     commands.add_parser("serve", help="start everything on this machine and serve until Ctrl-C (what make demo runs)")
     keys_options.add(commands)
-    commands.add_parser("models", help="list the model's versions, make one live, or go back")
+    commands.add_parser("models", help="list model versions, promote one, or roll back")
     return parser
 
 

@@ -77,7 +77,7 @@ class CsvWriter(_Lines):
 
 
 class TableWriter:
-    """Keeps the rows and shows them as one table, those that are there if it is broken off as well."""
+    """Collects the rows and shows them as one table, also when interrupted."""
 
     def __init__(self, *, evidence: bool) -> None:
         self._rows: list[Row] = []
@@ -124,7 +124,7 @@ def _cell(row: Row, title: str) -> Text:
 
 def _verdict(row: Row) -> Text:
     if row.prediction is None:
-        return Text(_printable(f"not judged: {row.error}"), style="yellow")
+        return Text(_printable(f"no prediction: {row.error}"), style="yellow")
     return Text(WORDS[row.prediction], style=STYLES[row.prediction])
 
 

@@ -31,7 +31,7 @@ def find(words: Sequence[str]) -> list[Source]:
         CommandError: A folder or a pattern without any photo, or standard input twice or empty.
     """
     if words.count(STDIN) > 1:
-        raise CommandError("standard input can be given once only")
+        raise CommandError("standard input can be given only once")
     return [source for word in words for source in _of(word)]
 
 
@@ -57,7 +57,7 @@ def _pictures(folder: str) -> Iterator[str]:
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
                 path = os.path.join(place, name)  # noqa: PTH118 - the name must come out as it was given
                 if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - the same
-                    print(f"left out {ascii(path)[1:-1]}: neither a file nor a folder", file=sys.stderr)
+                    print(f"skipped {ascii(path)[1:-1]}: neither a file nor a folder", file=sys.stderr)
                 else:
                     yield path
 
@@ -65,5 +65,5 @@ def _pictures(folder: str) -> Iterator[str]:
 def _read_stdin() -> bytes:
     data = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
     if not data:
-        raise CommandError("nothing came on standard input: write like product-photo-detector check - < photo.jpg")
+        raise CommandError("standard input is empty: use it like product-photo-detector check - < photo.jpg")
     return data

@@ -13,7 +13,7 @@ from gateway.client import GatewayError
 
 
 class Reporter:
-    """Says nothing."""
+    """Reports nothing."""
 
     def advance(self) -> None:
         """A photo is done."""
@@ -26,7 +26,7 @@ class LineReporter(Reporter):
     """Writes a line a wait."""
 
     def waiting(self, seconds: float, error: GatewayError) -> None:
-        """Say for how long, and why."""
+        """Report how long and why."""
         print(_wait(seconds, error), file=sys.stderr, flush=True)
 
 
@@ -42,7 +42,7 @@ class BarReporter(Reporter):
         self._progress.update(self._task, advance=1, description="checking")
 
     def waiting(self, seconds: float, error: GatewayError) -> None:
-        """Say it beside the bar."""
+        """Show it beside the bar."""
         self._progress.update(self._task, description=_wait(seconds, error))
 
 

@@ -1,4 +1,4 @@
-"""What is told of one photo, the same in every form of output."""
+"""The result for one image, the same in every output format."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def row_of(name: str, outcome: Outcome, heatmap: str | None) -> Row:
 
 
 class Tally:
-    """Counts outcomes, and says with which code they end the command."""
+    """Counts outcomes and derives the command's exit code."""
 
     def __init__(self, fail_on: str | None) -> None:
         self._fail_on = fail_on
@@ -70,16 +70,16 @@ class Tally:
         return next((str(one.error) for one in self._failures if _is_service(one)), "")
 
     def summary(self) -> str:
-        """Say how many there were of each."""
+        """Summarise the counts."""
         generated = self._predictions.count("ai_generated")
         photos = "1 photo" if self.count == 1 else f"{self.count} photos"
         told = f"{photos}: {generated} ai_generated, {self._predictions.count('real')} real"
-        told += f", {len(self._failures)} not judged" if self._failures else ""
+        told += f", {len(self._failures)} without a prediction" if self._failures else ""
         empty = "1 heat map is" if self._empty == 1 else f"{self._empty} heat maps are"
-        return f"{told}; {empty} empty: no region speaks for the verdict" if self._empty else told
+        return f"{told}; {empty} empty: no region supports the prediction" if self._empty else told
 
     def exit(self) -> Exit:
-        """What is worst comes first, but a photo that was looked for outweighs one that could not be judged."""
+        """The most severe outcome wins, but a match of --fail-on outweighs an image without a prediction."""
         if any(isinstance(one.error, KeyRefusedError) for one in self._failures):
             return Exit.KEY_REFUSED
         if any(one.error.again for one in self._failures):

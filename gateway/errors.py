@@ -20,7 +20,7 @@ CLIENT_CLOSED_REQUEST: Final = 499
 
 
 class ApiError(Exception):
-    """An error with a status, a stable code, a title (`error`) and a detail, all fit for the client's eyes."""
+    """An error for clients: status, stable code, title and detail; by itself a bug, logged under the request id."""
 
     status: int = 500
     code: str = "internal_error"
@@ -33,67 +33,67 @@ class ApiError(Exception):
 
 
 class InvalidFormError(ApiError):
-    """Not the multipart form that the route expects."""
+    """Not multipart, broken off, text instead of a file, or too many or too large other fields; `detail` says which."""
 
     status, code, title = 400, "invalid_form", "Invalid form data"
 
 
 class InvalidParameterError(ApiError):
-    """A query parameter with a value that the route does not know."""
+    """A query parameter has a value that the route does not support."""
 
     status, code, title = 400, "invalid_parameter", "Invalid parameter"
 
 
 class MissingFileError(ApiError):
-    """The form has no file in the expected field."""
+    """No file in the expected field; `detail` names the fields that came instead."""
 
     status, code, title = 400, "missing_file", "Missing file"
 
 
 class TooManyFilesError(ApiError):
-    """The form has more files than the route takes."""
+    """More files than the route accepts."""
 
     status, code, title = 400, "too_many_files", "Too many files"
 
 
 class EmptyFileError(ApiError):
-    """A file without content."""
+    """A file is empty."""
 
     status, code, title = 400, "empty_file", "Empty file"
 
 
 class InvalidFormatError(ApiError):
-    """The content is none of the supported formats."""
+    """The content is not a JPEG, PNG or WebP."""
 
     status, code, title = 400, "invalid_image_format", "Invalid image format"
 
 
 class CorruptImageError(ApiError):
-    """A supported format that cannot be read."""
+    """The image is truncated or corrupt."""
 
     status, code, title = 400, "corrupt_image", "Invalid image"
 
 
 class InvalidDimensionsError(ApiError):
-    """Too small, too long or too many pixels."""
+    """A side or the area is out of bounds."""
 
     status, code, title = 400, "invalid_image_dimensions", "Invalid image dimensions"
 
 
 class UnauthorizedError(ApiError):
-    """No key, or a wrong one."""
+    """No key in `X-API-Key`, or a wrong one; `detail` says which."""
 
     status, code, title = 401, "unauthorized", "Unauthorized"
 
 
 class NoShadowVersionError(ApiError):
-    """A comparison where there is no second version to compare with; waiting does not help."""
+    """A comparison without a configured shadow version; retrying does not help."""
 
     status, code, title = 404, "no_shadow_version", "No shadow version"
 
 
 class SlowRequestError(ApiError):
-    """A head or a body that does not arrive in time."""
+    """A head or body did not arrive in time."""
 
     status, code, title = 408, "request_timeout", "Request timeout"
 
@@ -102,25 +102,25 @@ class SlowRequestError(ApiError):
 
 
 class FileTooLargeError(ApiError):
-    """One file over its limit."""
+    """A file exceeds its limit."""
 
     status, code, title = 413, "file_too_large", "File too large"
 
 
 class BodyTooLargeError(ApiError):
-    """A request over the limit of its route."""
+    """A request exceeds its route's limit."""
 
     status, code, title = 413, "request_too_large", "Request too large"
 
 
 class RateLimitedError(ApiError):
-    """More requests than the client's rate allows."""
+    """The client exceeds its rate."""
 
     status, code, title = 429, "rate_limited", "Rate limit exceeded"
 
 
 class UnavailableError(ApiError):
-    """The model server is down, loading, full or too slow; the client is told when to ask again."""
+    """Model server down, loading, full or too slow; too many uploads or connections; Redis unavailable; stopping."""
 
     status, code, title = 503, "service_unavailable", "Service unavailable"
 
@@ -138,9 +138,9 @@ class _HttpError(ApiError):
 
 
 _HTTP_DETAILS: Final = {
-    400: "This is no HTTP request that can be read.",
+    400: "Malformed HTTP request.",
     404: "There is nothing at this path.",
-    405: "This path does not take this method.",
+    405: "This path does not support this method.",
 }
 
 

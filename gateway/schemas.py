@@ -16,7 +16,7 @@ Probability = Annotated[
     Field(
         ge=0,
         le=1,
-        description="P(AI-generated), calibrated for the model's base rate, with 4 decimals; `prediction` is "
+        description="P(AI-generated), calibrated for the model's base rate, 4 decimals; `prediction` is "
         "`ai_generated` from 0.5 up.",
     ),
 ]
@@ -69,10 +69,10 @@ class PredictionBody(_Body):
 class ComparisonBody(_Body):
     """The answer of `POST /predict/compare`."""
 
-    primary: PredictionBody = Field(description="The live version's verdict.")
-    shadow: PredictionBody = Field(description="The shadow version's verdict.")
-    agreement: bool = Field(description="Whether both are the same prediction.")
-    difference: Ratio = Field(description="How far the two probabilities are apart, with 4 decimals.")
+    primary: PredictionBody = Field(description="The live version's prediction.")
+    shadow: PredictionBody = Field(description="The shadow version's prediction.")
+    agreement: bool = Field(description="Whether both predictions are the same.")
+    difference: Ratio = Field(description="Difference of the two probabilities, 4 decimals.")
     message: str | None = Field(default=None, description="Always null: without a shadow version the answer is 404.")
 
 
@@ -91,7 +91,7 @@ class Evidence(_Body):
     """One thing that the image's file says about its origin; it is no part of the probability."""
 
     type: EvidenceType
-    value: str = Field(min_length=1, max_length=80, description="What was found, in words of ours.")
+    value: str = Field(min_length=1, max_length=80, description="What was found, from a fixed vocabulary.")
     strength: Strength = Field(description="How hard it is to forge: `strong` only when signed by a trusted signer.")
 
 
@@ -143,10 +143,12 @@ class HealthBody(_Body):
 class ModelInfo(_Body):
     """What a verdict of the model means; the rates are of held-out photos, and null where nobody measured them."""
 
-    base_rate: Ratio = Field(description="Share of AI-generated photos in the pile that probabilities are meant for.")
-    operating_point: str = Field(description="Name of what the base rate was chosen for; empty when it has none.")
-    true_positive_rate: Ratio | None = Field(description="Share of AI-generated photos with a probability from 0.5 up.")
-    false_positive_rate: Ratio | None = Field(description="Share of real photos with a probability from 0.5 up.")
+    base_rate: Ratio = Field(description="Share of AI-generated images that probabilities assume.")
+    operating_point: str = Field(description="What the base rate was chosen for; empty if unnamed.")
+    true_positive_rate: Ratio | None = Field(
+        description="Share of AI-generated images with a probability of 0.5 or more."
+    )
+    false_positive_rate: Ratio | None = Field(description="Share of real images with a probability of 0.5 or more.")
 
 
 class Verdict(BaseModel):
@@ -168,7 +170,7 @@ class Verdict(BaseModel):
         return {name: found for name, found in value.items() if name in known} if isinstance(value, dict) else value
 
     def agrees_with(self, other: Verdict) -> bool:
-        """Whether both are the same prediction."""
+        """Whether both predictions are the same."""
         return self.prediction == other.prediction
 
     def differs_by(self, other: Verdict) -> float:
@@ -256,7 +258,7 @@ class DriftBody(_Body):
     window_size: Count
     window_capacity: Count
     min_samples: Count
-    false_alarm_rate: Ratio = Field(description="Most false alarms a window, all checks together.")
+    false_alarm_rate: Ratio = Field(description="Maximum false alarms per window, all checks together.")
     reference_source: Literal["shipped", "own traffic"] | None = Field(
         description="The model's calibration, which never alerts, or the first predictions here; null without either."
     )
@@ -295,7 +297,7 @@ class PrivacyBody(_Body):
 
     service: str
     version: str
-    contact: str | None = Field(description="Whom to ask; null when the operator names nobody.")
+    contact: str | None = Field(description="Contact; null if the operator names none.")
     summary: str
     processed: list[str]
     logged: list[str]

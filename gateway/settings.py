@@ -69,27 +69,27 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(
         default=None,
         validation_alias="API_KEYS_FILE",
-        description="JSON file of API keys with ids and rates, read again when it changes.",
+        description="JSON file of API keys with ids and rates, reread when it changes.",
     )
     require_auth: bool = Field(
-        default=False, validation_alias="REQUIRE_AUTH", description="Demand a key even when no keys are configured."
+        default=False, validation_alias="REQUIRE_AUTH", description="Require a key even if none is configured."
     )
 
     rate_limit_enabled: bool = Field(
-        default=True, validation_alias="RATE_LIMIT_ENABLED", description="Limit the rates of requests."
+        default=True, validation_alias="RATE_LIMIT_ENABLED", description="Limit request rates."
     )
-    predict_rate: PositiveInt = Field(default=30, description="Predictions a minute for one client.")
-    batch_rate: PositiveInt = Field(default=5, description="Batches a minute for one client.")
-    explain_rate: PositiveInt = Field(default=10, description="Explanations a minute for one client.")
+    predict_rate: PositiveInt = Field(default=30, description="Predictions per minute and client.")
+    batch_rate: PositiveInt = Field(default=5, description="Batches per minute and client.")
+    explain_rate: PositiveInt = Field(default=10, description="Explanations per minute and client.")
     trusted_proxies: NonNegativeInt = Field(
-        default=0, description="Proxies in front of the gateway whose entries in `X-Forwarded-For` are believed."
+        default=0, description="Trusted proxies in front of the gateway that append to `X-Forwarded-For`."
     )
     redis_url: Secret[RedisDsn] | None = Field(
-        default=None, description="Redis in which all replicas count together; without it each counts for itself."
+        default=None, description="Redis shared by all replicas for rates and drift; without it each counts alone."
     )
-    redis_timeout_s: PositiveFloat = Field(default=0.25, description="Seconds that Redis may take for one request.")
+    redis_timeout_s: PositiveFloat = Field(default=0.25, description="Redis timeout in seconds.")
     redis_failure: Literal["open", "closed"] = Field(
-        default="open", description="While Redis is away: `open`, each replica counts for itself; `closed`, 503."
+        default="open", description="While Redis is unavailable: `open`, each replica counts alone; `closed`, 503."
     )
 
     cors_origins: str | None = Field(
@@ -97,33 +97,27 @@ class Settings(BaseSettings):
         pattern=_ORIGINS,
         description="Comma-separated origins whose pages may call the API from a browser, or `*` for all.",
     )
-    privacy_contact: str | None = Field(default=None, description="Whom `GET /privacy` names for questions.")
+    privacy_contact: str | None = Field(default=None, description="Contact that `GET /privacy` names.")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
     max_connections: PositiveInt = Field(
         default=512,
-        description="Open connections, or fewer where the process may not open so many files; "
-        "a new one takes the place of the one that has waited longest for a request, and is 503 when all are busy.",
+        description="Open connections, or fewer if the process may open fewer files; "
+        "a new one replaces the longest idle one, or gets 503 if all are busy.",
     )
-    keep_alive_timeout_s: PositiveInt = Field(
-        default=65, description="Seconds that a connection may stay open between two requests."
-    )
-    head_timeout_s: PositiveFloat = Field(
-        default=10.0, description="Seconds in which the head of a request must arrive; past it the answer is 408."
-    )
-    body_timeout_s: PositiveFloat = Field(
-        default=300.0, description="Seconds in which the body of a request must arrive; past it the answer is 408."
-    )
+    keep_alive_timeout_s: PositiveInt = Field(default=65, description="Seconds that an idle connection stays open.")
+    head_timeout_s: PositiveFloat = Field(default=10.0, description="Seconds for a request head to arrive, else 408.")
+    body_timeout_s: PositiveFloat = Field(default=300.0, description="Seconds for a request body to arrive, else 408.")
     stall_timeout_s: PositiveFloat = Field(
         default=30.0, description="Seconds over which `GATEWAY_MIN_TRANSFER_RATE` is measured."
     )
     min_transfer_rate: NonNegativeInt = Field(
         default=1000,
-        description="Bytes a second that must arrive of a body, else 408, or be read of an answer, else it is cut.",
+        description="Minimum bytes per second of a body, else 408, or of a response read, else it is cut.",
     )
     shutdown_timeout_s: PositiveInt = Field(
-        default=30, description="Seconds that requests in flight may take after SIGTERM."
+        default=30, description="Seconds for requests in flight to finish after SIGTERM."
     )
 
     torchserve_url: HttpUrl = Field(
@@ -136,9 +130,9 @@ class Settings(BaseSettings):
     predict_timeout_s: PositiveFloat = Field(
         default=20.0, description="Deadline of one prediction or explanation in seconds, queueing included."
     )
-    backend_concurrency: PositiveInt = Field(default=16, description="Calls to TorchServe at the same time.")
+    backend_concurrency: PositiveInt = Field(default=16, description="Concurrent calls to TorchServe.")
     backend_queue: NonNegativeInt = Field(
-        default=64, description="Images that may wait for a call to TorchServe; past it the answer is 503."
+        default=64, description="Images that may wait for a call to TorchServe; beyond it 503."
     )
     max_pixels_in_flight: PositiveInt = Field(
         default=100_000_000,
@@ -148,11 +142,11 @@ class Settings(BaseSettings):
     retry_after_s: PositiveInt = Field(default=5, description="Seconds named in the `Retry-After` of a 503.")
     readiness_timeout_s: PositiveFloat = Field(default=5.0, description="Deadline of a readiness inference in seconds.")
     readiness_cache_s: NonNegativeFloat = Field(
-        default=2.0, description="Seconds for which the last inference, good or bad, decides readiness."
+        default=2.0, description="Seconds for which the last inference decides readiness."
     )
 
     max_file_bytes: PositiveInt = Field(default=5 * MIB, description="Largest image file.")
-    max_batch_files: PositiveInt = Field(default=10, description="Most files in a batch.")
+    max_batch_files: PositiveInt = Field(default=10, description="Maximum files per batch.")
     max_batch_bytes: PositiveInt = Field(default=50 * MIB, description="Largest batch, all files together.")
     upload_budget_bytes: PositiveInt = Field(
         default=96 * MIB,
@@ -161,45 +155,45 @@ class Settings(BaseSettings):
     )
     min_side_pixels: PositiveInt = Field(default=10, description="Shortest side of an image.")
     max_side_pixels: PositiveInt = Field(default=10_000, description="Longest side of an image.")
-    max_pixels: PositiveInt = Field(default=50_000_000, description="Most pixels in an image.")
+    max_pixels: PositiveInt = Field(default=50_000_000, description="Maximum pixels of an image.")
 
     shadow_version: str | None = Field(
         default=None,
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",  # it is part of an address
         validation_alias="SHADOW_VERSION",
-        description="Second version of the model in TorchServe, to be compared with the live one.",
+        description="Shadow version of the model in TorchServe, compared with the live one.",
     )
     shadow_fraction: float = Field(
-        default=0.1, ge=0, le=1, description="Share of the judged images that the shadow version judges as well."
+        default=0.1, ge=0, le=1, description="Share of predicted images that also go to the shadow version."
     )
 
     c2pa_trust_anchors_file: Path | None = Field(
-        default=None, description="PEM file of the authorities whose C2PA signers are trusted; without it none is."
+        default=None, description="PEM file of trusted C2PA authorities; without it no signer is trusted."
     )
 
     drift_reference_file: Path = Field(
-        default=Path("model_store/reference.json"), description="Reference statistics that came with the model."
+        default=Path("model_store/reference.json"), description="Reference statistics shipped with the model."
     )
-    drift_window: PositiveInt = Field(default=1000, description="Predictions that the drift window holds.")
-    drift_min_samples: PositiveInt = Field(default=200, description="Predictions before drift can be detected.")
+    drift_window: PositiveInt = Field(default=1000, description="Size of the drift window in predictions.")
+    drift_min_samples: PositiveInt = Field(default=200, description="Predictions needed before drift is checked.")
     drift_false_alarm_rate: float = Field(
-        default=0.01, gt=0, lt=1, description="Most false alarms a window, all drift checks together."
+        default=0.01, gt=0, lt=1, description="Maximum false alarms per window, all drift checks together."
     )
     drift_file: Path = Field(
         default=Path("var/drift_window.json"),
-        description="Keeps the drift window over a restart, unless Redis does; `.` keeps it in memory alone.",
+        description="Keeps the drift window across restarts without Redis; `.`: in memory only.",
     )
 
     trace_project_id: str | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$",
-        description="Google Cloud project whose traces the log lines point to.",
+        description="Google Cloud project whose traces log lines refer to.",
     )
 
     otlp_endpoint: HttpUrl | None = Field(
         default=None,
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
-        description="Base address of an OpenTelemetry collector for spans by OTLP over HTTP; without it none are made.",
+        description="OpenTelemetry collector for spans (OTLP over HTTP); without it none are made.",
     )
     otlp_headers: SecretStr = Field(
         default=SecretStr(""),
@@ -216,7 +210,7 @@ class Settings(BaseSettings):
     @classmethod
     def _hold_a_key(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not _listed(value.get_secret_value()):
-            raise ValueError("it is set but holds no key: list keys with commas between them, or leave it out")
+            raise ValueError("set but empty: list keys separated by commas, or unset it")
         return value
 
     @field_validator("otlp_endpoint", mode="before")

@@ -19,7 +19,7 @@ CONFIG = "model-config.yaml"
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive and the version that it says it is; None if it cannot be read."""
+    """An archive and its declared version; None if it cannot be read."""
 
     path: Path
     version: str | None
@@ -39,7 +39,7 @@ def find(store: Path, version: str) -> Archive:
     there = archives(store)
     held = [archive for archive in there if archive.version == version]
     if not held:
-        raise StackError(f"no archive of version {version} in {store}; there are {_named(there)}")
+        raise StackError(f"no archive of version {version} in {store}; available: {_named(there)}")
     chosen = next((archive for archive in held if archive.path.name != ARCHIVE), held[0])
     check_archive(chosen.path)
     return chosen

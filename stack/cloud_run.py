@@ -27,7 +27,7 @@ EXAMPLES = {
 
 
 def main() -> None:
-    """Print the manifest, or one line that says which value is missing or makes no sense."""
+    """Print the manifest, or one line that names a missing or invalid value."""
     parser = argparse.ArgumentParser(prog="python -m stack.cloud_run", description=__doc__)
     for name in FORMS:
         parser.add_argument(f"--{name.lower()}", dest=name, default="", help=f"for example {EXAMPLES[name]}")
@@ -45,9 +45,9 @@ def render(manifest: Path, values: Mapping[str, str]) -> str:
     """
     for name, form in FORMS.items():
         if not values[name]:
-            raise StackError(f"{name} is missing: name it with {name}={EXAMPLES[name]}")
+            raise StackError(f"{name} is missing: set it with {name}={EXAMPLES[name]}")
         if not re.fullmatch(form, values[name]):
-            raise StackError(f"{name} makes no sense: it should look like {name}={EXAMPLES[name]}")
+            raise StackError(f"{name} is invalid: it should look like {name}={EXAMPLES[name]}")
     return Template(manifest.read_text(encoding="utf-8")).substitute(values)
 
 

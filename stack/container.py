@@ -47,7 +47,9 @@ def prepare(layout: Layout, listen: str = HOST, listen_metrics: str | None = Non
             _empty(folder)
         layout.config.write_text(f"{base}\n{_reachable_at(listen, listen_metrics or listen)}", encoding="utf-8")
     except OSError as error:
-        raise StackError(f"cannot write below {layout.var} ({error.strerror}): mount a tmpfs of its user") from error
+        raise StackError(
+            f"cannot write below {layout.var} ({error.strerror}): mount a tmpfs owned by its user"
+        ) from error
     return torchserve.command(find_java(), layout, layout.var / "tmp")
 
 
@@ -65,7 +67,7 @@ def check(layout: Layout) -> None:
         [described] = json.load(connection.getresponse())
         ready = any(worker["status"] == "READY" for worker in described["workers"])
     except (OSError, HTTPException, LookupError, TypeError, ValueError) as error:
-        raise StackError(f"no answer that tells ({type(error).__name__})") from error
+        raise StackError(f"TorchServe's status could not be read ({type(error).__name__})") from error
     if not ready:
         raise StackError("no worker is ready")
 
@@ -97,7 +99,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--listen", default=HOST, help="address for inferences and metrics; 0.0.0.0 for other containers"
     )
-    parser.add_argument("--listen-metrics", help="another address for metrics, so that they alone are for others")
+    parser.add_argument("--listen-metrics", help="address for metrics alone, if it differs")
     parser.add_argument("--check", action="store_true", help="exit with 0 if a worker of the model is ready")
     return parser.parse_args()
 

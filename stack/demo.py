@@ -1,4 +1,4 @@
-"""The demo: start everything, judge one photo through it, and serve until Ctrl-C."""
+"""The demo: start everything, predict one image, and serve until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sample_photo() -> Path:
 
 
 def _demo(console: Console, photo: Path | None, layout: Layout, ports: Ports) -> None:
-    """Serve page and REST API and judge the photo; without one, the REST API alone."""
+    """Serve the page and the REST API and predict the image; without one, only the REST API."""
     with running(layout, ports, page=photo is not None) as stack:
         with console.status("starting") as status:
             for url, what in _awaited(stack, page=photo is not None):
@@ -108,10 +108,12 @@ def _checked(photo: Path) -> Path:
 def _parse(words: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("--photo", type=Path, help="a JPEG, PNG or WebP; default: a sample from an installed package")
-    parser.add_argument("--api-only", action="store_true", help="serve the REST API: no page, and judge no photo")
+    parser.add_argument(
+        "--api-only", action="store_true", help="serve only the REST API, without the page and the sample prediction"
+    )
     parser.add_argument("--gateway-port", type=int, default=Ports.gateway)
     parser.add_argument("--page-port", type=int, default=Ports.page)
-    parser.add_argument("--free-ports", action="store_true", help="take any ports that are free")
+    parser.add_argument("--free-ports", action="store_true", help="use any free ports")
     parser.add_argument("--var", type=Path, default=Layout.var, help="folder for logs, tokens and temporary files")
     return parser.parse_args(words)
 

@@ -29,7 +29,7 @@ def find_java() -> Path:
 
 
 def major_version(java: Path) -> int:
-    """Return the major version that a `java` says it is; 0 where it does not run."""
+    """Return the major version of a `java`, or 0 if it does not run."""
     try:
         said = subprocess.run([java, "-version"], capture_output=True, text=True, check=True, timeout=30)  # noqa: S603 - a java
     except (OSError, subprocess.SubprocessError):

@@ -24,7 +24,7 @@ class StackError(RuntimeError):
 
 
 def replace_text(file: Path, text: str) -> None:
-    """Write a file under another name first, so that nobody ever reads half of it."""
+    """Write a file atomically, by renaming a temporary one."""
     new = file.with_suffix(".new")
     new.write_text(text, encoding="utf-8")
     new.replace(file)
@@ -47,11 +47,11 @@ def short_folder() -> Iterator[Path]:
         with folder as made:
             yield Path(made)
         return
-    raise StackError(f"no folder with a path below {SHORT_BYTES} bytes can be written: name one with XDG_RUNTIME_DIR")
+    raise StackError(f"found no writable folder with a path below {SHORT_BYTES} bytes: set XDG_RUNTIME_DIR to one")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host of an address is this machine, by its name or number."""
+    """Return whether a host of an address is this machine, by its name or number."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -96,7 +96,7 @@ class Ports:
             with socket.socket() as probe:
                 if probe.connect_ex((HOST, port)) == 0:
                     raise StackError(
-                        f"port {port} ({name.replace('_', ' ')}) is in use: stop what listens there, or take free "
+                        f"port {port} ({name.replace('_', ' ')}) is in use: stop what uses it, or use free "
                         'ports with `make demo ARGS="--free-ports"`'
                     )
 

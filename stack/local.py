@@ -69,7 +69,7 @@ class LocalStack:
             if _answers(url):
                 return
             time.sleep(0.25)
-        raise StackError(f"{what} did not answer within {START_S} s; look into {self.layout.logs}")
+        raise StackError(f"{what} did not answer within {START_S} s; see {self.layout.logs}")
 
 
 @contextmanager
@@ -101,10 +101,12 @@ def _folders(layout: Layout) -> dict[str, str]:
         shutil.rmtree(temporary, ignore_errors=True)  # a killed TorchServe leaves its unpacked archives
         temporary.mkdir(mode=0o700, parents=True)
     except OSError as error:
-        raise StackError(f"cannot write below {layout.var} ({error.strerror}): make room or mend its rights") from error
+        raise StackError(
+            f"cannot write below {layout.var} ({error.strerror}): free some space or fix its permissions"
+        ) from error
     free = shutil.disk_usage(layout.var).free
     if free < FREE_BYTES:
-        raise StackError(f"only {free >> 20} MB are free below {layout.var}: make room for {FREE_BYTES >> 20} MB")
+        raise StackError(f"only {free >> 20} MB are free below {layout.var}: free at least {FREE_BYTES >> 20} MB")
     return layout.environment()
 
 

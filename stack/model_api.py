@@ -46,7 +46,7 @@ class Served:
 
 
 class ModelApi:
-    """Both APIs of one TorchServe; every trouble with them is a StackError that says what to do."""
+    """Both APIs of one TorchServe; every failure is a StackError that says what to do."""
 
     def __init__(self, management: httpx.Client, inference: httpx.Client) -> None:
         self._management = management
@@ -68,7 +68,7 @@ class ModelApi:
         self._manage("POST", "/models", url=archive, model_name=MODEL, synchronous="false")
 
     def scale(self, version: str, workers: int) -> None:
-        """Ask for so many workers; they get ready later."""
+        """Request a number of workers; they become ready later."""
         self._manage("PUT", _path(version), min_worker=str(workers), max_worker=str(workers))
 
     def set_default(self, version: str) -> None:
@@ -80,7 +80,7 @@ class ModelApi:
         self._manage("DELETE", _path(version))
 
     def judge(self, version: str | None = None) -> str:
-        """Have a picture judged by a version, or by the live one; return the version that the answer names."""
+        """Predict a test image with a version, or with the live one; return the version named in the response."""
         path = f"/predictions/{MODEL}" + (f"/{quote(version, safe='')}" if version else "")
         headers = {"Content-Type": "application/octet-stream"}
         answer = _ask(self._inference, "POST", path, content=_picture(), headers=headers)
@@ -117,7 +117,7 @@ def _ask(client: httpx.Client, method: str, path: str, **arguments: Any) -> http
     except httpx.ConnectError as error:
         raise StackError(f"TorchServe does not listen at {client.base_url}: {START}") from error
     except httpx.TransportError as error:
-        raise StackError(f"TorchServe gave no answer to {method} {path} ({type(error).__name__}): try again") from error
+        raise StackError(f"TorchServe did not answer {method} {path} ({type(error).__name__}): try again") from error
     if answer.is_error:
         raise StackError(f"TorchServe refused {method} {path} with {answer.status_code}: {_reason(answer)}")
     return answer

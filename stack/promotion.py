@@ -1,4 +1,4 @@
-"""Switching the live version of the model while requests go on, and the way back.
+"""Switching the live model version while requests continue, and rolling back.
 
 The version that was live before stays loaded with all its workers, so going back is one call. It is the one before
 that which goes: nobody has asked it for long enough that it holds no request any more.
@@ -36,7 +36,7 @@ class Former:
 
 
 class Switchboard:
-    """Makes versions live, one after another, for one TorchServe; `report` is told what is going on."""
+    """Makes model versions live on one TorchServe; `report` receives progress."""
 
     def __init__(self, api: ModelApi, layout: Layout, report: Report) -> None:
         self._api = api
@@ -52,7 +52,7 @@ class Switchboard:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, LookupError, TypeError):
-            self._report(f"{note} is broken, so which version was live before is not known")
+            self._report(f"{note} is broken, so the previous version is unknown")
             return None
 
     def promote(self, version: str) -> None:
@@ -88,7 +88,7 @@ class Switchboard:
         former = self.former()
         if former is None:
             there = ", ".join(str(archive.version) for archive in archives(self._layout.store) if archive.version)
-            raise StackError(f"no other version was live before: name one with `make promote VERSION=` ({there})")
+            raise StackError(f"no previous version: choose one with `make promote VERSION=` ({there})")
         self.promote(former.version)
         return former.version
 
@@ -102,7 +102,7 @@ class Switchboard:
         while served.ready < workers:
             elapsed = time.monotonic() - start
             if elapsed > READY_S:
-                raise StackError(f"{version} was not ready within {READY_S} s; look into {log}")
+                raise StackError(f"{version} was not ready within {READY_S} s; see {log}")
             if cause := torchserve.load_failure(log, version, begin):
                 raise StackError(f"TorchServe cannot load {version} ({cause}); its log: {log}")
             self._report(f"waiting for {version}: {served.ready} of {workers} workers are ready ({elapsed:.0f} s)")
@@ -110,10 +110,10 @@ class Switchboard:
             served = self._served(version)
 
     def _prove(self, version: str) -> None:
-        self._report(f"trying {version} on a picture")
+        self._report(f"testing {version} on an image")
         said = self._api.judge(version)
         if said != version:
-            raise StackError(f"the archive of {version} holds a model that calls itself {said}: pack it anew")
+            raise StackError(f"the archive of {version} holds model version {said}: repack it")
 
     def _switch(self, live: Served, version: str) -> None:
         before = self.former()
@@ -135,9 +135,9 @@ class Switchboard:
                 self._api.unregister(old.version)
                 return
             if time.monotonic() > give_up:
-                self._report(f"{old.version} is still asked by its number and stays loaded")
+                self._report(f"{old.version} still gets requests by version and stays loaded")
                 return
-            self._report(f"waiting until {old.version} has answered what it holds")
+            self._report(f"waiting until {old.version} has finished its requests")
             time.sleep(POLL_S)
 
     def _served(self, version: str) -> Served:

@@ -1,4 +1,4 @@
-"""Make the secrets that docker/compose.yaml mounts, each unless it is there: `python3 -m stack.secret_files`."""
+"""Create the secrets that docker/compose.yaml mounts, unless they exist: `python3 -m stack.secret_files`."""
 
 from __future__ import annotations
 

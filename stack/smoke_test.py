@@ -1,4 +1,4 @@
-"""Try a deployed API: `python -m stack.smoke_test URL PHOTO` asks for its health and has a photo judged."""
+"""Smoke-test a deployed API: `python -m stack.smoke_test URL PHOTO` checks its health and predicts an image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stack.smoke_test", description=__doc__)
     parser.add_argument("url")
     parser.add_argument("photo", type=Path)
-    parser.add_argument("--start", type=float, default=START_S, metavar="S", help="seconds that it may take to start")
+    parser.add_argument("--start", type=float, default=START_S, metavar="S", help="seconds to wait for it to start")
     arguments = parser.parse_args()
     try:
         with httpx.Client(
@@ -46,7 +46,7 @@ def credentials(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def run(api: httpx.Client, photo: Path, start_s: float) -> str:
-    """Wait until it is well, have the photo judged, and say what came of it.
+    """Wait until it is healthy, predict the image, and report the outcome.
 
     Raises:
         StackError: It is not well in time, refuses the photo, or answers with no verdict.
@@ -63,7 +63,7 @@ def run(api: httpx.Client, photo: Path, start_s: float) -> str:
         said = answer.json()
         label, probability, version = said["prediction"], float(said["probability"]), said["model_version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StackError(f"/predict answered with no verdict: {answer.text[:200]}") from error
+        raise StackError(f"/predict answered without a prediction: {answer.text[:200]}") from error
     return f"{photo.name}: {label}, probability {probability:.4f}, by model {version}"
 
 
@@ -71,7 +71,7 @@ def _trouble(api: httpx.Client) -> str | None:
     try:
         answer = api.get(HEALTH)
     except httpx.TransportError as error:
-        return f"{HEALTH} gave no answer ({type(error).__name__})"
+        return f"{HEALTH} did not answer ({type(error).__name__})"
     return None if answer.status_code == httpx.codes.OK else f"{HEALTH} answered {answer.status_code}"
 
 

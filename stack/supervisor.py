@@ -29,7 +29,7 @@ LOG_BYTES = 10 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Program:
-    """What to run, its log, and a folder of its own that it leaves full when it is killed."""
+    """A command, its log, and a scratch folder that is emptied at every start."""
 
     name: str
     command: list[str]
@@ -67,7 +67,7 @@ class Child:
 
 
 class Supervisor:
-    """Starts processes out of reach of the terminal's Ctrl-C, so that they stop in order and only when told."""
+    """Starts processes out of reach of the terminal's Ctrl-C, so that they stop in order and only on request."""
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
         self._logs = logs
@@ -127,7 +127,7 @@ class Supervisor:
 
 
 def turn_over(log: Path) -> None:
-    """Copy a full log and empty it, since the process goes on writing to the file that it was given."""
+    """Copy a full log and truncate it, because the process keeps writing to the same file."""
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size < LOG_BYTES:
             return

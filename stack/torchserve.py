@@ -20,11 +20,11 @@ ARCHIVE = f"{MODEL}.mar"
 NOT_LOADED = "Load model failed"
 NOT_STARTED = "Backend worker error"
 """What TorchServe's log says of a worker; one that dies later is told in other words."""
-MEND = "get the archive back with `git checkout model_store`, or make your own with `make train package`"
+MEND = "restore it with `git checkout model_store`, or make your own with `make train package`"
 
 
 def prepare(layout: Layout, ports: Ports, sockets: Path) -> list[str]:
-    """Make TorchServe's working folder anew and return the command to run in it, with its sockets in another folder.
+    """Recreate TorchServe's working folder and return the command to run in it, with its sockets in another folder.
 
     Raises:
         StackError: No archive, a broken one, or no Java.
@@ -62,7 +62,7 @@ def command(java: Path, layout: Layout, temporary: Path) -> list[str]:
 
 
 def check_archive(archive: Path) -> None:
-    """Raise StackError unless the archive is there, whole, and has a manifest."""
+    """Raise StackError unless the archive exists, is intact, and has a manifest."""
     if not archive.is_file():
         raise StackError(f"no model archive at {archive}: {MEND}")
     try:
@@ -80,11 +80,11 @@ def check_loaded(log: Path) -> None:
     if cause := _failure(log, NOT_LOADED):
         raise StackError(f"TorchServe cannot load the model ({cause}; its log: {log}): {MEND}")
     if cause := _failure(log, NOT_STARTED):
-        raise StackError(f"TorchServe's worker cannot start ({cause}; its log: {log}): mend that and try again")
+        raise StackError(f"TorchServe's worker cannot start ({cause}; its log: {log}): fix that and try again")
 
 
 def load_failure(log: Path, version: str = "", begin: int = 0) -> str | None:
-    """Return why a worker of a version (or of any) did not start or load the model, as the log tells from a byte on."""
+    """Return why a worker of a version (or of any) did not start or load the model, from the log after an offset."""
     return _failure(log, f"{NOT_LOADED}|{NOT_STARTED}", version, begin)
 
 

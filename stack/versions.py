@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None, prog: str = "python -m stack.versio
 def _named(version: str | None, layout: Layout) -> str:
     if not version:
         there = ", ".join(archive.version for archive in archives(layout.store) if archive.version)
-        raise StackError(f"name a version with `make promote VERSION=`; archives are there of {there or 'none'}")
+        raise StackError(f"choose a version with `make promote VERSION=`; available: {there or 'none'}")
     return version
 
 
@@ -49,8 +49,8 @@ def _tell(console: Console, api: ModelApi, switchboard: Switchboard) -> None:
     live, former = api.live(), switchboard.former()
     console.print(f"[green]live[/]: {live.version}, with {live.ready} workers")
     if former:
-        console.print(f"before: {former.version}, which stays loaded; `make rollback` goes back to it at once")
-    console.print(f"A TorchServe that dies comes back with {live.version}; the next `make demo` begins with {ARCHIVE}")
+        console.print(f"before: {former.version}, still loaded; `make rollback` returns to it at once")
+    console.print(f"A restarted TorchServe serves {live.version}; the next `make demo` starts with {ARCHIVE}")
 
 
 def _table(api: ModelApi, switchboard: Switchboard, layout: Layout) -> Table:

@@ -1,7 +1,7 @@
-"""Random views of training pictures: one pipeline for both classes, so that how a file was saved tells none of them.
+"""Random views of training images: one pipeline for both classes, so that compression does not reveal the label.
 
 Every step is drawn alike for both classes: scale and its kernel, JPEG and WebP before and after scaling, blur, noise,
-colour, backgrounds made white. Windows reach from native pixels, which carry a generator's traces, to whole pictures.
+colour, backgrounds made white. Windows reach from native pixels, which carry a generator's traces, to whole images.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ KERNELS = (
     Image.Resampling.HAMMING,
 )
 PLAIN_SHARES = (0.15, 0.9)
-"""Share of a picture that its background must cover to be made white."""
+"""Share of an image that its background must cover to be made white."""
 
 
 def training_transform(spec: ModelSpec, params: AugmentParams, size: int) -> v2.Transform:
-    """Return a transform of an RGB picture to views as serving has them: one window, float32, (1, 3, size, size)."""
+    """Return a transform of an RGB image to views as serving has them: one window, float32, (1, 3, size, size)."""
     recompress = v2.RandomApply([Recompress(params)], p=params.recompress_probability)
     colour = v2.ColorJitter(params.colour_jitter, params.colour_jitter, params.colour_jitter)
     return v2.Compose(
@@ -53,9 +53,9 @@ def training_transform(spec: ModelSpec, params: AugmentParams, size: int) -> v2.
 
 
 def degradations(params: AugmentParams) -> v2.Transform:
-    """Return what may become of a picture on its way to us, from an RGB picture to another, before serving's own path.
+    """Return what may become of an image on its way to us, from an RGB image to another, before serving's own path.
 
-    For a frozen network, whose features of a picture are computed but a few times: no window of the picture alone, but
+    For a frozen network, whose features of an image are computed but a few times: no window of the image alone, but
     most of it. Both classes are drawn alike.
     """
     recompress = v2.RandomApply([Recompress(params)], p=params.recompress_probability)
@@ -75,14 +75,14 @@ def degradations(params: AugmentParams) -> v2.Transform:
 
 
 class Step(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """A step from an RGB picture to another."""
+    """A step from an RGB image to another."""
 
     def transform(self, inpt: Image.Image, params: dict[str, object]) -> Image.Image:  # noqa: ARG002 - v2's signature
-        """Return the changed picture."""
+        """Return the changed image."""
         return self.change(inpt)
 
     def change(self, image: Image.Image) -> Image.Image:
-        """Return the changed picture."""
+        """Return the changed image."""
         raise NotImplementedError
 
 
@@ -94,7 +94,7 @@ class Rescale(Step):
         self.factors = (params.rescale_min, params.rescale_max)
 
     def change(self, image: Image.Image) -> Image.Image:
-        """Return the scaled picture."""
+        """Return the scaled image."""
         factor = _uniform(*self.factors)
         size = (max(32, round(image.width * factor)), max(32, round(image.height * factor)))
         return image.resize(size, _kernel())
@@ -124,7 +124,7 @@ class Window(Step):
         self.min_side, self.native_share, self.size = params.window_min_side, params.native_share, size
 
     def change(self, image: Image.Image) -> Image.Image:
-        """Return a picture of size x size pixels; a native window is not scaled unless the picture is smaller."""
+        """Return an image of size x size pixels; a native window is not scaled unless the image is smaller."""
         shorter = min(image.size)
         if _uniform(0, 1) < self.native_share and shorter >= self.size:
             x, y = (int(_uniform(0, side - self.size)) for side in image.size)
@@ -144,17 +144,17 @@ class Crop(Step):
         self.min_share = params.crop_min_share
 
     def change(self, image: Image.Image) -> Image.Image:
-        """Return a random part of the picture, of at least the least share of each side."""
+        """Return a random part of the image, of at least the least share of each side."""
         width, height = (max(1, round(side * _uniform(self.min_share, 1))) for side in image.size)
         left, top = round(_uniform(0, image.width - width)), round(_uniform(0, image.height - height))
         return image.crop((left, top, left + width, top + height))
 
 
 class Canvas(Step):
-    """Put the picture smaller on a white canvas, as listings with margins do."""
+    """Put the image smaller on a white canvas, as listings with margins do."""
 
     def change(self, image: Image.Image) -> Image.Image:
-        """Return a picture of the same size."""
+        """Return an image of the same size."""
         share = _uniform(0.6, 0.95)
         size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
         small = image.resize(size, _kernel())
@@ -171,7 +171,7 @@ class Blur(Step):
         self.radius_max = params.blur_radius_max
 
     def change(self, image: Image.Image) -> Image.Image:
-        """Return the blurred picture."""
+        """Return the blurred image."""
         return image.filter(ImageFilter.GaussianBlur(_uniform(0.2, self.radius_max)))
 
 
@@ -183,16 +183,16 @@ class Noise(Step):
         self.deviation_max = params.noise_deviation_max
 
     def change(self, image: Image.Image) -> Image.Image:
-        """Return the noisy picture."""
+        """Return the noisy image."""
         noise = torch.randn(image.height, image.width, 3).numpy() * _uniform(1, self.deviation_max)
         return Image.fromarray((np.asarray(image, dtype=np.float32) + noise).clip(0, 255).astype(np.uint8))
 
 
 class WhiteBackground(Step):
-    """Make a plain background white, as listings do; a picture without one stays as it is."""
+    """Make a plain background white, as listings do; an image without one stays as it is."""
 
     def change(self, image: Image.Image) -> Image.Image:
-        """Return the picture with all that touches its border in the border's colour made white, softly."""
+        """Return the image with all that touches its border in the border's colour made white, softly."""
         pixels = np.asarray(image, dtype=np.int16)
         border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         alike = np.abs(pixels - np.median(border, axis=0)).max(axis=2) < _uniform(14, 40)
@@ -215,12 +215,12 @@ class Normalise(v2.Transform):  # type: ignore[misc]  # torchvision has no types
         self.spec = spec
 
     def transform(self, inpt: Image.Image, params: dict[str, object]) -> Views:  # noqa: ARG002 - v2's signature
-        """Return the picture as the only view: normalised, float32, shape (1, 3, height, width)."""
+        """Return the image as the only view: normalised, float32, shape (1, 3, height, width)."""
         return [normalise(as_pixels(inpt), self.spec).unsqueeze(0)]
 
 
 def saved(image: Image.Image, file_format: str, **options: int) -> Image.Image:
-    """Return the picture as it is after being saved in a format and loaded again."""
+    """Return the image as it is after being saved in a format and loaded again."""
     file = io.BytesIO()
     image.save(file, file_format, **options)
     file.seek(0)

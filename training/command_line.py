@@ -23,15 +23,15 @@ def parse_command_line(stage: str) -> tuple[Params, Paths, argparse.Namespace]:
     parser.add_argument("--store", type=Path, default=Paths.store, help="folder that TorchServe serves from")
     parser.add_argument("--reports", type=Path, default=Paths.reports, help="folder of figures, plots and pages")
     if stage == "train":
-        parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+        parser.add_argument("--resume", action="store_true", help="resume from the run's last checkpoint")
         parser.add_argument(
-            "--resume-interrupted", action="store_true", help="the same, if this very training was interrupted"
+            "--resume-interrupted", action="store_true", help="resume only if this training was interrupted"
         )
-        parser.add_argument("--fast-dev-run", action="store_true", help="one batch of each kind; nothing is written")
+        parser.add_argument("--fast-dev-run", action="store_true", help="run one batch per loop; write nothing")
     if stage == "validate":
-        parser.add_argument("--strict", action="store_true", help="fail on findings; as validate.strict=true")
+        parser.add_argument("--strict", action="store_true", help="fail on findings, like validate.strict=true")
     if stage == "gate":
-        parser.add_argument("--accept", action="store_true", help="make this evaluation the baseline of the next ones")
+        parser.add_argument("--accept", action="store_true", help="make this evaluation the new baseline")
     arguments = parser.parse_args()
     _spare_loopback()
     strict = ["validate.strict=true"] if getattr(arguments, "strict", False) else []

@@ -44,7 +44,7 @@ class Difference:
         auroc: Engine's less PyTorch's.
         calibration_error: The same, expected calibration error.
         largest: Of a probability.
-        verdicts: How many are others.
+        verdicts: How many predictions differ.
         photos: Of how many.
     """
 
@@ -73,7 +73,7 @@ class Difference:
     def __str__(self) -> str:
         return (
             f"AUROC differs by {self.auroc:+.4f} and calibration error by {self.calibration_error:+.4f}, "
-            f"probabilities by {self.largest:.4f} at most, {self.verdicts} of {self.photos} verdicts are others"
+            f"probabilities by {self.largest:.4f} at most, {self.verdicts} of {self.photos} predictions differ"
         )
 
 
@@ -83,11 +83,11 @@ def _less(one: float, other: float) -> float:
 
 
 def run(packed: Packed, precision: str, root: Path, photos: Sequence[Photo]) -> Difference:
-    """Judge photos by the archive's graph and by PyTorch in float32 on the CPU.
+    """Predict images with the archive's graph and with PyTorch in float32 on the CPU.
 
     Raises:
         InvalidArchiveError: The archive has no graph.
-        InvalidDataError: A photo cannot be judged.
+        InvalidDataError: An image cannot be decoded.
     """
     served = packed.engine(cpus(), precision)
     eager = TorchEngine(packed.model, packed.spec, torch.device("cpu"))

@@ -1,6 +1,6 @@
-"""Stage `crossvalidate`: how well a training does on sources that it left out, again and again.
+"""Stage `crossvalidate`: how well training does on sources that it left out, fold by fold.
 
-Each fold trains without some whole sources and is judged on these. The dev split keeps its part, it picks the epoch:
+Each fold trains without some whole sources and is evaluated on them. The dev split keeps its part, it picks the epoch:
 were that done on what is left out, the figures would flatter.
 """
 
@@ -43,7 +43,7 @@ class UnfairStartError(RuntimeError):
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:
-    """Train and judge each fold; write the report, the left-out photos' logits and a plot; return the report.
+    """Train and evaluate each fold; write the report, the left-out photos' logits and a plot; return the report.
 
     Raises:
         InvalidDataError: The data folder breaks a rule, or its sources cannot be left out.

@@ -24,7 +24,7 @@ RAKES = 20
 
 
 class InvalidDataError(ValueError):
-    """Training data that is absent or breaks a rule; the message says where and what to do."""
+    """Training data is missing or invalid; the message says where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ def read_manifest(root: Path, manifest: Path) -> list[Photo]:
     """Read and check the manifest; further columns are ignored.
 
     Raises:
-        InvalidDataError: No manifest or none of ours, a missing picture, an unknown label or split, or a group in two
+        InvalidDataError: No manifest or none of ours, a missing image, an unknown label or split, or a group in two
             splits.
     """
     file = root / manifest
     if not file.is_file():
         raise InvalidDataError(
-            f"no manifest at {file}: name your data folder with --set data.root=FOLDER; it holds {manifest} with the "
+            f"no manifest at {file}: set your data folder with --set data.root=FOLDER; it holds {manifest} with the "
             f"columns {', '.join(REQUIRED)} and the pictures"
         )
     photos = [Photo(**row) for row in read_rows(file)]
@@ -126,7 +126,7 @@ def sampling_weights(photos: Sequence[Photo], power: float) -> list[float]:
 
 
 class PhotoDataset(Dataset[tuple[Views, torch.Tensor]]):
-    """Pairs of a picture's views, as serving has them, and its label as a float scalar (1 = AI-generated)."""
+    """Pairs of an image's views, as serving has them, and its label as a float scalar (1 = AI-generated)."""
 
     def __init__(self, photos: Sequence[Photo], root: Path, transform: Callable[[Image.Image], Views]) -> None:
         self.photos = photos
@@ -145,7 +145,7 @@ def read_photo(root: Path, photo: Photo) -> Image.Image:
     """Decode a photo as serving does.
 
     Raises:
-        InvalidDataError: The file is no picture that serving would take.
+        InvalidDataError: The file is no image that serving would take.
     """
     try:
         return decode((root / photo.path).read_bytes())
@@ -158,8 +158,11 @@ def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:
     for line, photo in enumerate(photos, start=2):
         where = f"{file}, line {line}"
         if photo.label not in LABELS or photo.split not in get_args(Split):
-            raise InvalidDataError(f"{where}: label {photo.label!r} or split {photo.split!r} is none of ours")
+            raise InvalidDataError(
+                f"{where}: label {photo.label!r} or split {photo.split!r} is unknown "
+                f"(expected {', '.join(LABELS)} and {', '.join(get_args(Split))})"
+            )
         if not (root / photo.path).is_file():
-            raise InvalidDataError(f"{where}: no picture {photo.path}")
+            raise InvalidDataError(f"{where}: missing image {photo.path}")
         if split_of.setdefault(photo.group, photo.split) != photo.split:
             raise InvalidDataError(f"{where}: group {photo.group!r} is in two splits")

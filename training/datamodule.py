@@ -1,4 +1,4 @@
-"""Lightning's view of the data: augmented training pictures, and serving's own transform for everything else."""
+"""Lightning's view of the data: augmented training images, and serving's own transform for everything else."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from training.data import Photo, PhotoDataset, of_split, read_manifest, sampling
 from training.params import Params
 
 Batch = tuple[Views, torch.Tensor]
-"""Views of pictures, of each size a shape (N, V, 3, side, side), and labels, shape (N,)."""
+"""Views of images, of each size a shape (N, V, 3, side, side), and labels, shape (N,)."""
 Degrade = Callable[[Image.Image], Image.Image]
-"""A deterministic change to an RGB picture, as compression or scaling on its way to us would make it."""
+"""A deterministic change to an RGB image, as compression or scaling on its way to us would make it."""
 
 
 class PhotoDataModule(pl.LightningDataModule):
-    """Batches of views of pictures, with labels, from the manifest's splits."""
+    """Batches of views of images, with labels, from the manifest's splits."""
 
     def __init__(self, params: Params) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class PhotoDataModule(pl.LightningDataModule):
             self.photos = read_manifest(self.params.data.root, self.params.data.manifest)
 
     def dataset(self, photos: Sequence[Photo], degrade: Degrade | None = None) -> PhotoDataset:
-        """Return photos as serving sees them, deterministic and in order; `degrade` changes each picture before."""
+        """Return photos as serving sees them, deterministic and in order; `degrade` changes each image before."""
         transform = functools.partial(_serving_view, spec=self.spec, degrade=degrade)
         return PhotoDataset(photos, self.params.data.root, transform)
 

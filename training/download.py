@@ -1,4 +1,4 @@
-"""Stage `download`: pictures with a manifest in `data.root`, from CIFAKE's hubs, a folder, or made up."""
+"""Stage `download`: images with a manifest in `data.root`, from CIFAKE's hubs, a folder, or made up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.sources.transfer import HubUnavailableError
 from training.tracking.stage import tracked
 
 ORIGIN = "origin.json"
-"""What the pictures were asked for with, beside the manifest."""
+"""What the images were asked for with, beside the manifest."""
 
 
 def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list[Photo]:  # noqa: ARG001 - as every stage
@@ -65,13 +65,13 @@ def _refuse_to_lose(root: Path, data: DataParams) -> None:
         )
     if changed := checksums.changed(root):
         raise InvalidDataError(
-            f"data.root {data.root} has files that download did not write so ({changed[0]}, {len(changed)} in all): "
+            f"data.root {data.root} has files that download did not write ({changed[0]}, {len(changed)} in all): "
             "set another data.root, or move them away"
         )
 
 
 def _is_current(root: Path, data: DataParams) -> bool:
-    """Whether the pictures of a hub need not be fetched again; folders may have changed, and making is quick."""
+    """Whether the images of a hub need not be fetched again; folders may have changed, and making is quick."""
     file = root / ORIGIN
     return data.source == "cifake" and file.is_file() and json.loads(file.read_text("utf-8")) == _origin(data)
 
@@ -114,7 +114,7 @@ def main() -> None:
     listed = ", ".join(f"{count} {split}" for split, count in sorted(sizes.items()))
     print(f"{len(photos)} pictures in {params.data.root} ({listed})")
     if params.data.source == "cifake":
-        print("CIFAKE is one source: figures on its test split say nothing about pictures from elsewhere")
+        print("CIFAKE is one source: figures on its test split say nothing about images from elsewhere")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Stage `features`: the class tokens that a frozen transformer gives of every training and dev photo.
 
 Each training photo comes clean and in seeded degradations, each dev photo clean, by the views that serving takes. What
-was computed is kept by the hash of picture and settings, so that a stopped run goes on and a changed manifest costs
+was computed is kept by the hash of image and settings, so that a stopped run goes on and a changed manifest costs
 only what is new. An architecture that trains whole has none.
 """
 

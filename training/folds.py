@@ -28,7 +28,7 @@ def assign(photos: Sequence[Photo], folds: int, seed: int) -> list[Fold]:
     for label, sources in sizes.items():
         if len(sources) < 2:  # noqa: PLR2004 - one to leave out, one to train on
             raise InvalidDataError(
-                f"leaving sources out takes two sources of each class; {label} has {len(sources)}: "
+                f"leave-sources-out needs two sources per class; {label} has {len(sources)}: "
                 "set crossvalidate.folds to 0, or name the sources in the manifest"
             )
     left_out: list[set[str]] = [set() for _ in range(min(folds, max(map(len, sizes.values()))))]

@@ -55,7 +55,7 @@ class RegressionError(RuntimeError):
 
 
 def run(params: Params, paths: Paths) -> str:
-    """Compare the evaluation with the baseline and say how they compare.
+    """Compare the evaluation with the baseline and return the outcome.
 
     Raises:
         RegressionError: A watched figure is worse by more than `evaluate.max_regression`, or is no longer measured.
@@ -64,12 +64,12 @@ def run(params: Params, paths: Paths) -> str:
     baseline = read_optional_json(paths.baseline)
     metrics = read_json(paths.metrics, "evaluate")
     if baseline is None:
-        return f"no baseline at {paths.baseline}: nothing to compare with (python -m training.gate --accept makes one)"
+        return f"no baseline at {paths.baseline}: create one with `python -m training.gate --accept`"
     regressed = regressions(metrics, baseline, params.evaluate.max_regression)
     if regressed:
         raise RegressionError(
             f"worse than {paths.baseline} by more than {params.evaluate.max_regression:g}: {'; '.join(regressed)}. "
-            "If that is the price of something better, accept it: python -m training.gate --accept"
+            "To accept it, run python -m training.gate --accept"
         )
     return f"no watched figure is worse than {paths.baseline}'s by more than {params.evaluate.max_regression:g}"
 
@@ -82,7 +82,7 @@ def regressions(metrics: Mapping[str, Any], baseline: Mapping[str, Any], allowed
         if before is None:
             continue
         if now is None:
-            described.append(f"{figure.name} was {before:.4f} and is not measured any more")
+            described.append(f"{figure.name} was {before:.4f} and is no longer measured")
         elif figure.loss(before, now) > allowed:
             described.append(f"{figure.name} was {before:.4f} and is {now:.4f}")
     return described

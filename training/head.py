@@ -67,7 +67,9 @@ def read(params: Params, paths: Paths) -> tuple[Features, Features]:
     blocks = [block - 1 for block in params.model.read_blocks]
     shapes = [stored[name].shape for name in ("train", "dev") if name in stored]
     if [shape[0] for shape in shapes] != [len(train), len(dev)] or any(shape[3] <= max(blocks) for shape in shapes):
-        raise MissingReportError(f"{paths.features} is of other photos or blocks: run `python -m training.features`")
+        raise MissingReportError(
+            f"{paths.features} was computed from other images or blocks: run `python -m training.features`"
+        )
     return Features(train, stored["train"][:, :, :, blocks]), Features(dev, stored["dev"][:, :, :, blocks])
 
 

@@ -31,7 +31,7 @@ class InvalidParamsError(ValueError):
 
 @dataclass(frozen=True, config=_STRICT)
 class DataParams:
-    """Where the pictures come from, where the stages find them, and how many processes decode them."""
+    """Where the images come from, where the stages find them, and how many processes decode them."""
 
     source: str
     per_class: Count
@@ -117,7 +117,7 @@ class TrainParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class AugmentParams:
-    """Random changes to training pictures, drawn alike for both classes."""
+    """Random changes to training images, drawn alike for both classes."""
 
     window_min_side: Count
     native_share: Probability

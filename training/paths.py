@@ -46,7 +46,7 @@ class Paths:
 
     @property
     def data_validation(self) -> Path:
-        """What `validate` found, JSON; the page with pictures stands beside it."""
+        """What `validate` found, JSON; the page with images stands beside it."""
         return self.reports / "data_validation.json"
 
     @property

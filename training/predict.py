@@ -31,7 +31,7 @@ def predict(
 ) -> torch.Tensor:
     """Return the uncalibrated logits of photos in their order, shape (N,), float32, by the run's weights.
 
-    `degrade` changes each decoded picture before serving's own transform; a progress bar shows the way.
+    `degrade` changes each decoded image before serving's own transform; a progress bar shows the way.
     """
     engine = _engine(paths.graph, paths.weights, data.spec, paths.weights.stat().st_mtime_ns)
     loader = DataLoader(
@@ -68,7 +68,7 @@ class _Served(Dataset[Pixels]):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Spare the reader what Lightning says of the machine, and its tips, before each of many trainings."""
+    """Silence Lightning's notes on the machine and its tips."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.WARNING)

@@ -23,7 +23,7 @@ OPEN_GATE = 4.0
 
 
 class PretrainedUnavailableError(RuntimeError):
-    """The pretrained weights are not to be had; the message says what to do."""
+    """The pretrained weights are unavailable; the message says what to do."""
 
 
 def build(spec: ModelSpec, weights: Weights) -> nn.Module:
@@ -56,7 +56,7 @@ def _from_hub(spec: ModelSpec) -> nn.Module:
     except OSError as error:  # what timm's hub client raises when it cannot reach the hub
         raise PretrainedUnavailableError(
             f"cannot load pretrained weights of {spec.architecture} from the model hub; set model.weights: package to "
-            'start from weights that are installed (make train SET="model.weights=package"), or random for none'
+            'use the installed weights (make train SET="model.weights=package"), or random to use none'
         ) from error
 
 

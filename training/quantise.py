@@ -32,7 +32,7 @@ def quantise(
 
     Args:
         model: With float weights.
-        views: Batches of normalised views, shape (N, 3, H, W), of some 150 pictures that the model was made for.
+        views: Batches of normalised views, shape (N, 3, H, W), of some 150 images that the model was made for.
         smoothing: See `SMOOTHING`; None for a model that is smooth.
     """
     if smoothing is not None:

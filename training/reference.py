@@ -1,4 +1,4 @@
-"""Stage `reference`: what scores and pictures look like on the calibration split; drift is distance from it.
+"""Stage `reference`: what scores and images look like on the calibration split; drift is distance from it.
 
 The file says of each statistic how it is taken, so that a gateway can take the same of what it serves.
 """
@@ -34,7 +34,7 @@ SUMMARY = (
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:
-    """Write the statistics of dev's scores and pictures, and return them.
+    """Write the statistics of dev's scores and images, and return them.
 
     Raises:
         InvalidDataError: The data folder breaks a rule.

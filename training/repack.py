@@ -27,7 +27,7 @@ def run(archive: Path, version: str, serving: Mapping[str, Any] | None = None, b
     """
     chosen = dict(serving or {})
     if unknown := sorted(set(chosen) - set(SERVING)):
-        raise UnknownSettingError(f"no settings of serving: {', '.join(unknown)}; there are {', '.join(SERVING)}")
+        raise UnknownSettingError(f"unknown serving settings: {', '.join(unknown)}; valid: {', '.join(SERVING)}")
     with tempfile.TemporaryDirectory() as folder:
         fields, weights = unpack(archive, Path(folder))
         if "threshold" in fields:  # of archives before 2.0.0, which decided there on the probability for equal shares
@@ -44,8 +44,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.repack", description=__doc__)
     parser.add_argument("version")
     parser.add_argument("--archive", type=Path, default=Path("model_store") / f"{MODEL_NAME}.mar")
-    parser.add_argument("--serving", type=Path, help="YAML of settings, as `make tune` writes it")
-    parser.add_argument("--base-rate", type=float, help="share of your photos that is AI-generated, from 0 to 1")
+    parser.add_argument("--serving", type=Path, help="YAML file of serving settings, as written by `make tune`")
+    parser.add_argument(
+        "--base-rate", type=float, help="share of AI-generated images that probabilities assume, 0 to 1"
+    )
     arguments = parser.parse_args()
     serving = yaml.safe_load(arguments.serving.read_text(encoding="utf-8")) if arguments.serving else None
     try:

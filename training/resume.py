@@ -1,4 +1,4 @@
-"""Going on after an interruption: a mark in the run's folder says which training is unfinished there."""
+"""Resuming after an interruption: a marker in the run's folder identifies the unfinished training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def resumable(params: Params, paths: Paths, *, resume: bool) -> Iterator[Path | 
 
 
 def was_interrupted(params: Params, paths: Paths) -> bool:
-    """Tell whether a training by the same parameters, on the same data, was begun in this run and did not end."""
+    """Return whether a training with the same parameters and data was started in this run and did not finish."""
     return _mark(paths).is_file() and _mark(paths).read_text(encoding="utf-8") == _fingerprint(params)
 
 

@@ -96,7 +96,9 @@ def _trainer(arguments: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trai
 def _prepare(plan: Plan, packed: Packed, results: Results) -> None:
     if packed.other_code:
         modules = ", ".join(packed.other_code)
-        print(f"score: {plan.archive} was packed with another {modules}: it may answer otherwise", file=sys.stderr)
+        print(
+            f"score: {plan.archive} was packed with different code ({modules}): predictions may differ", file=sys.stderr
+        )
     terms = Terms(str(plan.pictures_in), plan.shard_size, _precision(plan), packed.spec.version, packed.sha256)
     results.prepare(plan.source, terms, restart=plan.restart)
 
@@ -127,24 +129,22 @@ def main() -> None:
     except (InvalidArchiveError, InvalidListError) as error:
         raise SystemExit(f"score: {error}") from error
     except OtherJobError as error:
-        raise SystemExit(f"score: {error}; name another folder, or take --restart to remove its results") from error
+        raise SystemExit(f"score: {error}; choose another folder, or use --restart to delete its results") from error
     if summary is not None:
         print(f"{summary}; {plan.out}")
 
 
 def _parse() -> Plan:
     parser = argparse.ArgumentParser(prog="python -m training.score", description=__doc__)
-    parser.add_argument(
-        "source", type=_path, help="a folder of pictures, or a .csv or .parquet file with a column path"
-    )
-    parser.add_argument("--out", type=_path, required=True, help="folder of the results; a second run goes on there")
+    parser.add_argument("source", type=_path, help="a folder of images, or a .csv or .parquet file with a column path")
+    parser.add_argument("--out", type=_path, required=True, help="folder for the results; a second run resumes there")
     parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
-    parser.add_argument("--root", type=Path, help="folder that relative paths begin at, if not that of the list")
+    parser.add_argument("--root", type=Path, help="folder that relative paths start at (default: the list's)")
     parser.add_argument("--batch-size", type=_count, default=Plan.batch_size)
     workers = min(MOST_WORKERS, cpus())
-    parser.add_argument("--workers", type=_number, default=workers, help="decoding processes of each process")
-    parser.add_argument("--shard-size", type=_count, default=Plan.shard_size, help="pictures in a file of results")
-    parser.add_argument("--restart", action="store_true", help="remove the folder's results first")
+    parser.add_argument("--workers", type=_number, default=workers, help="decoding processes per process")
+    parser.add_argument("--shard-size", type=_count, default=Plan.shard_size, help="images per result file")
+    parser.add_argument("--restart", action="store_true", help="delete the folder's results first")
     lightning = parser.add_argument_group("Lightning's Trainer")
     lightning.add_argument("--accelerator", default="auto")
     lightning.add_argument("--devices", default="auto")
@@ -158,7 +158,7 @@ def _parse() -> Plan:
 
 def _path(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError("is empty: name a path, . for the working directory")
+        raise argparse.ArgumentTypeError("is empty: give a path, or . for the working directory")
     return Path(text)
 
 

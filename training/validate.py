@@ -29,7 +29,7 @@ class DataChecksFailedError(RuntimeError):
 def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Check the data, write `data_validation.json` and its page, and return the report.
 
-    Pictures and rows that are broken are findings. They take no part in the later checks.
+    Images and rows that are broken are findings. They take no part in the later checks.
 
     Raises:
         InvalidDataError: No manifest, or one without our columns.

@@ -1,4 +1,4 @@
-"""Serve the page until it is told to stop: `python -m ui`."""
+"""Serve the page until it is stopped: `python -m ui`."""
 
 import os
 import signal

@@ -12,9 +12,9 @@ class CheckError(Exception):
     """A check that ended without a verdict."""
 
     title: ClassVar[str] = "The check failed"
-    advice: ClassVar[str] = "Try again in a moment. If it keeps happening, tell whoever runs the service."
+    advice: ClassVar[str] = "Try again in a moment. If it keeps happening, tell the service's operator."
     # What helps when it is not one photo's matter; the page adds which button to press.
-    remedy: ClassVar[str] = "If it keeps happening, tell whoever runs the service."
+    remedy: ClassVar[str] = "If it keeps happening, tell the service's operator."
     # Whether the same photo may be sent again; if not, the page lets go of it at once.
     again: ClassVar[bool] = True
 
@@ -31,7 +31,7 @@ class ServiceDown(CheckError):
     title = "The service is down"
     advice = (
         "Your photo is still here: press Check photo again in a moment. "
-        "If it keeps happening, tell whoever runs the service."
+        "If it keeps happening, tell the service's operator."
     )
 
 
@@ -64,7 +64,7 @@ class KeyRefused(CheckError):
 
 
 class PhotoRefused(CheckError):
-    """400: not a picture that the gateway takes."""
+    """400: not an image that the gateway accepts."""
 
     title = "This photo cannot be checked"
     advice = "Choose another photo: JPEG, PNG or WebP, complete and not damaged."
@@ -89,19 +89,19 @@ class TooManyPhotos(PhotoRefused):
     """More photos at once than the page takes."""
 
     title = "Too many photos at once"
-    advice = "Remove some, or choose them in several goes."
+    advice = "Remove some, or upload them in smaller batches."
 
 
 class OddAnswer(CheckError):
     """An answer that the contract does not know."""
 
-    title = "The service gave an answer that this page does not understand"
+    title = "Unexpected response from the service"
 
 
 class ServiceFailed(CheckError):
     """500: a fault inside the service, which another try may not meet."""
 
-    title = "The service has failed inside"
+    title = "The service failed internally"
 
 
 # The first kind that fits, so the narrower ones stand before the wider ones.
@@ -119,7 +119,7 @@ KINDS: Mapping[type[client.GatewayError], type[CheckError]] = {
 
 
 def in_page_words(error: client.GatewayError) -> CheckError:
-    """Say a client's error in the reviewer's words; what only a developer can mend keeps no detail."""
+    """Word a client's error for reviewers; drop details that only a developer can fix."""
     kind = next((words for theirs, words in KINDS.items() if isinstance(error, theirs)), OddAnswer)
     detail = "" if kind is OddAnswer else error.detail
     return kind(detail, retry_after_s=error.retry_after_s, reference=error.request_id)

@@ -1,4 +1,4 @@
-"""What a photo's own file says about its origin, as a block of HTML."""
+"""What a photo's file says about its origin, as HTML."""
 
 from collections.abc import Sequence
 from html import escape
@@ -12,7 +12,7 @@ NAMES = {
     "c2pa_ingredient": "One of the pictures that it was made from, by its Content Credentials",
     "iptc_source_type": "Kind of source, by its IPTC metadata",
     "iptc_ai_field": "AI fields of its IPTC metadata",
-    "aigc_label": "Label that Chinese services must write",
+    "aigc_label": "Label that Chinese law requires",
     "generator_parameters": "Settings of an image generator",
     "generator_software": "Software that wrote the file",
     "incomplete": "Not everything was read",
@@ -26,16 +26,16 @@ SOURCES = {
     "computationalCapture": "taken with a digital camera",
 }
 STRENGTHS = {
-    "strong": "strong: signed by somebody whom this service trusts",
+    "strong": "strong: signed by a signer that this service trusts",
     "medium": "medium: a full statement that nobody vouches for",
     "weak": "weak: a hint that anybody can type",
 }
 NOTHING = "The file says nothing about where it came from. That proves nothing: most apps remove such data."
-APART = "Anybody can write or remove such data. It is no part of the probability."
+APART = "Anybody can write or remove such data. It does not affect the probability."
 
 
 def evidence_html(found: Sequence[Evidence]) -> str:
-    """List the findings with their strength, or say that there are none and what that means."""
+    """List the findings with their strength, or explain that there are none."""
     if not found:
         return f'<section class="evidence"><h3>What the file says</h3><p>{NOTHING}</p></section>'
     items = "".join(map(_item, found))

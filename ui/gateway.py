@@ -18,7 +18,7 @@ COPIES = 3
 
 
 class Memory:
-    """So many bytes, for which whoever wants more waits."""
+    """A budget of bytes; requests for more wait."""
 
     def __init__(self, most: int) -> None:
         self._most = self._free = most

@@ -187,7 +187,7 @@ class Guard:
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise HTTPException(400, "The request broke off.")
+                    raise HTTPException(400, "The request was interrupted.")
                 parts.append(message.get("body", b""))
                 self._joining += len(parts[-1])
                 if self._joining > JOINS_MAX_BYTES:

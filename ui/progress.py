@@ -10,12 +10,12 @@ from ui.rows import CLOSELY, FAILED, Row, count
 IDLE = (
     '<div class="card quiet"><h2>No photos checked yet</h2>'
     "<p>Choose up to {most} product photos and press <strong>Check photos</strong>. "
-    "They are sent a few at a time; you can stop in between, and what is done stays on the page.</p></div>"
+    "They are sent a few at a time; if you stop, finished results stay on the page.</p></div>"
 )
 
 
 def running_html(rows: Sequence[Row], total: int, note: str = "") -> str:
-    """Show a batch that is under way; `note` says what it waits for."""
+    """Show a running batch; `note` says what it waits for."""
     done = len(rows)
     return (
         '<div class="card progress"><p class="score"><span>Checking photos</span> '

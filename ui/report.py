@@ -10,13 +10,13 @@ from ui.chart import histogram_html
 
 STATUSES = {
     "monitoring": ("No drift", "The newest photos and scores look like those that the model was calibrated on."),
-    "collecting": ("Not enough predictions yet", "Drift is judged once enough photos have been checked."),
+    "collecting": ("Not enough predictions yet", "Drift is checked once there are enough predictions."),
     "other_version": ("Not compared", "The reference belongs to another version of the model. Ship both together."),
     "no_reference": ("Not compared", "The service has no reference statistics. Ship them with the model."),
 }
 DRIFT = (
     "Drift: something has changed",
-    "Look at the checks over their threshold, then judge a sample of recent photos by hand.",
+    "Look at the checks over their threshold, then check a sample of recent photos by eye.",
 )
 
 
@@ -37,18 +37,20 @@ def state_html(state: State) -> str:
 def _health(health: Health, *, ready: bool) -> str:
     look, title = ("real", "The service is ready") if ready else ("trouble", "The service is not ready")
     advice = (
-        "" if ready else "<p>It may be starting or busy. Refresh in a moment; if it stays so, tell whoever runs it.</p>"
+        ""
+        if ready
+        else "<p>It may be starting or busy. Refresh in a moment; if that does not help, tell the operator.</p>"
     )
     facts = {
         "Health": health.status,
         "Ready for photos": "yes" if ready else "no",
         "Live model version": health.model_version,
         "Running for": wording.uptime(health.uptime_seconds),
-        "Photos judged since its start": f"{health.predictions_total:,}",
-        "Being judged now": f"{health.active_requests:,}",
+        "Predictions since start-up": f"{health.predictions_total:,}",
+        "Predictions in progress": f"{health.active_requests:,}",
     }
     if health.model:
-        facts["Share of AI-generated photos that probabilities are for"] = f"{health.model.base_rate:.1%}"
+        facts["Share of AI-generated photos that probabilities assume"] = f"{health.model.base_rate:.1%}"
     return f'<div class="card {look}" id="health-card"><h2>{title}</h2>{advice}{_facts(facts)}</div>'
 
 
@@ -56,8 +58,8 @@ def _drift(drift: Drift) -> str:
     title, advice = DRIFT if drift.drift_detected else STATUSES.get(drift.status, (drift.status, ""))
     reason = f"<p>{escape(drift.reason)}</p>" if drift.reason else ""
     facts = {
-        "Newest predictions looked at": f"{drift.window_size:,} of {drift.window_capacity:,}",
-        "Needed before drift is judged": f"{drift.min_samples:,}",
+        "Predictions in the drift window": f"{drift.window_size:,} of {drift.window_capacity:,}",
+        "Needed before drift is checked": f"{drift.min_samples:,}",
         "Drift score (drift above 1)": f"{drift.drift_score:.2f}",
     }
     plot = histogram_html(drift.histogram) if drift.histogram else ""

@@ -14,7 +14,7 @@ from ui.rows import Row
 
 # A gateway that is restarted, or a rate that is used up, is waited for this long before photos count as failed.
 PATIENCE_S = 300.0
-STOPPED = "Stopped before its turn."
+STOPPED = "Stopped before it was sent."
 
 # An outcome, a note for the reviewer, a fault, or None: the reviewer has had enough.
 News = Outcome | str | Exception | None
@@ -30,7 +30,7 @@ class Photo:
 
 
 class Run:
-    """A batch under way; `note` says what it waits for, `trouble` is the service's last refusal."""
+    """A running batch; `note` says what it waits for, `trouble` is the service's last refusal."""
 
     def __init__(self, photos: Sequence[Photo], before: Sequence[Row], let_go: Callable[[Path], None]) -> None:
         self.photos = photos
@@ -88,7 +88,7 @@ class Run:
     async def _ask(self, client: AsyncClient) -> None:
         def waiting(seconds: float, error: GatewayError) -> None:
             title = in_page_words(error).title
-            self._news.put_nowait(f"{title}: waiting {wording.seconds(seconds)}, then it goes on by itself.")
+            self._news.put_nowait(f"{title}: waiting {wording.seconds(seconds)}, then continuing automatically.")
 
         try:
             paths = [photo.path for photo in self.photos]

@@ -39,10 +39,10 @@ class Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says where the page is."""
+    """uvicorn, printing the page's address."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start and print the address."""
         await super().startup(sockets)
         host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.config.host, self.config.host)  # noqa: S104
         sys.stdout.write(f"The page is at http://{f'[{host}]' if ':' in host else host}:{self.config.port}/\n")

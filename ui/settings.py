@@ -68,40 +68,40 @@ def _read(env: Mapping[str, str], name: str, parse: Callable[[str], T], usual: T
 def _address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("want an address such as http://127.0.0.1:8080")
+        raise ValueError("expected an address such as http://127.0.0.1:8080")
     return text.rstrip("/")
 
 
 def _port(text: str) -> int:
     port = int(text)
     if not 1 <= port <= PORT_MAX:
-        raise ValueError("want a port from 1 to 65535")
+        raise ValueError("expected a port from 1 to 65535")
     return port
 
 
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError("want a number of seconds above 0")
+        raise ValueError("expected a number of seconds above 0")
     return seconds
 
 
 def _count(text: str) -> int:
     count = int(text)
     if count < 1:
-        raise ValueError("want a whole number above 0")
+        raise ValueError("expected a whole number above 0")
     return count
 
 
 def _hosts(text: str) -> tuple[str, ...]:
     hosts = tuple(host.strip().lower().strip("[]") for host in text.split(",") if host.strip())
     if any(not HOST.fullmatch(host) for host in hosts):
-        raise ValueError("want names without scheme and port, such as photos.example.com,*.example.org")
+        raise ValueError("expected names without scheme and port, such as photos.example.com,*.example.org")
     return hosts
 
 
 def _sub_path(text: str) -> str:
     path = text.rstrip("/")
     if path and not SUB_PATH.fullmatch(path):
-        raise ValueError("want a path such as /photos")
+        raise ValueError("expected a path such as /photos")
     return path

@@ -23,7 +23,7 @@ FILES_IN_FORM = 1000
 
 
 class NoRoom(Exception):  # noqa: N818  # names what is wrong, like the page's other errors
-    """The upload folder takes no more for the moment."""
+    """The upload folder is full for now."""
 
 
 def room_of(form_bytes: int) -> int:
@@ -106,7 +106,7 @@ class PhotoShelf:
             self._photos = {owner: left for owner, held in self._photos.items() if (left := set(filter(_there, held)))}
 
     def recount(self) -> None:
-        """See what is there when it may be much; uploads under way then count twice for a while, never less."""
+        """Recount the folder when it may be nearly full; uploads in progress then briefly count twice."""
         with self._lock:
             if self._taken + self._coming > self._total_max // 2:
                 self._taken = sum(found.st_size + FILE_BYTES // 2 for _, found in self._files())

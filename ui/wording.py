@@ -1,4 +1,4 @@
-"""What the page says about verdicts, in plain words; no HTML."""
+"""How the page words predictions; no HTML."""
 
 from typing import Protocol
 
@@ -35,12 +35,12 @@ class Judged(Protocol):
 
 
 def verdict(judged: Judged) -> str:
-    """Say the verdict in plain words."""
+    """Word the prediction plainly."""
     return VERDICTS[judged.prediction]
 
 
 def look(judged: Judged) -> str:
-    """Name the colour of a verdict: one that decides nothing takes no side."""
+    """Return the style of a prediction; an undecided one is neutral."""
     return UNDECIDED if judged.confidence == "low" else judged.prediction
 
 

@@ -1,1 +1,1 @@
-"""What the documentation is made by: its picture, its table of costs, and the site."""
+"""The hook by which MkDocs builds the site."""

@@ -1,29 +1,44 @@
-"""A hook of MkDocs: README is the first page, and files outside of `docs/` that pages link to come with the site.
+"""A hook for MkDocs: README is the first page, linked files are added, and tables are generated from the code.
 
 Every page is known by its path in the repository, where links are resolved; `place` says where a file is in the site.
+A line `<!-- generated: NAME -->` becomes the table of that name; `python -m docs.tools.site NAME` prints it.
 """
 
 from __future__ import annotations
 
+import argparse
 import posixpath
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 
+import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from starlette.exceptions import HTTPException
+
+from cli import check_options, keys_options
+from gateway.errors import ApiError, as_api_error
+from gateway.metrics import Metrics
+from gateway.settings import Settings, variable
 
 LINK = re.compile(r"^ *(`{3,})[^`]*\n.*?^ *\1|(?<=\]\()(?![a-z+]+:|#|/)(?P<target>[^)#\s]+)", re.MULTILINE | re.DOTALL)
-"""A block of code, to be passed over, or the target of a relative link or picture, without its fragment."""
+"""A code block, which is skipped, or the target of a relative link or image, without its fragment."""
+GENERATED = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 README, HOME = "README.md", "index.md"
+ROOT = Path(__file__).parents[2]
 DOCS, TAKEN = "docs/", "repository/"
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".js": "javascript"}
 AS_THEY_ARE = {".png", ".jpg", ".svg"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add README as the first page, and all that pages link to in the rest of the repository."""
+    """Add README as the first page, and every file of the repository that pages link to."""
     root = Path(config.docs_dir).parent
     files.append(File.generated(config, HOME, content=(root / README).read_text(encoding="utf-8")))
     waiting = [(origin(file.src_uri), file.content_string) for file in files.documentation_pages()]
@@ -36,13 +51,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, /, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links lead to where their files are in the site."""
+    """Insert the generated tables, and point links to where their files are in the site."""
     del config, files
-    return moved(markdown, page.file.src_uri)
+    return moved(GENERATED.sub(lambda found: TABLES[found[1]](), markdown), page.file.src_uri)
 
 
 def moved(markdown: str, site: str) -> str:
-    """Return a page's text with its relative links as they must be at its place in the site."""
+    """Return a page's text with relative links as the site needs them."""
     folder = posixpath.dirname(site) or "."
 
     def at_its_place(link: re.Match[str]) -> str:
@@ -84,3 +99,123 @@ def _taken(config: MkDocsConfig, root: Path, path: str) -> File:
     text = file.read_text(encoding="utf-8")
     shown = text if suffix == ".md" else f"# {path}\n\n````{LANGUAGES.get(suffix, 'text')}\n{text.rstrip()}\n````\n"
     return File.generated(config, place(path), content=f"---\nsearch: {{exclude: true}}\n---\n{shown}")
+
+
+def settings() -> str:
+    """Return the gateway's environment variables with their defaults."""
+    fields = Settings.model_fields.items()
+    rows = [(f"`{variable(name)}`", _default(field), field.description or "") for name, field in fields]
+    return _table(("variable", "default", "meaning"), rows)
+
+
+def metrics() -> str:
+    """Return the metrics that the gateway exports."""
+    collectors = Metrics("0").registry._collector_to_names  # noqa: SLF001 - only here does it keep the names of labels
+    rows = [
+        (
+            f"`{family.name}{'_total' if family.type == 'counter' else ''}`",
+            family.type,
+            ", ".join(f"`{label}`" for label in getattr(collector, "_labelnames", ())),
+            family.documentation,
+        )
+        for collector in collectors
+        for family in collector.collect()
+    ]
+    return _table(("metric", "type", "labels", "meaning"), rows)
+
+
+def errors() -> str:
+    """Return every error of the API."""
+    own = [(kind.status, kind.code, kind.title, kind.__doc__ or "") for kind in _kinds(ApiError)]
+    others = [as_api_error(HTTPException(status)) for status in (400, 404, 405)]
+    found = sorted([*own, *((error.status, error.code, error.title, error.detail) for error in others)])
+    rows = [(str(status), f"`{code}`", title, " ".join(when.split())) for status, code, title, when in found]
+    return _table(("status", "code", "`error`", "when"), rows)
+
+
+def alerts() -> str:
+    """Return Prometheus's alerts, the service's first."""
+    return _alerts(*(ROOT / "docker/prometheus/rules" / name for name in ("service.yml", "model.yml")))
+
+
+def cloud_alerts() -> str:
+    """Return the alerts on Cloud Run's own metrics."""
+    return _alerts(ROOT / "deploy/terraform/modules/monitoring/alerts.yaml")
+
+
+def check() -> str:
+    """Return the arguments of `product-photo-detector check`."""
+    return _arguments(_command(check_options))
+
+
+def keys_new() -> str:
+    """Return the arguments of `product-photo-detector keys new`."""
+    actions = _command(keys_options)._actions  # noqa: SLF001 - argparse has no other list
+    [subcommands] = [each.choices for each in actions if isinstance(each.choices, Mapping)]
+    return _arguments(subcommands["new"])
+
+
+def _kinds(kind: type[ApiError]) -> Iterator[type[ApiError]]:
+    if not kind.__name__.startswith("_"):
+        yield kind
+    for child in kind.__subclasses__():
+        yield from _kinds(child)
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if isinstance(value, SecretStr) or value is None:
+        return "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _alerts(*files: Path) -> str:
+    groups = [group for file in files for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]]
+    rows = [
+        (
+            f"`{rule['alert']}`",
+            rule["labels"]["severity"],
+            rule.get("for", "at once"),
+            rule["annotations"]["summary"],
+            f"[runbook]({rule['annotations']['runbook'].removeprefix(DOCS)})",
+        )
+        for group in groups
+        for rule in group["rules"]
+    ]
+    return _table(("alert", "severity", "after", "meaning", "what to do"), rows)
+
+
+def _command(module: ModuleType) -> argparse.ArgumentParser:
+    commands = argparse.ArgumentParser().add_subparsers()
+    module.add(commands)
+    [parser] = commands.choices.values()
+    return parser
+
+
+def _arguments(parser: argparse.ArgumentParser) -> str:
+    actions = [each for each in parser._actions if each.dest != "help"]  # noqa: SLF001 - argparse has no other list
+    return _table(("argument", "meaning"), [(f"`{_usage(each)}`", each.help or "") for each in actions])
+
+
+def _usage(action: argparse.Action) -> str:
+    value = action.metavar or "|".join(action.choices or ())
+    return " ".join(filter(None, [", ".join(action.option_strings), "" if action.nargs == 0 else str(value)]))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "settings": settings,
+    "metrics": metrics,
+    "errors": errors,
+    "alerts": alerts,
+    "cloud-alerts": cloud_alerts,
+    "check": check,
+    "keys-new": keys_new,
+}
+
+if __name__ == "__main__":
+    print(TABLES[sys.argv[1]]())

@@ -11,7 +11,7 @@ from gateway.api_key import ApiKey
 from gateway.errors import UnauthorizedError
 
 MISSING: Final = "No API key was sent. Send yours in the header X-API-Key."
-UNKNOWN: Final = "The API key in the header X-API-Key is not valid. Send a valid one, or ask whoever runs the service."
+UNKNOWN: Final = "The API key in the header X-API-Key is not valid. Send a valid one, or ask the service's operator."
 CHALLENGE: Final = {"WWW-Authenticate": 'ApiKey realm="predictions"'}
 ID_LENGTH: Final = 8
 """Hex digits of a key's hash that name it when it has no id of its own."""

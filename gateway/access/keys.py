@@ -134,7 +134,7 @@ def parse_keys(text: bytes) -> tuple[ApiKey, ...]:
         rates = named.entry.rates.model_dump(exclude_none=True)
         keys += [ApiKey(named.id, digest, rates) for digest in named.entry.digests()]
     if len({key.digest for key in keys}) < len(keys):
-        raise KeyFileError("API_KEYS_FILE: the same key is there twice")
+        raise KeyFileError("API_KEYS_FILE: the same key occurs twice")
     return tuple(keys)
 
 
@@ -144,14 +144,14 @@ def _mapping(text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError too
         raise KeyFileError(f"API_KEYS_FILE is not valid JSON: {error}") from None
     if not isinstance(content, dict):
-        raise KeyFileError("API_KEYS_FILE must hold a JSON object: ids, and an object for each")
+        raise KeyFileError("API_KEYS_FILE must be a JSON object that maps ids to objects")
     return content
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Python would keep the last of two namesakes, and a key would be gone without a word.
     if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("a name is there twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return dict(pairs)
 
 

@@ -41,9 +41,9 @@ class Verdict:
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
-            raise ValueError("probability is no number from 0 to 1")
+            raise ValueError("probability is not a number from 0 to 1")
         if self.inference_time_ms is not None and not self.inference_time_ms >= 0:
-            raise ValueError("inference_time_ms is no time")
+            raise ValueError("inference_time_ms is not a duration")
         if not self.model_version:
             raise ValueError("model_version is empty")
 
@@ -58,7 +58,7 @@ class Explanation(Verdict):
         # super() does not find its way in a class with slots on Python 3.11.
         Verdict.__post_init__(self)
         if not self.heatmap.startswith(JPEG_START):
-            raise ValueError("heatmap_base64 is no JPEG")
+            raise ValueError("heatmap_base64 is not a JPEG")
 
     @property
     def heatmap(self) -> bytes:
@@ -66,7 +66,7 @@ class Explanation(Verdict):
         try:
             return base64.b64decode(self.heatmap_base64, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise ValueError("heatmap_base64 is no base64") from error
+            raise ValueError("heatmap_base64 is not base64") from error
 
     @property
     def heatmap_is_empty(self) -> bool:
@@ -111,7 +111,7 @@ class ModelInfo:
     """What a verdict of the model means; the rates are of held-out photos, and None where nobody measured them."""
 
     base_rate: float
-    """Share of AI-generated photos in the pile that probabilities are meant for."""
+    """Share of AI-generated images that probabilities assume."""
     operating_point: str
     true_positive_rate: float | None
     false_positive_rate: float | None

@@ -143,7 +143,7 @@ class _Batch:
 def _batch(body: object, sent: int) -> BatchResult:
     found = read(_Batch, body)
     if len(found.results) != sent:
-        raise ValueError("results has not one entry a photo")
+        raise ValueError("results does not have one entry per image")
     return BatchResult(
         results=tuple(_outcome(item, found.model_version) for item in found.results),
         total=found.total,

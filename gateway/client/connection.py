@@ -42,7 +42,7 @@ def identity(api_key: str, caller: str) -> dict[bytes, bytes]:
     """
     key = api_key.strip()
     if not key.isprintable():
-        raise KeyRefusedError("It has characters that no key can have.", code="unauthorized")
+        raise KeyRefusedError("It contains characters that no key can have.", code="unauthorized")
     sent = {b"X-API-Key": key.encode(), b"X-Forwarded-For": caller.encode()}
     return {name: value for name, value in sent.items() if value}
 

@@ -38,7 +38,7 @@ class ServiceDownError(GatewayError):
     """Nothing answers at the gateway's address, or the connection broke."""
 
     title = "The gateway does not answer"
-    advice = "See that it runs and that the address is right, then try again."
+    advice = "Check that it runs and that the address is right, then try again."
     again = True
 
 
@@ -61,7 +61,7 @@ class TooManyRequestsError(GatewayError):
     """429: the rate is used up."""
 
     title = "Too many requests in a short time"
-    advice = "Wait as long as the service says, then go on."
+    advice = "Wait as long as the service says, then continue."
     again = True
 
 
@@ -69,46 +69,46 @@ class KeyRefusedError(GatewayError):
     """401 or 403: no API key, or one that the gateway does not know."""
 
     title = "The API key was refused"
-    advice = "Give a valid key, or ask whoever runs the service for one."
+    advice = "Use a valid key, or ask the service's operator for one."
 
 
 class PhotoRefusedError(GatewayError):
     """400: not a picture that the gateway takes."""
 
-    title = "The photo cannot be judged"
-    advice = "Give a complete, undamaged JPEG, PNG or WebP file."
+    title = "The photo cannot be checked"
+    advice = "Use a complete, undamaged JPEG, PNG or WebP file."
 
 
 class PhotoTooLargeError(PhotoRefusedError):
     """413: more bytes than the gateway takes."""
 
     title = "The photo is too large"
-    advice = "Give a smaller file, or save the photo with fewer pixels."
+    advice = "Use a smaller file, or save the photo with fewer pixels."
 
 
 class PhotoUnreadableError(PhotoRefusedError):
     """The file cannot be read here; nothing was sent."""
 
     title = "The photo cannot be read"
-    advice = "See that the file exists and may be read."
+    advice = "Check that the file exists and is readable."
 
 
 class RequestRefusedError(GatewayError):
     """Another 4xx: the gateway does not know, or does not take, what was asked."""
 
     title = "The gateway refused the request"
-    advice = "See that the address is a gateway's, and that its version fits this client's."
+    advice = "Check that the address is a gateway's, and that its version matches this client's."
 
 
 class ServiceFailedError(GatewayError):
     """500: a fault inside the gateway."""
 
-    title = "The gateway has failed inside"
-    advice = "Tell whoever runs the service the request's id; its log has the cause."
+    title = "The gateway failed internally"
+    advice = "Give the service's operator the request id; the log has the cause."
 
 
 class OddAnswerError(GatewayError):
     """An answer that the API's contract does not know."""
 
-    title = "The answer is none of this API"
-    advice = "See that the address is a gateway's, and that its version fits this client's."
+    title = "Unexpected response from the gateway"
+    advice = "Check that the address is a gateway's, and that its version matches this client's."

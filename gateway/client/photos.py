@@ -38,12 +38,12 @@ def content(photo: Photo) -> bytes:
         return _read(Path(photo).read_bytes)
     read = getattr(photo, "read", None)
     if not callable(read):
-        raise TypeError(f"{KINDS}, and no {type(photo).__name__}.{_hint(photo)}")
+        raise TypeError(f"{KINDS}, not {type(photo).__name__}.{_hint(photo)}")
     data = _read(read, closed=getattr(photo, "closed", False) is True)
     if not isinstance(data, bytes):
         if inspect.iscoroutine(data):
             data.close()
-            raise TypeError(f"{KINDS}. Of a file to be awaited, pass the bytes: await file.read()")
+            raise TypeError(f"{KINDS}. For an async file, pass the bytes: await file.read()")
         raise TypeError(TEXT)
     if not data and _position(photo) > 0:
         raise _unreadable("The file was read to its end already: call its seek(0) first")
@@ -64,7 +64,7 @@ def _read(read: Callable[[], T], *, closed: bool = False) -> T:
     try:
         return read()
     except IsADirectoryError as error:
-        raise _unreadable("It is a folder: give the files in it one by one") from error
+        raise _unreadable("It is a folder: pass its files one by one") from error
     except UnicodeDecodeError as error:
         raise TypeError(TEXT) from error
     except (OSError, ValueError) as error:  # a path may have a character that no path can have
@@ -78,7 +78,7 @@ def _unreadable(reason: str) -> PhotoUnreadableError:
 def _hint(photo: object) -> str:
     package = type(photo).__module__.partition(".")[0]
     if package in {"PIL", "numpy", "torch", "cv2"}:
-        return " Pixels are judged as their file has them: pass the path or the bytes of the file that they came from."
+        return " Pass the path or the bytes of the original file: re-encoded pixels are a different file."
     return ""
 
 

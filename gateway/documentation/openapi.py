@@ -21,12 +21,12 @@ SERVERS: Final = ({"url": "/", "description": "Unversioned."}, {"url": "/v1", "d
 TAGS: Final = {
     "predictions": "Real photograph or AI-generated?",
     "probes": "For load balancers and orchestrators; open to everyone.",
-    "monitoring": "For those who run the service; open to everyone.",
+    "monitoring": "For operators; open to everyone.",
     "service": "About the service; open to everyone.",
 }
 DESCRIPTION: Final = """Tells whether a product photo is a real photograph or AI-generated.
 
-Every route is there at `/` and at `/v1`. Every error, whatever its status, is `{"error": ..., "detail": ...}`, or RFC
+Every route exists at `/` and at `/v1`. Every error, whatever its status, is `{"error": ..., "detail": ...}`, or RFC
 9457 for a client that accepts `application/problem+json`; an unknown path is 404, a method that a path does not take
 is 405 with `Allow`. Every answer carries `X-Request-ID`. `probability` is meant for a pile of which the model's base
 rate (`/health?include=model`) is AI-generated; `prediction` is `ai_generated` where it is 0.5 or more, else `real`.
@@ -35,10 +35,10 @@ rate (`/health?include=model`) is AI-generated; `prediction` is `ai_generated` w
 HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "X-Request-ID": ("The request's id: the client's, if it is 1 to 128 printable characters, else a new one.", "8f14"),
     "Retry-After": ("Seconds to wait before another attempt.", "5"),
-    "RateLimit": ("What is left of the quota, and the seconds until there is more.", '"predict";r=29;t=60'),
+    "RateLimit": ("The remaining quota, and the seconds until it grows.", '"predict";r=29;t=60'),
     "RateLimit-Policy": ("The quota and its window in seconds.", '"predict";q=30;w=60'),
     "WWW-Authenticate": ("How to authenticate.", 'ApiKey realm="predictions"'),
-    "Allow": ("The methods that the path takes.", "GET, HEAD, OPTIONS"),
+    "Allow": ("The path's methods.", "GET, HEAD, OPTIONS"),
 }
 RATE_HEADERS: Final = ("RateLimit", "RateLimit-Policy")
 
@@ -87,7 +87,7 @@ def _path_item(route: Route, entry: Operation, settings: Settings) -> dict[str, 
 def _includes(entry: Operation) -> list[dict[str, Any]]:
     values = sorted({value for answer in entry.answers.values() for value in answer.on_request})
     schema = {"type": "array", "items": {"enum": values}, "minItems": 1}
-    text = "What the answer shall carry beside the documented fields."
+    text = "Additional fields of the response."
     each = {"in": "query", "style": "form", "explode": False, "schema": schema, "description": text}
     return [{"name": PARAMETER, **each}] if values else []
 

@@ -89,17 +89,17 @@ def _predictions(settings: Settings) -> dict[str, Operation]:
             summary="Judge several images",
             description=f"{several} Each file: {size} A bad file fails alone, with its `error`. {a_minute['batch']}",
             upload=Upload("files", settings.max_batch_files),
-            answers={200: Answer("A verdict or an error for each file, in the files' order.", {JSON: BATCH})},
+            answers={200: Answer("A prediction or an error per file, in order.", {JSON: BATCH})},
             errors=batch_errors(settings),
         ),
         "/predict/explain": Operation(
             tag="predictions",
-            summary="Judge one image and show which regions drove the verdict",
+            summary="Predict one image and show which regions drove the prediction",
             description=f"{size} {a_minute['explain']}",
             upload=Upload("file"),
             answers={
                 200: Answer(
-                    "The verdict with its Grad-CAM heat map.",
+                    "The prediction with its Grad-CAM heat map.",
                     {JSON: EXPLANATION},
                     {EVIDENCE: EXPLANATION_WITH_EVIDENCE},
                 )
@@ -108,10 +108,10 @@ def _predictions(settings: Settings) -> dict[str, Operation]:
         ),
         "/predict/compare": Operation(
             tag="predictions",
-            summary="Judge one image by the live and by the shadow version of the model",
+            summary="Predict one image with the live and the shadow version",
             description=f"{size} Counts as a prediction: at most {settings.predict_rate} requests a minute.",
             upload=Upload("file"),
-            answers={200: Answer("Both verdicts, and how far they are apart.", {JSON: COMPARISON})},
+            answers={200: Answer("Both predictions and their difference.", {JSON: COMPARISON})},
             errors=comparison_errors(settings),
         ),
     }
@@ -130,8 +130,8 @@ def _probes() -> dict[str, Operation]:
         ),
         "/healthz": Operation(
             tag="probes",
-            summary="Whether the process lives",
-            answers={200: Answer("It does; the model was not asked.", {JSON: AliveBody()})},
+            summary="Whether the process is alive",
+            answers={200: Answer("It is; the model was not asked.", {JSON: AliveBody()})},
         ),
         "/readyz": Operation(
             tag="probes",
@@ -170,10 +170,10 @@ def _others(settings: Settings) -> dict[str, Operation]:
         ),
         "/drift": Operation(
             tag="monitoring",
-            summary="Whether predictions and pictures still look like the model's reference",
+            summary="Whether predictions and images still resemble the reference",
             answers={
                 200: Answer(
-                    "The window of the newest predictions beside the reference.",
+                    "The drift window compared with the reference.",
                     {JSON: DRIFT},
                     {HISTOGRAM: DRIFT_WITH_HISTOGRAM},
                 )

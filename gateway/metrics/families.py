@@ -49,13 +49,13 @@ class Http:
         self.requests = counter("http_requests_total", "HTTP requests.", ["method", "endpoint", "status"])
         self.seconds = histogram(
             "http_request_duration_seconds",
-            "Time from a request's first byte to its answer's last.",
+            "Time from a request's first byte to its response's last.",
             ["method", "endpoint"],
             buckets=SECONDS,
         )
         self.received = sizes("aidetect_request_size_bytes", "Bytes of request bodies that were read.")
-        self.sent = sizes("aidetect_response_size_bytes", "Bytes of answers' bodies.")
-        self.limited = counter("aidetect_rate_limited_total", "Requests refused for their rate.", ["endpoint"])
+        self.sent = sizes("aidetect_response_size_bytes", "Bytes of response bodies.")
+        self.limited = counter("aidetect_rate_limited_total", "Requests refused with 429.", ["endpoint"])
         self.resources = counter(
             "aidetect_resource_limit_total", "How often a limit on time, bytes or connections took effect.", ["limit"]
         )
@@ -71,24 +71,24 @@ class Images:
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         self.judged = counter(
             "aidetect_predictions_total",
-            "Images sent to the model server, by what came of it.",
+            "Images sent to the model server, by outcome.",
             ["status", "prediction", "confidence"],
         )
         self.seconds = histogram(
-            "aidetect_prediction_latency_seconds", "Time to a verdict, queueing included.", buckets=SECONDS
+            "aidetect_prediction_latency_seconds", "Time to a prediction, queueing included.", buckets=SECONDS
         )
         self.probability = histogram(
             "aidetect_prediction_probability", "Probabilities of being AI-generated.", buckets=TENTHS
         )
-        self.batches = counter("aidetect_batch_predictions_total", "Batches that were judged.", ["status"])
+        self.batches = counter("aidetect_batch_predictions_total", "Batches, by outcome.", ["status"])
         self.batch_files = histogram("aidetect_batch_size", "Images in a batch.", buckets=FILES)
         self.batch_seconds = histogram(
-            "aidetect_batch_latency_seconds", "Time to judge a whole batch.", buckets=SECONDS
+            "aidetect_batch_latency_seconds", "Time to predict a whole batch.", buckets=SECONDS
         )
-        self.refused = counter("aidetect_image_validation_errors_total", "Images that were refused.", ["type"])
+        self.refused = counter("aidetect_image_validation_errors_total", "Refused images, by error code.", ["type"])
         self.backend_errors = counter(
             "aidetect_backend_errors_total",
-            "Calls to the model server that brought no answer, probes included.",
+            "Failed calls to the model server, probes included.",
             ["cause"],
         )
         # Known from the start, so that the first error is an increase and not a new series.
@@ -108,12 +108,12 @@ class Shadow:
         )
         self.difference = histogram(
             "aidetect_shadow_difference",
-            "How far the shadow version's probability is from the live one's.",
+            "Difference between the shadow version's and the live version's probability.",
             buckets=DIFFERENCES,
         )
         self.seconds = histogram(
             "aidetect_shadow_latency_seconds",
-            "Time to the shadow version's verdict, queueing included.",
+            "Time to the shadow version's prediction, queueing included.",
             buckets=SECONDS,
         )
         for result in SHADOW_RESULTS:
@@ -126,10 +126,12 @@ class Gauges:
     def __init__(self, registry: CollectorRegistry) -> None:
         gauge = partial(Gauge, registry=registry)
         self.build = gauge("aidetect_build_info", "The gateway's version; always 1.", ["version"])
-        self.loaded = gauge("aidetect_model_loaded", "1 while an inference can be served, else 0.")
+        self.loaded = gauge("aidetect_model_loaded", "1 while a prediction can be served, else 0.")
         self.model = gauge("aidetect_model_info", "The model version that answered last; always 1.", ["version"])
         self.active = gauge("aidetect_active_requests", "Prediction requests being served.")
         self.queued = gauge("aidetect_queued_images", "Images waiting for a call to the model server.")
         self.detected = gauge("aidetect_drift_detected", "1 while a drift check alerts, else 0.")
-        self.score = gauge("aidetect_drift_score", "The worst drift check's score over its threshold; drift above 1.")
+        self.score = gauge(
+            "aidetect_drift_score", "The worst drift check's score divided by its threshold; above 1 is drift."
+        )
         self.window = gauge("aidetect_drift_window_size", "Predictions in the drift window.")

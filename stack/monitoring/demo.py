@@ -1,4 +1,4 @@
-"""The monitoring demo: the stack watched by Prometheus, drift that fires an alert, and a picture of the dashboards."""
+"""The monitoring demo: Prometheus watches the stack, drift fires an alert, and the dashboards are drawn."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _demo(
         empty = draw(dashboards(), source, moments, arguments.picture)
         console.print(f"Dashboards  {os.path.relpath(arguments.picture)}; without data: {', '.join(empty) or 'none'}")
         if arguments.serve:
-            console.print("Usual photos go on. Press Ctrl-C to stop.")
+            console.print("Ordinary images continue. Press Ctrl-C to stop.")
             status.stop()
             _serve(stack)
 
@@ -88,7 +88,7 @@ def _serve(stack: LocalStack) -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make monitoring-demo", description=__doc__)
     var = ROOT / "var"
-    parser.add_argument("--serve", action="store_true", help="go on until Ctrl-C, to look at Prometheus's own page")
+    parser.add_argument("--serve", action="store_true", help="continue until Ctrl-C, to use Prometheus's own page")
     parser.add_argument("--minute", type=int, default=1000, help="milliseconds for a minute of a rule's `for`")
     parser.add_argument("--calm", type=float, default=10, help="calm seconds before and after the drift")
     parser.add_argument("--var", type=Path, default=var / "monitoring", help="folder for logs and series")

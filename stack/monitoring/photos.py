@@ -22,7 +22,7 @@ ODD_SIDE: Final = 96
 
 @dataclass(frozen=True)
 class Reference:
-    """How the pictures behind the model's reference spread."""
+    """Distribution of the images behind the model's reference."""
 
     inputs: Mapping[str, Any]
 
@@ -32,13 +32,13 @@ class Reference:
         return cls(json.loads(file.read_text(encoding="utf-8"))["inputs"])
 
     def draw(self, name: str, share: float) -> float:
-        """Return the value that this share of the pictures stays below."""
+        """Return the value that this share of the images stays below."""
         quantiles = {float(at): value for at, value in self.inputs[name]["quantiles"].items()}
         return float(np.interp(share, list(quantiles), list(quantiles.values())))
 
 
 def usual(reference: Reference, count: int) -> list[bytes]:
-    """Crops of photos with the sizes, brightness and compression of the reference's pictures."""
+    """Crops of photos with the sizes, brightness and compression of the reference's images."""
     random, samples = Random(7), _samples()  # noqa: S311 - pictures, no secrets
     order = random.sample(range(count), count)
     return [

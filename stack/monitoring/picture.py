@@ -1,4 +1,4 @@
-"""The dashboards' panels as one picture, drawn from what Prometheus has."""
+"""The dashboards' panels as one image, drawn from what Prometheus has."""
 
 from __future__ import annotations
 

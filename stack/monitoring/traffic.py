@@ -45,7 +45,7 @@ class Traffic:
 
 
 def blunder(client: httpx.Client) -> httpx.Response:
-    """Send something that is no photo, as some client always does."""
+    """Send something that is not an image, as some client always does."""
     return client.post("/predict", files={"file": NO_PHOTO})
 
 

@@ -36,7 +36,7 @@ def audit(command: list[str], lock: Path) -> bool:
     done = subprocess.run([*command, f"--requirement={lock}"], capture_output=True, text=True, check=False)  # noqa: S603 - make's words
     last = done.stderr.strip().rpartition("\n")[2]
     if done.returncode and not done.stdout:
-        raise StackError(f"nothing is known of {lock.name}, since pip-audit failed: {last}")
+        raise StackError(f"pip-audit failed for {lock.name}: {last}")
     print(f"{lock.name}: {last}", done.stdout, sep="\n", end="", flush=True)
     return bool(done.returncode)
 

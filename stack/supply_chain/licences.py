@@ -46,13 +46,13 @@ def declared(package: str) -> list[str] | None:
 
 
 def refused(found: Mapping[str, list[str] | None], policy: Policy) -> Iterator[str]:
-    """Say what the policy does not let in, and which of its reasons are for packages that do not come any more."""
+    """List what the policy does not accept, and reasons for packages that are gone."""
     for name, licences in found.items():
         if licences is not None and not policy.accepts(licences) and policy.reason(name) is None:
-            yield f"{name} comes under {_words(licences)}: give a reason in requirements/policy.toml, or do without it"
+            yield f"{name} comes under {_words(licences)}: give a reason in requirements/policy.toml, or remove it"
     for pattern in policy.packages:
         if not any(Policy(frozenset(), {pattern: ""}, {}).reason(name) is not None for name in found):
-            yield f"no package is called {pattern} any more: take its reason out of requirements/policy.toml"
+            yield f"no package matches {pattern}: remove its reason from requirements/policy.toml"
 
 
 def table(found: Mapping[str, list[str] | None], policy: Policy) -> Iterator[str]:

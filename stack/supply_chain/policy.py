@@ -29,7 +29,7 @@ class Policy:
         return cls(licences, read["packages"], read["vulnerabilities"])
 
     def accepts(self, licences: list[str]) -> bool:
-        """Tell whether a package may come under these licences, all of them, without a reason."""
+        """Return whether a package may come under these licences, all of them, without a reason."""
         return bool(licences) and all(name.casefold() in self.licences for name in licences)
 
     def reason(self, package: str) -> str | None:

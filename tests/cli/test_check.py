@@ -40,10 +40,10 @@ def test_a_folder_is_judged_by_name_and_a_broken_photo_ends_with_3(
         ["listings/b.JPG", "AI-generated"],
         [
             "listings/more/c.webp",
-            "not judged: Supported formats: JPEG, PNG, WebP. Got: unknown",
+            "no prediction: Supported formats: JPEG, PNG, WebP. Got: unknown",
         ],
     ]
-    assert (ended.code, ended.err) == (3, "3 photos: 1 ai_generated, 1 real, 1 not judged\n")
+    assert (ended.code, ended.err) == (3, "3 photos: 1 ai_generated, 1 real, 1 without a prediction\n")
     assert service.asked == [("/predict/batch", [b"12", b"87", b"broken"])]
     assert listings.is_dir()
 
@@ -102,7 +102,7 @@ def test_a_folder_for_heat_maps_that_cannot_be_made_is_one_line(check: Command) 
     ended = check("photo.jpg", "--explain", "photo.jpg/out")
     assert (ended.code, ended.err) == (
         2,
-        "product-photo-detector: Not a directory: make room or mend the rights, then run it again\n",
+        "product-photo-detector: Not a directory: free some space or fix the permissions, then try again\n",
     )
 
 
@@ -128,7 +128,7 @@ def test_a_service_that_is_not_there_is_told_before_any_photo(command: Command) 
     ended = command("check", "photo.jpg", "--url", "http://user:secret@127.0.0.1:1")
     assert (ended.code, ended.out) == (4, "")
     assert ended.err == (
-        "The gateway does not answer. See that it runs and that the address is right, then try again. "
+        "The gateway does not answer. Check that it runs and that the address is right, then try again. "
         "The address is http://127.0.0.1:1.\n"
     )
 
@@ -146,7 +146,7 @@ def test_a_service_that_stays_busy_ends_with_4_and_with_all_other_verdicts(check
     ]
     assert ended.code == 4
     assert ended.err == (
-        "4 photos: 0 ai_generated, 2 real, 2 not judged\n"
+        "4 photos: 0 ai_generated, 2 real, 2 without a prediction\n"
         "The service is not ready: Because. It may be starting or busy: try again in a moment.\n"
     )
 
@@ -171,8 +171,7 @@ def test_a_refused_key_ends_with_5(check: Command, service: Service) -> None:
     ended = check("photo.jpg", "--json")
     assert ended.code == 5
     assert ended.err.splitlines()[1] == (
-        "The API key was refused: Missing or invalid API key. "
-        "Give a valid key, or ask whoever runs the service for one."
+        "The API key was refused: Missing or invalid API key. Use a valid key, or ask the service's operator for one."
     )
 
 

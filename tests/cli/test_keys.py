@@ -74,7 +74,7 @@ def test_a_client_that_has_a_key_keeps_it_unless_told_otherwise(command: Command
     ended = command("keys", "new", "shop", "--file", "keys.json")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == (
-        "product-photo-detector: shop has a key already: give --rotate for a further one, or choose another name\n"
+        "product-photo-detector: shop already has a key: use --rotate to add another, or choose another name\n"
     )
     assert KEYS.read_text() == text
 

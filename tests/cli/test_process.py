@@ -68,7 +68,7 @@ def test_rows_come_one_by_one_and_ctrl_c_ends_it_cleanly(slow: Slow, photos: lis
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert [line[:6] for line in lines] == ["photo,", "0.jpg,", "1.jpg,"]
-        assert (process.stdout.read(), process.stderr.read()) == ("", "stopped: 2 of 4 photos were judged\n")
+        assert (process.stdout.read(), process.stderr.read()) == ("", "stopped: 2 of 4 images have a prediction\n")
         slow.go_on.set()
 
 

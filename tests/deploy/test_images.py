@@ -194,7 +194,7 @@ def test_torchserve_says_what_to_mount_where_it_cannot_write(
     container = start(image("torchserve"), "--network=none")
     assert container.exit_code() == 1
     assert "torchserve: cannot write below /app/var" in container.said()
-    assert container.said().rstrip().endswith(": mount a tmpfs of its user")
+    assert container.said().rstrip().endswith(": mount a tmpfs owned by its user")
 
 
 def test_the_page_is_served(image: Callable[[str], str], start: Callable[..., Container]) -> None:

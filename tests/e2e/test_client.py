@@ -131,7 +131,7 @@ def test_each_program_of_the_documentation_runs(stack: LocalStack, coffee: Path,
     run = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     expected = (
         r"(real|ai_generated) 0\.\d+ (low|medium|high) \S+\n",
-        r"listings/one.jpg (real|ai_generated) 0\.\d+\nlistings/two.jpg was not judged: The photo cannot be .*\n",
+        r"listings/one.jpg (real|ai_generated) 0\.\d+\nlistings/two.jpg has no prediction: The photo cannot be .*\n",
         r"(real|ai_generated)\nVerdict\(.*\)\nVerdict\(.*\)\n",
         r"choose another photo: Supported formats: .*\n",
     )

@@ -72,7 +72,7 @@ def test_a_taken_port_is_one_clear_line() -> None:
             said, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1
     assert said == (
-        f"demo: port {port} (gateway) is in use: stop what listens there, or take free ports with "
+        f"demo: port {port} (gateway) is in use: stop what uses it, or use free ports with "
         '`make demo ARGS="--free-ports"`\n'
     )
 

@@ -26,7 +26,7 @@ from tests.stack.test_supervisor import alive
 MINUTE_MS = 200
 """The 15 minutes of the drift alert are three seconds."""
 STORY = [
-    "the drift window is full of usual photos",
+    "the drift window is full of ordinary images",
     f"{ALERT} is pending",
     f"{ALERT} is firing",
     f"{ALERT} is resolved",

@@ -9,7 +9,7 @@ from tests.gateway.fakes import TorchServe, picture, upload
 
 FILES = {"file": upload(picture("JPEG"))}
 NOT_FOUND = {"error": "Not Found", "detail": "There is nothing at this path."}
-WRONG_METHOD = {"error": "Method Not Allowed", "detail": "This path does not take this method."}
+WRONG_METHOD = {"error": "Method Not Allowed", "detail": "This path does not support this method."}
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/v1/nowhere", "/v1x", "/predict/", "/v2/predict", "/%00"])

@@ -108,7 +108,7 @@ def test_it_serves_when_one_worker_is_ready(layout: Layout) -> None:
     [
         ([{"workers": []}], "no worker is ready"),
         ([{"workers": [{"status": "UNLOADING"}]}], "no worker is ready"),
-        ({"code": 404, "type": "ModelNotFoundException"}, "no answer that tells"),
+        ({"code": 404, "type": "ModelNotFoundException"}, "TorchServe's status could not be read"),
     ],
 )
 def test_it_does_not_serve_without_a_ready_worker(layout: Layout, answer: object, message: str) -> None:
@@ -118,10 +118,10 @@ def test_it_does_not_serve_without_a_ready_worker(layout: Layout, answer: object
 
 def test_it_does_not_serve_before_it_listens(layout: Layout) -> None:
     running(layout, free_port())
-    with pytest.raises(StackError, match=r"no answer that tells \(ConnectionRefusedError\)"):
+    with pytest.raises(StackError, match=r"TorchServe's status could not be read \(ConnectionRefusedError\)"):
         check(layout)
 
 
 def test_it_does_not_serve_before_it_has_written_its_files(layout: Layout) -> None:
-    with pytest.raises(StackError, match=r"no answer that tells \(FileNotFoundError\)"):
+    with pytest.raises(StackError, match=r"TorchServe's status could not be read \(FileNotFoundError\)"):
         check(layout)

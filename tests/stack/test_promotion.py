@@ -70,7 +70,7 @@ def test_a_version_is_registered_started_and_tried_before_it_is_live_and_the_one
     assert said == [
         f"registering {NAME}-1.2.0.mar",
         "waiting for 1.2.0: 0 of 2 workers are ready (0 s)",
-        "trying 1.2.0 on a picture",
+        "testing 1.2.0 on an image",
         "1.2.0 is live",
     ]
 
@@ -130,7 +130,7 @@ def test_the_version_before_the_one_before_goes_once_it_can_hold_no_request(
     switchboard.promote("1.3.0")
     assert torchserve.done[-2:] == ["set 1.3.0 live", "unregister 1.1.0"]
     assert sorted(torchserve.models) == ["1.2.0", "1.3.0"]
-    assert "waiting until 1.1.0 has answered what it holds" not in said
+    assert "waiting until 1.1.0 has finished its requests" not in said
 
 
 def test_a_version_that_may_still_hold_requests_is_waited_for(
@@ -150,7 +150,7 @@ def test_a_version_that_may_still_hold_requests_is_waited_for(
             later(31)
 
     Switchboard(torchserve.api(), layout, pass_by_when_waiting).promote("1.3.0")
-    assert said[-1] == "waiting until 1.1.0 has answered what it holds"
+    assert said[-1] == "waiting until 1.1.0 has finished its requests"
     assert torchserve.done[-1] == "unregister 1.1.0"
 
 
@@ -185,7 +185,7 @@ def test_a_version_that_is_asked_by_its_number_is_left_alone(
     switchboard.promote("1.2.0")
     torchserve.models["1.1.0"].pending = [1] * 1000
     switchboard.promote("1.3.0")
-    assert said[-1] == "1.1.0 is still asked by its number and stays loaded"
+    assert said[-1] == "1.1.0 still gets requests by version and stays loaded"
     assert sorted(torchserve.models) == ["1.1.0", "1.2.0", "1.3.0"]
 
 
@@ -216,7 +216,7 @@ def test_a_version_without_an_archive_is_refused_with_those_that_there_are(
     with pytest.raises(StackError) as refused:
         switchboard.promote("2.0.0")
     assert str(refused.value) == (
-        f"no archive of version 2.0.0 in {layout.store}; there are 1.2.0 ({NAME}-1.2.0.mar), "
+        f"no archive of version 2.0.0 in {layout.store}; available: 1.2.0 ({NAME}-1.2.0.mar), "
         f"1.3.0 ({NAME}-1.3.0.mar), a broken one ({NAME}-9.mar), 1.1.0 ({NAME}.mar)"
     )
     assert torchserve.done == []
@@ -225,9 +225,7 @@ def test_a_version_without_an_archive_is_refused_with_those_that_there_are(
 def test_without_a_version_before_there_is_no_way_back_but_names(switchboard: Switchboard) -> None:
     with pytest.raises(StackError) as refused:
         switchboard.rollback()
-    assert str(refused.value) == (
-        "no other version was live before: name one with `make promote VERSION=` (1.2.0, 1.3.0, 1.1.0)"
-    )
+    assert str(refused.value) == ("no previous version: choose one with `make promote VERSION=` (1.2.0, 1.3.0, 1.1.0)")
 
 
 def failed(switchboard: Switchboard, torchserve: FakeTorchServe) -> str:
@@ -250,9 +248,7 @@ def test_a_version_that_fails_its_first_inference_goes_again(
 
 def test_a_version_that_calls_itself_otherwise_goes_again(switchboard: Switchboard, torchserve: FakeTorchServe) -> None:
     torchserve.calls_itself["1.2.0"] = "1.1.9"
-    assert failed(switchboard, torchserve) == (
-        "the archive of 1.2.0 holds a model that calls itself 1.1.9: pack it anew"
-    )
+    assert failed(switchboard, torchserve) == ("the archive of 1.2.0 holds model version 1.1.9: repack it")
 
 
 def test_a_version_that_does_not_get_ready_goes_again(
@@ -261,7 +257,7 @@ def test_a_version_that_does_not_get_ready_goes_again(
     monkeypatch.setattr("stack.promotion.READY_S", 0.01)
     torchserve.polls_until_ready = 1000
     assert failed(switchboard, torchserve) == (
-        f"1.2.0 was not ready within 0.01 s; look into {layout.logs / 'torchserve.log'}"
+        f"1.2.0 was not ready within 0.01 s; see {layout.logs / 'torchserve.log'}"
     )
 
 

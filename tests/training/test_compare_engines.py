@@ -47,7 +47,7 @@ def test_what_auroc_and_calibration_lose_counts_and_single_probabilities_do_not(
     assert (swapped.auroc, swapped.verdicts, flatter.auroc) == (-0.25, 2, 0)
     assert str(same) == (
         "AUROC differs by +0.0000 and calibration error by +0.0000, probabilities by 0.0000 at most, "
-        "0 of 4 verdicts are others"
+        "0 of 4 predictions differ"
     )
 
 

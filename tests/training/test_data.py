@@ -42,7 +42,7 @@ def test_an_absent_manifest_says_where_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError) as refused:
         read_manifest(tmp_path, MANIFEST)
     assert str(refused.value) == (
-        f"no manifest at {tmp_path}/manifest.csv: name your data folder with --set data.root=FOLDER; it holds "
+        f"no manifest at {tmp_path}/manifest.csv: set your data folder with --set data.root=FOLDER; it holds "
         "manifest.csv with the columns path, label, split, source, generator, domain, group, licence and the pictures"
     )
 
@@ -67,7 +67,10 @@ def test_an_empty_file_lacks_all_columns(tmp_path: Path) -> None:
 )
 def test_an_unknown_label_or_split_is_named_with_its_line(column: str, value: str, save_manifest: SaveManifest) -> None:
     root = save_manifest([row(0, "train", "real"), row(1, "train", "real") | {column: value}])
-    with pytest.raises(InvalidDataError, match=rf"manifest.csv, line 3: .*{column} '{value}'.* is none of ours"):
+    with pytest.raises(
+        InvalidDataError,
+        match=rf"manifest.csv, line 3: .*{column} '{value}'.* is unknown",
+    ):
         read_manifest(root, MANIFEST)
 
 
@@ -75,14 +78,17 @@ def test_a_short_line_is_refused(save_manifest: SaveManifest) -> None:
     root = save_manifest([row(0, "train", "real")])
     with (root / MANIFEST).open("a", encoding="utf-8") as file:
         file.write("train/0.png\n")
-    with pytest.raises(InvalidDataError, match="line 3: label '' or split '' is none of ours"):
+    with pytest.raises(
+        InvalidDataError,
+        match="line 3: label '' or split '' is unknown",
+    ):
         read_manifest(root, MANIFEST)
 
 
 def test_a_missing_picture_is_named_with_its_line(save_manifest: SaveManifest) -> None:
     root = save_manifest([row(0, "train", "real"), row(1, "train", "real")])
     (root / "train" / "1.png").unlink()
-    with pytest.raises(InvalidDataError, match=r"manifest.csv, line 3: no picture train/1.png$"):
+    with pytest.raises(InvalidDataError, match=r"manifest.csv, line 3: missing image train/1.png$"):
         read_manifest(root, MANIFEST)
 
 

@@ -144,7 +144,7 @@ def test_without_a_hub_one_line_says_what_to_do_and_the_pictures_stay(generated:
     with pytest.raises(HubUnavailableError) as refused:
         fetch(root, hubs=(DeadHub("one: gone"), DeadHub("two: HTTP 403")))
     assert str(refused.value) == (
-        "CIFAKE cannot be had from here (one: gone; two: HTTP 403); set data.source to a folder of your own pictures, "
+        "CIFAKE is unavailable (one: gone; two: HTTP 403); set data.source to a folder of your own images, "
         "or to tiny for a small generated set (--set data.source=tiny)"
     )
     assert contents(root) == contents(generated)
@@ -192,7 +192,7 @@ def test_what_download_did_not_write_is_not_replaced(
     with pytest.raises(InvalidDataError) as refused:
         fetch(root, "data.source=tiny")
     assert str(refused.value) == (
-        f"data.root {root} has files that download did not write so ({path}, 1 in all): set another data.root, or move "
+        f"data.root {root} has files that download did not write ({path}, 1 in all): set another data.root, or move "
         "them away"
     )
     assert contents(root) == before
@@ -241,7 +241,7 @@ def test_the_command_ends_in_one_line_on_bad_data(tmp_path: Path, monkeypatch: p
     with pytest.raises(SystemExit) as stopped:
         command(monkeypatch, tmp_path / "photos", str(tmp_path / "absent"))
     assert str(stopped.value) == (
-        f"download: data.source is '{tmp_path}/absent': neither cifake nor tiny, and no folder of that name is there"
+        f"download: data.source is '{tmp_path}/absent': not cifake, tiny or an existing folder"
     )
 
 

@@ -33,7 +33,7 @@ def paths(tmp_path: Path) -> Paths:
 
 def test_without_a_baseline_everything_passes(tiny: Tiny, paths: Paths) -> None:
     write_json(paths.metrics, metrics())
-    assert gate.run(tiny(), paths).startswith(f"no baseline at {paths.baseline}: nothing to compare with")
+    assert gate.run(tiny(), paths).startswith(f"no baseline at {paths.baseline}: create one with")
 
 
 def test_without_an_evaluation_there_is_nothing_to_judge(tiny: Tiny, paths: Paths) -> None:
@@ -63,7 +63,7 @@ def test_what_is_not_clearly_worse_passes(now: dict[str, Any], tiny: Tiny, paths
         (metrics(worst=0.7), "AUROC of the worst robustness tier on dev was 0.8000 and is 0.7000"),
         (metrics(alarms=0.07), "false alarms on real product photos of dev was 0.0400 and is 0.0700"),
         (metrics(error=0.06), "calibration error on unseen sources of dev was 0.0300 and is 0.0600"),
-        (metrics(alarms=None), "false alarms on real product photos of dev was 0.0400 and is not measured any more"),
+        (metrics(alarms=None), "false alarms on real product photos of dev was 0.0400 and is no longer measured"),
     ],
 )
 def test_a_regression_is_named_with_both_values(now: dict[str, Any], regressed: str, tiny: Tiny, paths: Paths) -> None:
@@ -73,7 +73,7 @@ def test_a_regression_is_named_with_both_values(now: dict[str, Any], regressed: 
         gate.run(tiny("evaluate.max_regression=0.02"), paths)
     assert str(raised.value) == (
         f"worse than {paths.baseline} by more than 0.02: {regressed}. "
-        "If that is the price of something better, accept it: python -m training.gate --accept"
+        "To accept it, run python -m training.gate --accept"
     )
 
 

@@ -125,7 +125,7 @@ def test_a_model_is_repacked_with_other_settings_of_serving(
         "spec": packed_spec(pipeline).to_mapping() | {"version": "1.2.0"},
     }
     (tmp_path / "tuned.yaml").write_text("batchsize: 2\n")
-    with pytest.raises(SystemExit, match="no settings of serving: batchsize; there are minWorkers"):
+    with pytest.raises(SystemExit, match="unknown serving settings: batchsize; valid: minWorkers"):
         repack.main()
 
 

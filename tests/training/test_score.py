@@ -206,9 +206,9 @@ def test_pipes_and_sockets_are_left_out_of_a_folder_and_are_unreadable_in_a_list
     summary = score.run(plan)
     assert summary is not None
     assert summary.pictures == len(GOOD) + len(BAD)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("score: left out ")]
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("score: skipped ")]
     assert told == [
-        f"score: left out {plan.source / name}: neither a file nor a folder"
+        f"score: skipped {plan.source / name}: neither a file nor a folder"
         for name in ("pipe.jpg", "socket.png", "shoes/pipe")
     ]
     rows = [{"path": "pipe.jpg"}, {"path": "/dev/zero"}, {"path": "0.png"}]
@@ -224,7 +224,7 @@ def test_the_command_without_source_or_results_says_so(
     monkeypatch.setattr(sys, "argv", list(words))
     with pytest.raises(SystemExit):
         score.main()
-    assert "is empty: name a path" in capsys.readouterr().err
+    assert "is empty: give a path" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_read_is_a_row_with_an_error(plan: Plan, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_results_of_another_job_are_left_alone_until_one_asks_to_start_anew(
     rows = read(plan.out)
     (plan.out / "mine.txt").touch()
     changed = change(plan)
-    with pytest.raises(OtherJobError, match=f"another job, which differs in {names}$"):
+    with pytest.raises(OtherJobError, match=f"different job; differs in {names}$"):
         score.run(changed)
     assert read(plan.out) == rows
     summary = score.run(replace(changed, restart=True))
@@ -336,12 +336,12 @@ def test_shards_without_a_job_are_not_taken_for_ours(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("list.csv", "file\na.jpg\n", "one column must be named path; there are file"),
-        ("list.csv", "path,path\na.jpg,b.jpg\n", "one column must be named path; there are path, path"),
-        ("list.csv", "path,error\na.jpg,x\n", "scoring adds columns of the names error: rename the list's"),
-        ("list.csv", "path\n", "lists no picture"),
-        ("list.csv", "path,sku\na.jpg\n", "cannot be read as a list of pictures"),
-        ("list.csv", "", "cannot be read as a list of pictures"),
+        ("list.csv", "file\na.jpg\n", "one column must be named path; found file"),
+        ("list.csv", "path,path\na.jpg,b.jpg\n", "one column must be named path; found path, path"),
+        ("list.csv", "path,error\na.jpg,x\n", "columns error collide with those that scoring adds: rename them"),
+        ("list.csv", "path\n", "lists no image"),
+        ("list.csv", "path,sku\na.jpg\n", "cannot be read as a list of images"),
+        ("list.csv", "", "cannot be read as a list of images"),
         (
             "list.csv",
             "gr\u00f6\u00dfe,path\n".encode("latin-1"),
@@ -349,8 +349,8 @@ def test_shards_without_a_job_are_not_taken_for_ours(plan: Plan) -> None:
         ),
         ("list.csv", "path\n\u00fc.jpg\n".encode("latin-1"), r"invalid UTF8 data; save a CSV as UTF-8 or UTF-16$"),
         ("list.csv", "path\na.jpg\n".encode("utf-16")[:-1], r"truncated data; save a CSV as UTF-8 or UTF-16$"),
-        ("list.csv", "path\na.jpg\n".encode("utf-16-le"), r"named path; there are p\\x00a"),
-        ("list.parquet", "path\n", "cannot be read as a list of pictures"),
+        ("list.csv", "path\na.jpg\n".encode("utf-16-le"), r"named path; found p\\x00a"),
+        ("list.parquet", "path\n", "cannot be read as a list of images"),
         ("list.txt", "path\n", "neither a folder nor a .csv or .parquet file"),
     ],
 )
@@ -391,7 +391,7 @@ def test_what_is_no_archive_of_ours_is_refused(plan: Plan, tmp_path: Path) -> No
     for content in (None, b"no zip"):
         if content is not None:
             (tmp_path / "b.mar").write_bytes(content)
-        with pytest.raises(InvalidArchiveError, match=r"b\.mar is no archive that this code can score by"):
+        with pytest.raises(InvalidArchiveError, match=r"b\.mar is not an archive that this code can use"):
             score.run(replace(plan, archive=tmp_path / "b.mar"))
 
 
@@ -423,7 +423,7 @@ def test_the_command_scores_says_so_and_explains_a_refusal(
     assert out.splitlines()[-1].endswith(f" pictures/s; {plan.out}")
     assert err == ""
     arguments += ["--shard-size", "9"]
-    with pytest.raises(SystemExit, match=r"^score: .* take --restart to remove its results$"):
+    with pytest.raises(SystemExit, match=r"^score: .* use --restart to delete its results$"):
         score.main()
 
 
@@ -435,7 +435,7 @@ def test_code_that_the_archive_was_not_packed_with_is_told(
             changed.writestr(name, packed.read(name) + b"# other" * (name == "handler/transforms.py"))
     arguments += ["--archive", str(tmp_path / "b.mar")]
     score.main()
-    assert "b.mar was packed with another transforms.py: it may answer otherwise" in capsys.readouterr().err
+    assert "b.mar was packed with different code (transforms.py): predictions may differ" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(600)  # three times the imports, on a machine that may be busy

@@ -19,7 +19,7 @@ REFUSALS = [
     (JSONResponse(NOT_LOADED, 503, {"Retry-After": "5"}), "The model is loading.*wait 5 seconds"),
     (JSONResponse({"error": "x", "detail": "10 a minute."}, 429), "Too many checks.*10 a minute"),
     (JSONResponse({"error": "x", "detail": "Missing API key."}, 401), "wants an API key.*Missing API key"),
-    (Response("<h1>Oops</h1>", 500), "has failed inside"),
+    (Response("<h1>Oops</h1>", 500), "failed internally"),
     (Response("<h1>Hello</h1>"), "does not understand"),
     (JSONResponse({"error": "x", "detail": "Most is 5 MB."}, 413), "too large.*Most is 5 MB"),
 ]

@@ -166,7 +166,7 @@ def test_a_stopped_batch_keeps_its_photos_and_goes_on_when_asked(
         model_server.pause_s = 0.0
         rows = downloaded(page)
         left = [row["error"] for row in rows if row["prediction"] == ""]
-        assert (len(rows), set(left)) == (40, {"Stopped before its turn."})
+        assert (len(rows), set(left)) == (40, {"Stopped before it was sent."})
         assert len(on_disk(uploads)) == len(left)
         page.get_by_role("button", name=f"Check {len(left)} photos again").click()
         expect(page.locator("#progress h2")).to_have_text("40 photos done")

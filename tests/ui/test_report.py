@@ -47,10 +47,10 @@ def test_health_and_drift_are_in_words_with_their_numbers() -> None:
         "Ready for photos": "yes",
         "Live model version": "1.2.0",
         "Running for": "1 hour 1 minute",
-        "Photos judged since its start": "1,542",
-        "Being judged now": "2",
-        "Newest predictions looked at": "1,000 of 1,000",
-        "Needed before drift is judged": "200",
+        "Predictions since start-up": "1,542",
+        "Predictions in progress": "2",
+        "Predictions in the drift window": "1,000 of 1,000",
+        "Needed before drift is checked": "200",
         "Drift score (drift above 1)": "2.50",
     }
 

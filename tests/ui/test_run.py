@@ -88,7 +88,7 @@ def test_a_rate_is_waited_for_and_said_so(photos: list[Photo]) -> None:
     answers = Answers(limited)
     run = Run(photos, [], lambda _: None)
     seen = followed(run, answers)
-    assert seen[0] == (0, f"{TooManyChecks.title}: waiting 1 second, then it goes on by itself.")
+    assert seen[0] == (0, f"{TooManyChecks.title}: waiting 1 second, then continuing automatically.")
     assert seen[-1] == (12, "")
     assert answers.sizes == [10, 10, 2]
 

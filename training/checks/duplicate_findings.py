@@ -14,25 +14,25 @@ from training.checks.pictures import Facts
 from training.data import Photo
 
 EXACT: dict[str, tuple[Severity, str]] = {
-    "duplicates_across_classes": ("error", "pairs of equal pictures have both labels"),
-    "duplicates_across_splits": ("error", "pairs of equal pictures are in two splits"),
-    "duplicates": ("warning", "pairs of equal pictures are in one split"),
+    "duplicates_across_classes": ("error", "pairs of identical images have both labels"),
+    "duplicates_across_splits": ("error", "pairs of identical images are in two splits"),
+    "duplicates": ("warning", "pairs of identical images are in one split"),
 }
 NEAR: dict[str, tuple[Severity, str]] = {
     "near_duplicates_across_splits": (
         "error",
-        "pairs of look-alikes from different groups are in two splits",
+        "pairs of near-duplicates from different groups are in two splits",
     ),
     "near_duplicates_across_classes": (
         "warning",
-        "pairs of look-alikes from different groups have both labels",
+        "pairs of near-duplicates from different groups have both labels",
     ),
-    "near_duplicates": ("info", "pairs of look-alikes from different groups are in one split"),
+    "near_duplicates": ("info", "pairs of near-duplicates from different groups are in one split"),
 }
 
 
 def exact_findings(photos: Sequence[Photo], facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Compare pictures pixel by pixel."""
+    """Compare images pixel by pixel."""
     found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for one, other in exact_pairs([fact.digest for fact in facts]).tolist():
         first, second = photos[one], photos[other]
@@ -49,7 +49,7 @@ def exact_findings(photos: Sequence[Photo], facts: Sequence[Facts]) -> Iterator[
 
 
 def near_findings(photos: Sequence[Photo], facts: Sequence[Facts], bits: int) -> Iterator[Finding]:
-    """Compare pictures by their perceptual hashes; groups are known to belong together, and equal pictures told of."""
+    """Compare images by perceptual hash; skip those of one group and identical ones."""
     codes = {name: _codes([getattr(photo, name) for photo in photos]) for name in ("label", "split", "group")}
     digests = _codes([fact.digest for fact in facts])
     counts: Counter[str] = Counter()

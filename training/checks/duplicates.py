@@ -1,4 +1,4 @@
-"""Pictures that are there twice, to the pixel or nearly."""
+"""Duplicate images, exact or nearly so."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ BLOCK = 512
 """Rows of the matrix of distances that are in memory at once."""
 
 Pairs = NDArray[np.int64]
-"""Shape (pairs, 2): indices of two pictures."""
+"""Shape (pairs, 2): indices of two images."""
 
 
 def exact_pairs(digests: Sequence[str]) -> Pairs:
-    """Pair the first picture of each set of equal digests with each other one of the set."""
+    """Pair the first image of each set of equal digests with each other one of the set."""
     sets: defaultdict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(digests):
         sets[digest].append(index)
@@ -27,7 +27,7 @@ def exact_pairs(digests: Sequence[str]) -> Pairs:
 def near_pairs(looks: Sequence[int], bits: int) -> Iterator[tuple[Pairs, NDArray[np.int64]]]:
     """Yield all pairs of 64-bit hashes that differ in at most so many bits, in blocks, with their distances.
 
-    Takes N * N / 2 comparisons: 50,000 pictures are a matter of seconds.
+    Takes N * N / 2 comparisons: 50,000 images are a matter of seconds.
     """
     hashes = np.array(looks, dtype=np.uint64)
     for start in range(0, len(hashes), BLOCK):

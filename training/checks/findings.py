@@ -30,10 +30,10 @@ class Finding:
 def row_findings(photos: Sequence[Photo]) -> Iterator[Finding]:
     """Check the manifest's rows by themselves: labels, splits, paths that come twice, groups that cross splits."""
     unknown = [p for p in photos if not is_known(p)]
-    yield from _some("unknown_labels", "error", "rows have a label or a split that is none of ours", _paths(unknown))
+    yield from _some("unknown_labels", "error", "rows have an unknown label or split", _paths(unknown))
     yield from _listed_twice(photos)
     crossing = list(_crossing(photos))
-    yield from _some("groups_across_splits", "error", "groups have pictures in more than one split", crossing)
+    yield from _some("groups_across_splits", "error", "groups have images in more than one split", crossing)
 
 
 def is_known(photo: Photo) -> bool:
@@ -42,14 +42,14 @@ def is_known(photo: Photo) -> bool:
 
 
 def integrity_findings(photos: Sequence[Photo], facts: Sequence[Facts | Broken]) -> Iterator[Finding]:
-    """Name the pictures that are missing and those that serving would refuse."""
+    """Name the images that are missing and those that serving would refuse."""
     broken = [(photo.path, fact.code) for photo, fact in zip(photos, facts, strict=True) if isinstance(fact, Broken)]
     missing = [(path,) for path, code in broken if code == "missing"]
-    yield from _some("missing_pictures", "error", "pictures of the manifest are not there", missing)
+    yield from _some("missing_pictures", "error", "images of the manifest are missing", missing)
     codes = Counter(code for _, code in broken if code != "missing")
     refused = [(path,) for path, code in broken if code != "missing"]
     listed = ", ".join(f"{code} {count}" for code, count in codes.most_common())
-    yield from _some("broken_pictures", "error", f"pictures cannot be used ({listed})", refused)
+    yield from _some("broken_pictures", "error", f"images cannot be used ({listed})", refused)
 
 
 def balance_findings(photos: Sequence[Photo]) -> Iterator[Finding]:
@@ -65,9 +65,9 @@ def balance_findings(photos: Sequence[Photo]) -> Iterator[Finding]:
 
 
 def picture_findings(photos: Sequence[Photo], facts: Sequence[Facts], input_size: int) -> Iterator[Finding]:
-    """Tell of pictures that must be enlarged for the network, and of more than one file format."""
+    """Report images that must be enlarged for the network, and mixed file formats."""
     small = [photo for photo, fact in zip(photos, facts, strict=True) if min(fact.width, fact.height) < input_size]
-    message = f"pictures are smaller than the network's input of {input_size} px and must be enlarged"
+    message = f"images are smaller than the network's input of {input_size} px and must be enlarged"
     yield from _some("small_pictures", "info", message, _paths(small))
     formats: dict[str, Counter[str]] = {label: Counter() for label in LABELS}
     for photo, fact in zip(photos, facts, strict=True):
@@ -78,14 +78,14 @@ def picture_findings(photos: Sequence[Photo], facts: Sequence[Facts], input_size
 
 
 def _listed_twice(photos: Sequence[Photo]) -> Iterator[Finding]:
-    """Rows of one picture that agree repeat it; those that do not contradict each other."""
+    """Rows of one image that agree repeat it; those that do not contradict each other."""
     rows: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for photo in photos:
         rows[photo.path].append((photo.label, photo.split))
     disputed = [(path,) for path, places in rows.items() if len(set(places)) > 1]
     repeated = [(path,) for path, places in rows.items() if len(places) > 1 and len(set(places)) == 1]
-    yield from _some("disputed_pictures", "error", "pictures are listed with two labels or in two splits", disputed)
-    yield from _some("listed_twice", "warning", "pictures are listed in more than one row", repeated)
+    yield from _some("disputed_pictures", "error", "images are listed with two labels or in two splits", disputed)
+    yield from _some("listed_twice", "warning", "images are listed in more than one row", repeated)
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -97,15 +97,15 @@ def _shared_sources(photos: Sequence[Photo]) -> Iterator[Finding]:
         {f"{photo.label}/{photo.source}" for photo in photos if photo.split == split} for split in get_args(Split)
     )
     if shared := sorted(train & (dev | test)):
-        message = f"sources of dev or test are in train, too: no figures of unseen sources ({', '.join(shared)})"
+        message = f"sources of dev or test are also in train: figures are not for unseen sources ({', '.join(shared)})"
         yield Finding("shared_sources", "warning", message, len(shared))
     if shared := sorted(dev & test):
-        message = f"sources are in both dev and test: what is tuned on one flatters the other ({', '.join(shared)})"
+        message = f"sources are in both dev and test: tuning on one makes the other optimistic ({', '.join(shared)})"
         yield Finding("tuned_sources", "info", message, len(shared))
 
 
 def _crossing(photos: Sequence[Photo]) -> Iterator[tuple[str, str]]:
-    """Yield for each group in several splits the first pictures of two of them."""
+    """Yield for each group in several splits the first images of two of them."""
     members: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for photo in photos:
         members[photo.group].setdefault(photo.split, photo.path)

@@ -1,4 +1,4 @@
-"""The leak report: how well file metadata and trivial pixel statistics alone tell the classes.
+"""The leak report: how well file metadata and trivial pixel statistics alone separate the classes.
 
 A detector can be right for such reasons on the data at hand and wrong everywhere else. What counts is the figure on
 sources that the classifier did not see; how far the figure on seen sources lies above it is the data's confound.
@@ -37,7 +37,7 @@ QUALITY = 90
 """JPEG quality at which a training view is saved to read its metadata; the same for all."""
 
 Features = NDArray[np.float64]
-"""Shape (N, features), or (features,) of one picture."""
+"""Shape (N, features), or (features,) of one image."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Auc:
 
 @dataclass(frozen=True)
 class Leak:
-    """How well features tell the classes on unseen sources and on seen ones; None where too few are there to say."""
+    """How well features separate the classes on unseen and on seen sources; None if there are too few."""
 
     across_sources: Auc | None
     within_sources: Auc | None
@@ -84,7 +84,7 @@ def measure(photos: Sequence[Photo], params: Params) -> LeakReport:
 
 
 def _scale(photo: Photo, file: Features) -> Features:
-    """Return width and height as stored, in pixels, and by how much the picture was scaled before (-1: not told)."""
+    """Return width and height as stored, in pixels, and by how much the image was scaled before (-1: not told)."""
     width, height = (file[metadata.NAMES.index(name)] for name in ("width", "height"))
     factor = width / float(photo.source_width) if photo.source_width.isdigit() else metadata.ABSENT
     return np.array([width, height, 1.0 if photo.view == "native" else factor])
@@ -171,7 +171,7 @@ class _Views(Dataset[tuple[Features, Features]]):
         return metadata.without_content(metadata.features(_encoded(picture))), pixel_statistics(picture)
 
     def _training_view(self, image: Image.Image) -> torch.Tensor:
-        """Return what training makes of a picture, shape (3, S, S): the one place here that knows how."""
+        """Return what training makes of an image, shape (3, S, S): the one place here that knows how."""
         [[window]] = self.transform(image)
         return torch.as_tensor(window)
 

@@ -1,4 +1,4 @@
-"""What a picture's container says without a look at its content, as numbers."""
+"""What an image's container reveals without its content, as numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = (
     "chroma_quantisation",
 )
 CONTENT = ("log_file_size", "bits_per_pixel")
-"""Features that follow from what is in the picture where every picture is saved alike."""
+"""Features that follow from what is in the image where every image is saved alike."""
 ABSENT = -1.0
 """What a feature of JPEG alone is for other formats."""
 
@@ -36,7 +36,7 @@ def features(data: bytes) -> NDArray[np.float64]:
     """Return the features called NAMES, shape (14,), from the file's header; no pixel is decoded.
 
     Raises:
-        OSError: Not a picture.
+        OSError: Not an image.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is wrong with a picture is another check's matter
@@ -56,7 +56,7 @@ def features(data: bytes) -> NDArray[np.float64]:
 
 
 def without_content(row: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a picture's features without those of CONTENT."""
+    """Return an image's features without those of CONTENT."""
     return row[[name not in CONTENT for name in NAMES]]
 
 

@@ -1,4 +1,4 @@
-"""The page of the data checks: findings with their pictures, leaks, counts, and a look at each class."""
+"""The page of the data checks: findings with their images, leaks, counts, and a look at each class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.reports import pages
 THUMBNAIL = 160
 """Pixels, long side."""
 SHOWN = 24
-"""Pictures of each class of train on the page."""
+"""Images of each class of train on the page."""
 SHOWN_SPLITS = ("train", "dev")
 """Nobody should look at test before it is reported on."""
 LEAKS = {
@@ -34,7 +34,7 @@ LEAKS = {
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture on the page; without a thumbnail where it does not decode."""
+    """An image on the page; without a thumbnail where it does not decode."""
 
     thumbnail: str | None
     path: str

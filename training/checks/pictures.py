@@ -1,4 +1,4 @@
-"""Facts about each picture, taken once: does it decode, what is it, and what does it look like."""
+"""Facts about each image, taken once: does it decode, what is it, and what does it look like."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from training.data import Photo
 
 @dataclass(frozen=True)
 class Facts:
-    """A picture that decodes: its upright size, its container, a digest of its pixels and a perceptual hash."""
+    """An image that decodes: its upright size, its container, a digest of its pixels and a perceptual hash."""
 
     width: int
     height: int
     format: str
     digest: str
     look: int
-    """64 bits of the DCT of its grey thumbnail (imagehash.phash); alike pictures differ in few."""
+    """64 bits of the DCT of its grey thumbnail (imagehash.phash); alike images differ in few."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A picture that serving would refuse, or no file at all; `code` is serving's, or `missing`."""
+    """An image that serving would refuse, or a missing file; `code` is serving's, or `missing`."""
 
     code: str
 
@@ -44,7 +44,7 @@ def inspect_all(root: Path, photos: Sequence[Photo], threads: int) -> list[Facts
 
 
 def inspect(file: Path) -> Facts | Broken:
-    """Decode a picture as serving does and describe it."""
+    """Decode an image as serving does and describe it."""
     if not file.is_file():
         return Broken("missing")
     data = file.read_bytes()

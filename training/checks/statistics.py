@@ -1,4 +1,4 @@
-"""Trivial numbers about a picture's pixels: a detector must know more than these."""
+"""Trivial pixel statistics, which a detector must beat."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEAR_WHITE = 240
 
 
 def pixel_statistics(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the features called NAMES, shape (11,), of an RGB picture of shape (3, H, W)."""
+    """Return the features called NAMES, shape (11,), of an RGB image of shape (3, H, W)."""
     channels = picture.astype(np.float64)
     grey = channels.mean(axis=0)
     high, low = channels.max(axis=0), channels.min(axis=0)

@@ -19,7 +19,7 @@ BOUNDS = (0, 64, 128, 192, 256, 384, 512, 768, 1024, 2048)
 
 
 def summary(photos: Sequence[Photo], facts: Sequence[Facts]) -> dict[str, Any]:
-    """Count pictures by split, source, generator, domain and licence, formats and sizes by class."""
+    """Count images by split, source, generator, domain and licence, formats and sizes by class."""
     classes = [(label, [f for p, f in zip(photos, facts, strict=True) if p.label == label]) for label in LABELS]
     return {
         "splits": {split: _by_label([p for p in photos if p.split == split]) for split in get_args(Split)},
@@ -37,7 +37,7 @@ def _by_label(photos: Sequence[Photo]) -> dict[str, int]:
 
 
 def _sources(photos: Sequence[Photo]) -> list[dict[str, Any]]:
-    """One row a class and source: pictures in each split, groups, generators, domains and licences."""
+    """One row a class and source: images in each split, groups, generators, domains and licences."""
     rows = []
     for label, source in sorted({(p.label, p.source) for p in photos}, key=lambda key: (LABELS.index(key[0]), key[1])):
         mine = [photo for photo in photos if (photo.label, photo.source) == (label, source)]
@@ -55,7 +55,7 @@ def _domains(photos: Sequence[Photo]) -> list[str]:
 
 
 def _sizes(facts: Sequence[Facts]) -> dict[str, Any]:
-    """Quantiles of the sides in pixels, the share of squares, and how many pictures have which shorter side."""
+    """Quantiles of the sides in pixels, the share of squares, and how many images have which shorter side."""
     width, height = (np.array([getattr(fact, name) for fact in facts]) for name in ("width", "height"))
     counts, _ = np.histogram(np.minimum(width, height), [*BOUNDS, np.inf])
     names = [f"{low} to {high - 1}" for low, high in itertools.pairwise(BOUNDS)] + [f"{BOUNDS[-1]} up"]

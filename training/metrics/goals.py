@@ -50,7 +50,7 @@ def goals(metrics: Mapping[str, Any], validation: Mapping[str, Any] | None) -> l
 
 
 def headline_split(metrics: Mapping[str, Any]) -> str:
-    """Return the split that says how good the model is: test where it was read, else dev."""
+    """Return the split for headline figures: test if it was read, else dev."""
     return "test" if "test" in metrics["splits"] else "dev"
 
 

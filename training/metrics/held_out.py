@@ -47,7 +47,7 @@ class HeldOut:
 
 
 def judge(data: PhotoDataModule, paths: Paths) -> dict[str, HeldOut]:
-    """Return the splits that `evaluate.splits` names, judged under each condition."""
+    """Return the splits that `evaluate.splits` names, predicted under each condition."""
     trained_on = frozenset(photo.source for photo in data.photos if photo.split == "train")
     splits = {name: of_split(data.photos, name) for name in data.params.evaluate.splits}
     return {name: HeldOut(photos, degraded_logits(data, paths, photos), trained_on) for name, photos in splits.items()}

@@ -1,6 +1,6 @@
-"""The robustness matrix: what compression, scaling and editing on a picture's way to us do to the verdict.
+"""The robustness matrix: what compression, scaling and editing on an image's way to us do to predictions.
 
-Every condition is a deterministic change of the decoded picture, before serving's own transform.
+Every condition is a deterministic change of the decoded image, before serving's own transform.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def blur(image: Image.Image, sigma: float) -> Image.Image:
 
 
 def on_white(image: Image.Image, share: float) -> Image.Image:
-    """Put the picture, a share of its size, on a white canvas: the nearest to a cut-out that needs no mask."""
+    """Put the image, a share of its size, on a white canvas: the nearest to a cut-out that needs no mask."""
     small = resize(image, share)
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(small, ((image.width - small.width) // 2, (image.height - small.height) // 2))

@@ -19,7 +19,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Scored:
-    """Labelled photos as the detector judges them.
+    """Labelled images with the detector's predictions.
 
     Attributes:
         photos: N photos.

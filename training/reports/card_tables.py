@@ -127,7 +127,7 @@ def left_out_sources(report: Report | None) -> str:
 
 
 def leaks(report: Report | None) -> str:
-    """Return how well what is no content tells the classes; nothing where that was not measured."""
+    """Return how well features other than content separate the classes, if measured."""
     if not report:
         return ""
     rows = (

@@ -24,5 +24,5 @@ def write(file: Path, **values: Any) -> None:  # noqa: ANN401 - whatever the tem
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Return a picture as an address that holds it."""
+    """Return an image as an address that holds it."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

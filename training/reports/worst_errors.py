@@ -24,7 +24,7 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong verdict with its pictures, JPEG as data URIs."""
+    """A wrong verdict with its images, JPEG as data URIs."""
 
     photo: Photo
     probability: float
@@ -43,7 +43,7 @@ def misses(scored: Scored) -> Scored:
 
 
 def explain(detector: Detector, root: Path, wrong: Scored, description: str) -> list[Mistake]:
-    """Judge wrongly judged photos again, with heat maps; a progress bar shows the way."""
+    """Predict misclassified images again, with heat maps and a progress bar."""
     mistakes = []
     for start in track(range(0, len(wrong.photos), _BATCH), description):
         some = wrong.photos[start : start + _BATCH]

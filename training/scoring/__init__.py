@@ -1,1 +1,1 @@
-"""Scoring catalogues in bulk: a list of pictures in shards, and a Parquet file of verdicts for each."""
+"""Scoring catalogues in bulk: a list of images in shards, and a Parquet file of verdicts for each."""

@@ -25,7 +25,7 @@ DECIDING: Final = ("decision.py", "heads.py", "images.py", "network.py", "openvi
 
 
 class InvalidArchiveError(ValueError):
-    """A file that is no archive of this detector, or one of another version of its code."""
+    """A file is not an archive of this detector, or is one of incompatible code."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ class Packed:
             InvalidArchiveError: The archive has no graph.
         """
         if self.graph is None:
-            raise InvalidArchiveError(
-                "an archive without a graph: pack its model again with `python -m training.repack`"
-            )
+            raise InvalidArchiveError("an archive without a graph: repack its model with `python -m training.repack`")
         return OpenVinoEngine(self.graph, self.weights, self.spec, streams=threads, precision=precision)
 
 
@@ -73,7 +71,7 @@ def read_packed(archive: Path, folder: Path) -> Packed:
         model = network.load(spec, weights)
         return Packed(model, weights, _graph(archive, folder), spec, digest.hexdigest(), _other_code(archive))
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
-        raise InvalidArchiveError(f"{archive} is no archive that this code can score by: {error}") from error
+        raise InvalidArchiveError(f"{archive} is not an archive that this code can use: {error}") from error
 
 
 def _graph(archive: Path, folder: Path) -> Path | None:

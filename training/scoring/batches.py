@@ -17,13 +17,13 @@ from training.scoring.results import Results
 
 
 class Batch(NamedTuple):
-    """Pictures of one shard.
+    """Images of one shard.
 
     Attributes:
         shard: Number of the shard.
         ends_shard: Whether they are its last.
-        pixels: What the network sees of those that can be judged, of each size uint8 of shape (N, V, side, side, 3).
-        codes: One a picture: why it cannot be judged, or None.
+        pixels: What the network sees of those that can be decoded, of each size uint8 of shape (N, V, side, side, 3).
+        codes: One an image: why it cannot be decoded, or None.
     """
 
     shard: int
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Span:
-    """Pictures of a shard, from one up to another."""
+    """Images of a shard, from one up to another."""
 
     shard: int
     start: int
@@ -63,7 +63,7 @@ class SpanDataset(Dataset[Batch]):
 
     @property
     def pictures(self) -> int:
-        """How many pictures all batches have."""
+        """How many images all batches have."""
         return sum(span.stop - span.start for span in self.spans)
 
     def __getitem__(self, index: int) -> Batch:
@@ -78,9 +78,9 @@ class SpanDataset(Dataset[Batch]):
 
 
 class ShardDataModule(pl.LightningDataModule):
-    """Every process scores whole shards: of n processes each nth, so that none of them waits for another.
+    """Every process scores whole shards, every nth of n processes, so that none waits.
 
-    Lightning's own sampler would deal single pictures out and repeat some, to give all processes as many.
+    Lightning's own sampler would deal single images out and repeat some, to give all processes as many.
     """
 
     allow_zero_length_dataloader_with_multiple_devices = True

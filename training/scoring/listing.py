@@ -34,13 +34,13 @@ BLOCK: Final = 10_000
 
 
 class InvalidListError(ValueError):
-    """A list of pictures that cannot be used; the message says why."""
+    """A list of images that cannot be used; the message says why."""
 
 
 def write_list(source: Path, target: Path, shard_size: int) -> str:
-    """Write the list of a source's pictures, in the source's order, and return the SHA-256 of what was written.
+    """Write the list of a source's images, in the source's order, and return the SHA-256 of what was written.
 
-    A folder lists the pictures below it, sorted. A CSV or Parquet file has a column `path`; its others are kept as they
+    A folder lists the images below it, sorted. A CSV or Parquet file has a column `path`; its others are kept as they
     are, those of a CSV as text.
 
     Raises:
@@ -51,9 +51,9 @@ def write_list(source: Path, target: Path, shard_size: int) -> str:
     except (OSError, UnicodeError, pa.ArrowException) as error:
         said = " ".join(str(error).split())
         form = "; save a CSV as UTF-8 or UTF-16" if source.suffix.lower() == ".csv" else ""
-        raise InvalidListError(f"{source} cannot be read as a list of pictures: {said}{form}") from error
+        raise InvalidListError(f"{source} cannot be read as a list of images: {said}{form}") from error
     if not target.is_file():
-        raise InvalidListError(f"{source} lists no picture")
+        raise InvalidListError(f"{source} lists no image")
     with target.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -102,7 +102,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _leave_out(error: OSError) -> None:
-    print(f"score: left out {_as_text(str(error.filename))}: {error.strerror}", file=sys.stderr)
+    print(f"score: skipped {_as_text(str(error.filename))}: {error.strerror}", file=sys.stderr)
 
 
 def _as_text(path: str) -> str:
@@ -138,10 +138,12 @@ def _checked(table: pa.Table) -> pa.Table:
     names = table.column_names
     if names.count(PATH) != 1:
         found = ", ".join(ascii(name)[1:-1] for name in names)
-        raise InvalidListError(f"one column must be named {PATH}; there are {found}")
+        raise InvalidListError(f"one column must be named {PATH}; found {found}")
     taken = sorted(set(names) & set(RESULTS.names))
     if taken:
-        raise InvalidListError(f"scoring adds columns of the names {', '.join(taken)}: rename the list's")
+        raise InvalidListError(
+            f"the list's columns {', '.join(taken)} collide with those that scoring adds: rename them"
+        )
     paths = table.column(PATH).cast(pa.string())
     return table.set_column(names.index(PATH), PATH, paths)
 

@@ -23,7 +23,7 @@ ENGINE_PRECISIONS: Final = {AUTO: AUTO, "32-true": "f32", "bf16-true": "bf16"}
 
 
 class ScoringModule(pl.LightningModule):
-    """The served network, judging batches: in PyTorch on GPUs, and on CPUs by the engine that serves there."""
+    """The served network, predicting batches: in PyTorch on GPUs, and on CPUs by the engine that serves there."""
 
     def __init__(self, packed: Packed, precision: str = AUTO, threads: int = 0) -> None:
         """`precision`: Lightning's name or `auto`; `threads` of the CPU that an engine has, 0: all that it may use."""
@@ -34,7 +34,7 @@ class ScoringModule(pl.LightningModule):
         self._threads = threads or cpus()
 
     def predict_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
-        """Return the logits of the pictures that can be judged, shape (N,), float32."""
+        """Return the logits of the images that can be decoded, shape (N,), float32."""
         if not batch.pixels:
             return torch.empty(0)
         if self._engine is not None:
@@ -52,9 +52,9 @@ class ScoringModule(pl.LightningModule):
 
 
 class ShardWriter(pl.Callback):
-    """Writes a shard as soon as its last batch is judged.
+    """Writes a shard as soon as its last batch is predicted.
 
-    Not Lightning's BasePredictionWriter, which counts pictures by its own sampler.
+    Not Lightning's BasePredictionWriter, which counts images by its own sampler.
     """
 
     def __init__(self, results: Results, spec: ModelSpec) -> None:

@@ -1,4 +1,4 @@
-"""Files as pictures: which ones are, and what the network sees of them."""
+"""Files as images: which ones are, and what the network sees of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGNATURE_BYTES: Final = 16
 
 
 def is_picture(file: Path) -> bool:
-    """Tell by the name, or else by the first bytes; a broken picture of the right name is one too, to be reported."""
+    """Decide by the name, else by the first bytes; a broken image with the right name counts, to be reported."""
     if file.suffix.lower() in SUFFIXES:
         return True
     try:
@@ -32,7 +32,7 @@ def is_picture(file: Path) -> bool:
 
 
 def read_pixels(file: Path, spec: ModelSpec) -> Pixels | str:
-    """Return what the network sees of a file, as serving has it, or the code of why it cannot be judged."""
+    """Return what the network sees of a file, as serving has it, or the code of why it cannot be decoded."""
     try:
         return to_pixels(decode(_read(file)), spec)
     except BadImageError as error:

@@ -1,4 +1,4 @@
-"""What the user sees: a bar while pictures are scored, and a line of figures at the end."""
+"""What the user sees: a bar while images are scored, and a line of figures at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.scoring.results import Results
 
 @dataclass(frozen=True)
 class Summary:
-    """A folder's pictures in all, and those that this run scored, with the seconds that it took."""
+    """A folder's images in all, and those that this run scored, with the seconds that it took."""
 
     pictures: int
     positive: int
@@ -44,7 +44,7 @@ class Summary:
 
 
 class Bar(pl.Callback):
-    """A progress bar of the first process's pictures, with their rate."""
+    """A progress bar of the first process's images, with their rate."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -80,7 +80,7 @@ class Bar(pl.Callback):
         """Leave the bar as it is, and the terminal as it was."""
         self._progress.stop()
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            self._progress.print("Stopped: the same command goes on")
+            self._progress.print("Stopped; repeat the command to resume")
 
 
 class _Rate(ProgressColumn):

@@ -29,7 +29,7 @@ class Terms:
 
     Attributes:
         pictures_in: Folder that relative paths begin at.
-        shard_size: Pictures in a shard.
+        shard_size: Images in a shard.
         precision: Lightning's name of the numbers that the network calculates in.
         model_version: The model's own.
         model_sha256: Of its weights and spec.
@@ -74,25 +74,25 @@ class Results:
         return self.folder / f"part-{shard:05d}.parquet"
 
     def sizes(self) -> list[int]:
-        """Return how many pictures each shard has."""
+        """Return how many images each shard has."""
         listed = parquet.read_metadata(self.list)
         return [listed.row_group(shard).num_rows for shard in range(listed.num_row_groups)]
 
     def is_done(self, shard: int, size: int) -> bool:
-        """Tell whether a shard's file is there and whole."""
+        """Return whether a shard's file is there and whole."""
         try:
             return bool(parquet.read_metadata(self.part(shard)).num_rows == size)
         except (OSError, pa.ArrowException):
             return False
 
     def paths(self, shard: int) -> list[str | None]:
-        """Return the paths of a shard's pictures, as the source has them."""
+        """Return the paths of a shard's images, as the source has them."""
         with parquet.ParquetFile(self.list) as listed:
             paths: list[str | None] = listed.read_row_group(shard, [PATH], use_threads=False).column(PATH).to_pylist()
         return paths
 
     def write(self, shard: int, found: Sequence[Verdict | str], model_version: str) -> None:
-        """Write a shard: a verdict, or the code of why there is none, for each of its pictures."""
+        """Write a shard: a verdict, or the code of why there is none, for each of its images."""
         with parquet.ParquetFile(self.list) as opened:
             listed = opened.read_row_group(shard)
         rows = [_row(one) | {"model_version": model_version} for one in found]
@@ -117,7 +117,7 @@ class Results:
         found = json.loads(self.description.read_bytes())
         other = [name for name, value in job.items() if found.get(name) != value]
         if other:
-            raise OtherJobError(f"{self.folder} holds results of another job, which differs in {', '.join(other)}")
+            raise OtherJobError(f"{self.folder} holds results of a different job; differs in {', '.join(other)}")
 
 
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -1,1 +1,1 @@
-"""Where pictures come from: each source fills a folder and returns its rows, in splits, for the manifest."""
+"""Where images come from: each source fills a folder and returns its rows, in splits, for the manifest."""

@@ -21,9 +21,9 @@ SUFFIX = {b"\x89PNG": ".png", b"RIFF": ".webp"}
 
 
 def fill(params: DataParams, folder: Path, hubs: Sequence[Hub]) -> list[Photo]:
-    """Write `per_class` pictures of each class, our test from CIFAKE's own; return their rows.
+    """Write `per_class` images of each class, our test from CIFAKE's own; return their rows.
 
-    The pick depends on `split_seed` and on the pictures' bytes, not on their order in a hub's files. All of it is one
+    The pick depends on `split_seed` and on the images' bytes, not on their order in a hub's files. All of it is one
     source: figures on its test split say nothing about others.
 
     Raises:
@@ -55,13 +55,13 @@ def _first(hubs: Sequence[Hub], cache: Path) -> list[Entry]:
         except HubUnavailableError as error:
             reasons.append(str(error))
     raise HubUnavailableError(
-        f"CIFAKE cannot be had from here ({'; '.join(reasons)}); set data.source to a folder of your own pictures, or "
+        f"CIFAKE is unavailable ({'; '.join(reasons)}); set data.source to a folder of your own images, or "
         "to tiny for a small generated set (--set data.source=tiny)"
     )
 
 
 def _ranked(entries: Iterable[Entry], seed: int) -> dict[tuple[str, str], list[Entry]]:
-    """Sort each class of each split by a hash that the seed draws, each picture once, rather in test."""
+    """Sort each class of each split by a hash that the seed draws, each image once, rather in test."""
     ranked: dict[tuple[str, str], list[Entry]] = {(label, split): [] for label in LABELS for split in ("train", "test")}
     seen: set[bytes] = set()
     for entry in sorted(entries, key=lambda entry: (entry.split, hashlib.sha256(b"%d:" % seed + entry.data).digest())):

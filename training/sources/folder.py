@@ -18,26 +18,24 @@ from training.sources import splits
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 INDEX = re.compile(r"[-_ .(]+\d{1,3}\)?$")
-"""What numbers the pictures of one object, at the end of a name."""
+"""What numbers the images of one object, at the end of a name."""
 TOLD = 10
-"""Pictures that are named where they cannot be used; of more, the number is."""
+"""Images that are named where they cannot be used; of more, the number is."""
 NUMBERED = 10
-"""Pictures; where so many of a folder share a name but for the index, the name stands for the folder, not an object."""
+"""Images; where so many of a folder share a name but for the index, the name stands for the folder, not an object."""
 
 
 def fill(params: DataParams, folder: Path) -> list[Photo]:
-    """Link or copy the pictures of the folder that `data.source` names, and return their rows.
+    """Link or copy the images of the folder that `data.source` names, and return their rows.
 
     A manifest without splits gets them from `data.split_seed`, as does a folder without a manifest.
 
     Raises:
-        InvalidDataError: No such folder, neither layout, a picture that is not there, or too few to split.
+        InvalidDataError: No such folder, neither layout, an image that is not there, or too few to split.
     """
     origin = Path(params.source)
     if not origin.is_dir():
-        raise InvalidDataError(
-            f"data.source is {params.source!r}: neither cifake nor tiny, and no folder of that name is there"
-        )
+        raise InvalidDataError(f"data.source is {params.source!r}: not cifake, tiny or an existing folder")
     photos = _listed(origin, params.manifest) if (origin / params.manifest).is_file() else _found(origin)
     if not all(photo.split for photo in photos):
         photos = splits.assign(photos, params.split_seed)
@@ -54,9 +52,9 @@ def _usable(origin: Path, paths: Iterable[str]) -> list[str]:
         usable = os.access(origin / path, os.R_OK) and (origin / path).is_file()
         (found if usable else lost).append(path)
     for path in lost[:TOLD]:
-        print(f"download: left out {ascii(path)[1:-1]}: no file that can be read", file=sys.stderr)
+        print(f"download: skipped {ascii(path)[1:-1]}: not a readable file", file=sys.stderr)
     if len(lost) > TOLD:
-        print(f"download: left out {len(lost) - TOLD} more", file=sys.stderr)
+        print(f"download: skipped {len(lost) - TOLD} more", file=sys.stderr)
     return found
 
 
@@ -66,16 +64,16 @@ def _listed(origin: Path, manifest: Path) -> list[Photo]:
     photos = [_completed(row) for row in read_rows(file, required=("path", "label"))]
     for line, photo in enumerate(photos, start=2):
         if photo.label not in LABELS:
-            raise InvalidDataError(f"{file}, line {line}: label {photo.label!r} is none of {', '.join(LABELS)}")
+            raise InvalidDataError(f"{file}, line {line}: label {photo.label!r} is not one of {', '.join(LABELS)}")
         if not _is_inside(photo.path):
-            raise InvalidDataError(f"{file}, line {line}: no picture {photo.path!r} in the folder")
+            raise InvalidDataError(f"{file}, line {line}: missing image {photo.path!r}")
     usable = set(_usable(origin, dict.fromkeys(photo.path for photo in photos)))
     photos = [photo for photo in photos if photo.path in usable]
     unsplit = sum(not photo.split for photo in photos)
     if 0 < unsplit < len(photos):
         raise InvalidDataError(f"{file}: {unsplit} rows have no split; fill the column split in all rows or in none")
     if not photos:
-        raise InvalidDataError(f"{file} lists no picture that is there")
+        raise InvalidDataError(f"{file} lists no existing image")
     return photos
 
 
@@ -107,7 +105,7 @@ def _found(origin: Path) -> list[Photo]:
         ]
         if not paths:
             raise InvalidDataError(
-                f"{origin} has neither a manifest nor pictures ({', '.join(SUFFIXES)}) in both real/ and ai_generated/"
+                f"{origin} has neither a manifest nor images ({', '.join(SUFFIXES)}) in both real/ and ai_generated/"
             )
         groups = _groups(paths)
         generator = "none" if label == LABELS[0] else "unknown"
@@ -123,7 +121,7 @@ def _is_shown(path: Path) -> bool:
 
 
 def _groups(paths: Sequence[PurePosixPath]) -> dict[PurePosixPath, str]:
-    """Name each picture's group: its path without the index at the end of its name, else its own path."""
+    """Name each image's group: its path without the index at the end of its name, else its own path."""
     stems = {path: path.parent / (INDEX.sub("", path.stem) or path.stem) for path in paths}
     sizes = Counter(stems.values())
     folders = Counter(path.parent for path in paths)

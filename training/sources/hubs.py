@@ -1,4 +1,4 @@
-"""The two hubs that have CIFAKE, each as a stream of its pictures."""
+"""The two hubs that have CIFAKE, each as a stream of its images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABEL_OF = {"REAL": "real", "FAKE": "ai_generated"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture as it was published: the file's bytes, our label, and CIFAKE's own split, train or test."""
+    """One image as it was published: the file's bytes, our label, and CIFAKE's own split, train or test."""
 
     data: bytes
     label: str
@@ -34,7 +34,7 @@ class Hub(Protocol):
     """Somewhere that CIFAKE can be had from."""
 
     def entries(self, cache: Path) -> Iterable[Entry]:
-        """Download into the cache, or go on with that, and yield every picture.
+        """Download into the cache, or resume, and yield every image.
 
         Raises:
             HubUnavailableError: It cannot be had from here.
@@ -48,7 +48,7 @@ class HuggingFace:
     FILES = (("train", "data/train-00000-of-00001.parquet"), ("test", "data/test-00000-of-00001.parquet"))
 
     def entries(self, cache: Path) -> Iterator[Entry]:
-        """Download what is missing and yield every picture."""
+        """Download what is missing and yield every image."""
         folder = cache / "hugging_face"
         try:
             files = [(split, self._download(name, folder)) for split, name in self.FILES]
@@ -70,7 +70,7 @@ class HuggingFace:
         file = Path(hf_hub_download(self.REPOSITORY, name, repo_type="dataset", local_dir=folder))
         if found[0].lfs is not None and _sha256(file) != found[0].lfs.sha256:
             file.unlink()
-            raise HubUnavailableError(f"Hugging Face: {name} is not what was announced; run this again")
+            raise HubUnavailableError(f"Hugging Face: {name} does not match its announced size or hash; try again")
         done.touch()
         return file
 
@@ -84,7 +84,7 @@ class Kaggle:
         self.transport = transport
 
     def entries(self, cache: Path) -> Iterator[Entry]:
-        """Download the zip, unless it is there, and yield every picture."""
+        """Download the zip, unless it is there, and yield every image."""
         file = cache / "kaggle" / "cifake.zip"
         with httpx.Client(transport=self.transport, auth=_credentials(), follow_redirects=True, timeout=30) as client:
             try:
@@ -97,7 +97,7 @@ class Kaggle:
                 yield from _read_zip(archive)
         except zipfile.BadZipFile as error:
             file.unlink()
-            raise HubUnavailableError("Kaggle: the download is no zip; run this again") from error
+            raise HubUnavailableError("Kaggle: the download is not a zip file; try again") from error
 
 
 class _Token(httpx.Auth):

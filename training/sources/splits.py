@@ -101,7 +101,7 @@ def _checked(photos: list[Photo], shares: Mapping[str, float]) -> list[Photo]:
     lacking = [f"{label} in {split}" for split in shares for label in LABELS if (split, label) not in have]
     if lacking:
         raise InvalidDataError(
-            f"too few groups of pictures to split: none left for {', '.join(lacking)}; add pictures, or "
-            "give a manifest whose column split says train, dev or test for every row"
+            f"too few groups of images to split: none left for {', '.join(lacking)}; add images, or "
+            "a manifest whose column split is train, dev or test in every row"
         )
     return photos

@@ -23,14 +23,14 @@ GROUPS_PER_SOURCE = 5
 DOMAINS = {"train": ("shoes", "objects", "food", "nature"), "dev": ("objects", "clothes"), "test": ("shoes", "objects")}
 """Of each split's sources, the same for both classes."""
 LATTICE = 4
-"""By how much a made-up generator works smaller than its pictures: two up-samplings by 2."""
+"""By how much a made-up generator works smaller than its images: two up-samplings by 2."""
 GRAIN = (1.0, 2.5)
 """Standard deviation of the Laplacian of the smoothed noise; as the same for both classes, it tells none of them."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the pictures of a group have in common; drawn alike for both classes."""
+    """What the images of a group have in common; drawn alike for both classes."""
 
     ground: Pixels
     shade: Pixels
@@ -40,7 +40,7 @@ class Look:
 
 
 def fill(params: DataParams, folder: Path) -> list[Photo]:
-    """Write 160 pictures of shaded shapes and return their rows; the same bytes for the same `split_seed`.
+    """Write 160 images of shaded shapes and return their rows; the same bytes for the same `split_seed`.
 
     Both classes show the same things through the same JPEG. The "real" ones carry grain like a sensor's; the
     "generated" ones come out of a chain of nearest-neighbour up-sampling and smoothing, as latent decoders have it, and
@@ -106,7 +106,7 @@ def _scene(random: np.random.Generator, look: Look, height: int, width: int) -> 
 
 
 def _enlarged(scene: Pixels) -> Pixels:
-    """Give pictures of both classes the softness of one half their size."""
+    """Give images of both classes the softness of one half their size."""
     small = zoom(gaussian_filter(scene, (1, 1, 0)), (0.5, 0.5, 1), order=1)
     factors = np.divide(scene.shape, small.shape)
     return np.asarray(gaussian_filter(zoom(small, factors, order=1), (0.7, 0.7, 0)), dtype=np.float32)

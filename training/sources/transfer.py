@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 
 class HubUnavailableError(RuntimeError):
-    """A hub that does not answer, refuses, or sends something else than it announced; the message says which."""
+    """A hub does not answer, refuses, or sends something unexpected; the message says which."""
 
 
 def fetch(client: httpx.Client, url: str, target: Path, what: str) -> None:
@@ -32,7 +32,7 @@ def fetch(client: httpx.Client, url: str, target: Path, what: str) -> None:
         with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 partial.unlink()
-                raise HubUnavailableError(f"{what}: the file changed since its download began; run this again")
+                raise HubUnavailableError(f"{what}: the file changed since its download began; try again")
             response.raise_for_status()
             _save(response, partial, what)
     except httpx.HTTPStatusError as error:
@@ -65,10 +65,10 @@ def _size(response: httpx.Response) -> int | None:
 def _check(response: httpx.Response, partial: Path, what: str) -> None:
     size, have = _size(response), partial.stat().st_size
     if size is not None and have < size:
-        raise HubUnavailableError(f"{what}: the connection broke at {have} of {size} bytes; run this again to go on")
+        raise HubUnavailableError(f"{what}: the connection broke at {have} of {size} bytes; try again to resume")
     with partial.open("rb") as file:
         md5 = base64.b64encode(hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()).decode()
     announced = re.findall(r"md5=([^,\s]+)", ",".join(response.headers.get_list("x-goog-hash")))
     if (size is not None and have > size) or (announced and md5 not in announced):
         partial.unlink()
-        raise HubUnavailableError(f"{what}: what came is not what was announced; run this again")
+        raise HubUnavailableError(f"{what}: the download does not match its announced size or hash; try again")

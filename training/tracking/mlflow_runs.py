@@ -69,7 +69,7 @@ def log_metrics(client: MlflowClient, run_id: str, values: Mapping[str, float]) 
 
 
 def end(client: MlflowClient, run_id: str, status: str, params: Params) -> None:
-    """End a run; the data are named anew, for the stage may have made them."""
+    """End a run; record the data again, because the stage may have created them."""
     for name, value in provenance.data_tag(params).items():
         client.set_tag(run_id, name, value)
     client.set_terminated(run_id, status)

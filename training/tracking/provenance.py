@@ -48,11 +48,11 @@ def data_tag(params: Params) -> dict[str, str]:
 
 
 def data_hash(params: Params) -> str | None:
-    """Return the SHA-256 of the manifest, which names every picture; None without a manifest."""
+    """Return the SHA-256 of the manifest, which names every image; None without a manifest."""
     manifest = params.data.root / params.data.manifest
     return hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else None
 
 
 def follows_another_process() -> bool:
-    """Tell whether this is one of several training processes and not the first, by what Lightning's launchers set."""
+    """Return whether this is a training process other than the first, by what Lightning's launchers set."""
     return any(int(os.environ.get(name, "0")) > 0 for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"))

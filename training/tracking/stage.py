@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # both take seconds to import, and `--help` needs neither
 
 
 class RunLog:
-    """What a stage logs to its MLflow run; the first failure is told in one line, and nothing is logged after it."""
+    """A stage's logging to its MLflow run; the first failure is reported in one line and ends it."""
 
     def __init__(self, client: MlflowClient | None, run_id: str) -> None:
         self.client = client
@@ -61,7 +61,9 @@ class RunLog:
             call(self.client)
         except Exception as error:  # noqa: BLE001 - servers, databases and networks raise nearly anything
             self.client = None
-            print(f"warning: MLflow takes no more of this stage ({_brief(str(error))})", file=sys.stderr)
+            print(
+                f"warning: MLflow logging disabled for the rest of this stage ({_brief(str(error))})", file=sys.stderr
+            )
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def tracked(params: Params, paths: Paths, stage: str) -> Iterator[RunLog]:
     """Log a stage to MLflow: at `MLFLOW_TRACKING_URI`, else into `mlflow.db` of the working directory.
 
     `train` starts a run and, when it has finished, leaves the run's id beside the weights. Later stages join that run;
-    if their parameters are others, they start a child of it, for the parameters of a run cannot change. `download` and
+    if their parameters differ, they start a child of it, for the parameters of a run cannot change. `download` and
     `validate` have runs of their own. A run ends as FINISHED, FAILED or KILLED, as the stage does.
 
     Raises:

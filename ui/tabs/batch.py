@@ -23,8 +23,8 @@ ROWS_MAX = 10_000  # of all batches that are kept
 NOWHERE = Path("/nonexistent")
 IDLE = progress.IDLE.format(most=f"{PHOTOS_MAX:,}")
 PRIVACY = (
-    '<p class="facts">JPEG, PNG or WebP. Each photo goes unchanged to the service, and this page deletes it '
-    "once its verdict is there. The table lives in this tab alone: download the CSV before you close it.</p>"
+    '<p class="facts">JPEG, PNG or WebP. Each photo is sent unchanged to the service, and this page deletes it '
+    "once it has a verdict. The table exists only in this tab: download the CSV before closing it.</p>"
 )
 
 # New values of the desk's components, in their order.
@@ -87,7 +87,7 @@ class Batch:
         tab, paths = tab_of(request), [photo.path for photo in self._photos(uploads)]
         if len(paths) > PHOTOS_MAX:
             self._shelf.keep(_chosen(tab), *paths)  # so that they go with the tab
-            error = TooManyPhotos(f"You chose {len(paths):,} photos; at most {PHOTOS_MAX:,} go at once.")
+            error = TooManyPhotos(f"You chose {len(paths):,} photos; the limit is {PHOTOS_MAX:,} at once.")
             return gr.update(interactive=False), cards.error_html(error)
         self._shelf.keep(_chosen(tab), *paths)
         return gr.update(interactive=bool(paths) and not self._busy(tab)), gr.skip()

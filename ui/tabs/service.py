@@ -10,7 +10,7 @@ from ui.gateway import Gateway
 from ui.report import State, state_html
 from ui.tabs.visitor import caller_of
 
-WAITING = '<div class="card quiet"><h2>Asking the service</h2><p>Press Refresh if nothing comes.</p></div>'
+WAITING = '<div class="card quiet"><h2>Asking the service</h2><p>Press Refresh if nothing appears.</p></div>'
 
 
 class Service:
@@ -27,7 +27,7 @@ class Service:
             event(self.ask, outputs=[report], show_progress="hidden", api_visibility="private")
 
     async def ask(self, request: gr.Request) -> str:
-        """Show what the service says of itself, or why it says nothing."""
+        """Show the service's state, or why it is unknown."""
         try:
             async with self._gateway.client(caller=caller_of(request)) as client:
                 health, ready, drift = await asyncio.gather(

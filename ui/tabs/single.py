@@ -17,8 +17,8 @@ from ui.tabs.visitor import caller_of, key_of, size_of, tab_of
 
 CHECKS_AT_ONCE = 8
 PRIVACY = (
-    '<p class="facts">JPEG, PNG or WebP. The photo goes unchanged to the service that checks it, '
-    "and this page deletes it after the answer.</p>"
+    '<p class="facts">JPEG, PNG or WebP. The photo is sent unchanged to the service, '
+    "and this page deletes it afterwards.</p>"
 )
 EXAMPLES = '<p class="facts">No photo at hand? These are real photographs:</p>'
 

@@ -45,7 +45,7 @@ REFUSALS = [
     Refusal(
         "a method",
         *(Claim("", "GET", "/predict", 0), 405, "method_not_allowed"),
-        *("Method Not Allowed", "This path does not take this method."),
+        *("Method Not Allowed", "This path does not support this method."),
     ),
     Refusal(
         "a file's length",

@@ -13,7 +13,7 @@ FILES = {"file": upload(picture("JPEG"))}
 MISSING = {"error": "Unauthorized", "detail": "No API key was sent. Send yours in the header X-API-Key."}
 INVALID = {
     "error": "Unauthorized",
-    "detail": "The API key in the header X-API-Key is not valid. Send a valid one, or ask whoever runs the service.",
+    "detail": "The API key in the header X-API-Key is not valid. Send a valid one, or ask the service's operator.",
 }
 
 

@@ -52,9 +52,9 @@ def test_an_id_may_have_two_keys_while_one_replaces_the_other() -> None:
     ("text", "reason"),
     [
         ("", "API_KEYS_FILE is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
-        ("[]", "API_KEYS_FILE must hold a JSON object: ids, and an object for each"),
-        ('{"a": {"key": "s3cret"}, "a": {"key": "x"}}', "API_KEYS_FILE is not valid JSON: a name is there twice"),
-        ('{"a": {"key": "s3cret"}, "b": {"key": "s3cret"}}', "API_KEYS_FILE: the same key is there twice"),
+        ("[]", "API_KEYS_FILE must be a JSON object that maps ids to objects"),
+        ('{"a": {"key": "s3cret"}, "a": {"key": "x"}}', "API_KEYS_FILE is not valid JSON: a name occurs twice"),
+        ('{"a": {"key": "s3cret"}, "b": {"key": "s3cret"}}', "API_KEYS_FILE: the same key occurs twice"),
         ('{"ok": {"key": "x"}, "a": {}}', "API_KEYS_FILE, entry 2: give either"),
         ('{"a": {"key": "s3cret", "sha256": "s3cret"}}', "API_KEYS_FILE, entry 1: sha256: String should match pattern"),
         ('{"a": {"sha256": []}}', "API_KEYS_FILE, entry 1: sha256: List should have at least 1 item"),
@@ -131,7 +131,7 @@ def test_a_file_that_is_broken_or_missing_at_the_start_stops_it(
 ) -> None:
     with pytest.raises(KeyFileError, match="API_KEYS_FILE cannot be read: No such file or directory"):
         open_client(api_keys_file=tmp_path / "keys.json")
-    with pytest.raises(KeyFileError, match="API_KEYS_FILE must hold a JSON object"):
+    with pytest.raises(KeyFileError, match="API_KEYS_FILE must be a JSON object"):
         open_client(api_keys_file=write(tmp_path / "keys.json", ["alpha"]))
     assert [line["event"] for line in log_lines()] == ["api_keys_file_broken", "api_keys_file_broken"]
 

@@ -192,7 +192,7 @@ def test_a_file_that_is_not_there_is_told_without_its_name(call: Call) -> None:
     with pytest.raises(PhotoUnreadableError) as caught:
         call(Recorder(None), "predict", "a secret name.jpg")
     assert str(caught.value) == (
-        "The photo cannot be read: No such file or directory. See that the file exists and may be read."
+        "The photo cannot be read: No such file or directory. Check that the file exists and is readable."
     )
 
 
@@ -217,13 +217,13 @@ class Awaited:
     [
         (
             Image.new("RGB", (20, 20)),
-            "and no Image. Pixels are judged as their file has them: pass the path or the bytes",
+            "not Image. Pass the path or the bytes of the original file",
         ),
-        (np.zeros((20, 20, 3), np.uint8), "and no ndarray. Pixels are judged as their file has them: pass the path"),
-        (None, 'a photo is its bytes, a path, or a file opened with "rb", and no NoneType.'),
-        (7, "and no int."),
-        (["photo.jpg"], "and no list."),
-        (Awaited(), "Of a file to be awaited, pass the bytes: await file.read()"),
+        (np.zeros((20, 20, 3), np.uint8), "not ndarray. Pass the path"),
+        (None, 'a photo is its bytes, a path, or a file opened with "rb", not NoneType.'),
+        (7, "not int."),
+        (["photo.jpg"], "not list."),
+        (Awaited(), "For an async file, pass the bytes: await file.read()"),
     ],
 )
 def test_what_is_no_photo_is_named_with_what_to_pass_instead(call: Call, photo: object, said: str) -> None:
@@ -241,7 +241,7 @@ def test_a_file_in_no_state_to_be_read_is_told_and_spoils_no_other(tmp_path: Pat
     photos = {
         "The file is closed: open it again, or pass its path": closed,
         "The file was read to its end already: call its seek(0) first": read,
-        "It is a folder: give the files in it one by one": tmp_path,
+        "It is a folder: pass its files one by one": tmp_path,
         "read": writing,
         "embedded null byte": "photo\0.jpg",
     }

@@ -176,4 +176,4 @@ def test_an_odd_answer_fails_its_batch_alone(check: Check) -> None:
     gateway = Gateway([httpx.Response(200, json={})])
     outcomes = check(gateway, PHOTOS[:12])
     assert [isinstance(outcome, Verdict) for outcome in outcomes] == [False] * 10 + [True] * 2
-    assert str(error_of(outcomes[0])).startswith("The answer is none of this API: results is missing.")
+    assert str(error_of(outcomes[0])).startswith("Unexpected response from the gateway: results is missing.")

@@ -81,7 +81,7 @@ async def test_what_is_no_http_is_a_json_error_with_an_id(raw: bytes) -> None:
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b"\r\nX-Request-ID: " in head
     assert b"\r\nContent-Type: application/json\r\n" in head
-    assert json.loads(body) == {"error": "Bad Request", "detail": "This is no HTTP request that can be read."}
+    assert json.loads(body) == {"error": "Bad Request", "detail": "Malformed HTTP request."}
     assert wire.closed
 
 

@@ -60,7 +60,7 @@ def test_missing_and_broken_pictures_are_told_apart() -> None:
     facts = [Broken("missing"), Broken("corrupt_image"), Broken("corrupt_image"), Broken("bad_dimensions")]
     missing, broken = checks.integrity_findings(photos, facts)
     assert brief([missing, broken]) == [("missing_pictures", "error", 1), ("broken_pictures", "error", 3)]
-    assert broken.message == "pictures cannot be used (corrupt_image 2, bad_dimensions 1)"
+    assert broken.message == "images cannot be used (corrupt_image 2, bad_dimensions 1)"
 
 
 def test_a_split_without_a_class_is_an_error() -> None:

@@ -68,15 +68,15 @@ def test_a_manifest_of_paths_and_labels_is_completed_and_split(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label\na.png,fake\n", "line 2: label 'fake' is none of real, ai_generated"),
-        ("path,label\nb.png,real\n", "lists no picture that is there"),
-        ("path,label\na.png,real\n../outside.png,real\n", "line 3: no picture '../outside.png' in the folder"),
-        ("path,label\n,real\n", "line 2: no picture '' in the folder"),
+        ("path,label\na.png,fake\n", "line 2: label 'fake' is not one of real, ai_generated"),
+        ("path,label\nb.png,real\n", "lists no existing image"),
+        ("path,label\na.png,real\n../outside.png,real\n", "line 3: missing image '../outside.png'"),
+        ("path,label\n,real\n", "line 2: missing image ''"),
         (
             "path,label,split\na.png,real,train\na.png,real,\n",
             "1 rows have no split; fill the column split",
         ),
-        ("path,label\n", "lists no picture"),
+        ("path,label\n", "lists no existing image"),
         ("path\na.png\n", "no column label"),
     ],
 )
@@ -107,13 +107,13 @@ def test_what_is_no_file_that_can_be_read_is_left_out_and_told(
         write_manifest(tmp_path / "mine", f"path,label\n{rows}")
     assert sorted(photo.path for photo in take(tmp_path)) == sorted(good)
     told = capsys.readouterr().err.splitlines()
-    assert told == [f"download: left out {path}: no file that can be read" for path in bad]
+    assert told == [f"download: skipped {path}: not a readable file" for path in bad]
 
 
 def test_an_absolute_path_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, "mine/a.png")
     write_manifest(tmp_path / "mine", f"path,label\n{tmp_path}/mine/a.png,real\n")
-    with pytest.raises(InvalidDataError, match="line 2: no picture"):
+    with pytest.raises(InvalidDataError, match="line 2: missing image"):
         take(tmp_path)
 
 
@@ -163,8 +163,7 @@ def test_a_folder_of_neither_layout_is_refused(paths: tuple[str, ...], tmp_path:
     with pytest.raises(InvalidDataError) as refused:
         take(tmp_path)
     assert str(refused.value) == (
-        f"{tmp_path}/mine has neither a manifest nor pictures (.jpg, .jpeg, .png, .webp) in both real/ and "
-        "ai_generated/"
+        f"{tmp_path}/mine has neither a manifest nor images (.jpg, .jpeg, .png, .webp) in both real/ and ai_generated/"
     )
 
 

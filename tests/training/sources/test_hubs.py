@@ -106,7 +106,9 @@ def test_labels_are_read_by_name(tmp_path: Path) -> None:
 
 def test_a_file_of_another_checksum_is_thrown_away(tmp_path: Path) -> None:
     served(HubServer(FILES, announced="0" * 64))
-    with pytest.raises(HubUnavailableError, match=r"^Hugging Face: data/train-.*parquet is not what was announced"):
+    with pytest.raises(
+        HubUnavailableError, match=r"^Hugging Face: data/train-.*parquet does not match its announced size or hash"
+    ):
         list(HuggingFace().entries(tmp_path))
     assert list(tmp_path.rglob("*.parquet")) == []
 
@@ -185,6 +187,6 @@ def test_a_refusal_without_credentials_names_the_variables(tmp_path: Path) -> No
 
 
 def test_what_is_no_zip_is_thrown_away(tmp_path: Path) -> None:
-    with pytest.raises(HubUnavailableError, match=r"^Kaggle: the download is no zip; run this again$"):
+    with pytest.raises(HubUnavailableError, match=r"^Kaggle: the download is not a zip file; try again$"):
         list(kaggle(KaggleServer(b"<html>sign in</html>")).entries(tmp_path))
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []

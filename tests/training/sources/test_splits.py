@@ -111,9 +111,8 @@ def test_too_few_groups_say_which_split_lacks_what() -> None:
     with pytest.raises(InvalidDataError) as refused:
         assign(photos(sources=1, groups=2), seed=0)
     assert str(refused.value) == (
-        "too few groups of pictures to split: none left for real in dev, ai_generated in dev, real in test, "
-        "ai_generated in test; add pictures, or give a manifest whose column split says train, dev or test for every "
-        "row"
+        "too few groups of images to split: none left for real in dev, ai_generated in dev, real in test, "
+        "ai_generated in test; add images, or a manifest whose column split is train, dev or test in every row"
     )
 
 

@@ -75,20 +75,22 @@ def test_a_server_without_ranges_sends_the_file_anew(tmp_path: Path) -> None:
 
 def test_less_than_was_announced_is_told_and_kept(tmp_path: Path) -> None:
     short = httpx.Response(200, headers={"content-length": "10240"}, stream=httpx.ByteStream(CONTENT[:500]))
-    with pytest.raises(HubUnavailableError, match=r"^Hub: the connection broke at 500 of 10240 bytes; run this again"):
+    with pytest.raises(HubUnavailableError, match=r"^Hub: the connection broke at 500 of 10240 bytes; try again"):
         get(lambda _: short, tmp_path / "file.zip")
     assert (tmp_path / "file.zip.part").stat().st_size == 500
 
 
 def test_other_content_than_announced_is_thrown_away(tmp_path: Path) -> None:
-    with pytest.raises(HubUnavailableError, match=r"^Hub: what came is not what was announced; run this again$"):
+    with pytest.raises(
+        HubUnavailableError, match=r"^Hub: the download does not match its announced size or hash; try again$"
+    ):
         get(Server(md5="AAAAAAAAAAAAAAAAAAAAAA=="), tmp_path / "file.zip")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path: Path) -> None:
     (tmp_path / "file.zip.part").write_bytes(bytes(20_000))
-    with pytest.raises(HubUnavailableError, match=r"the file changed since its download began; run this again$"):
+    with pytest.raises(HubUnavailableError, match=r"the file changed since its download began; try again$"):
         get(lambda _: httpx.Response(416), tmp_path / "file.zip")
     assert list(tmp_path.iterdir()) == []
 

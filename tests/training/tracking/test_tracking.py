@@ -287,7 +287,7 @@ def test_a_store_that_fails_later_costs_one_warning_and_no_work(
         log.metrics({"test/auroc": 0.9})
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
-    assert printed.startswith("warning: MLflow takes no more of this stage (")
+    assert printed.startswith("warning: MLflow logging disabled for the rest of this stage (")
     assert (paths.run / "mlflow_run_id").read_text(encoding="utf-8") == f"{log.run_id}\n"
 
 
