@@ -65,7 +65,7 @@ def test_a_promotion_tells_how_to_go_back_and_how_long_it_holds(command: Command
     assert command("promote", "1.2.0") == [
         "live: 1.2.0, with 2 workers",
         "before: 1.1.0, still loaded; `make rollback` returns to it at once",
-        f"A TorchServe that dies comes back with 1.2.0; the next `make demo` begins with {NAME}.mar",
+        f"A restarted TorchServe serves 1.2.0; the next `make demo` starts with {NAME}.mar",
     ]
 
 
