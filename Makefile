@@ -48,10 +48,10 @@ REPOSITORY ?= product-photo-detector
 DEPLOYED := gateway torchserve
 RENDERED ?= var/cloud-run.yaml
 DEPLOY_TAG = $(or $(TAG),$(shell git describe --always --dirty --abbrev=12 --exclude '*' 2> /dev/null))
-MANIFEST = $(PYTHON) -m stack.cloud_run --project '$(PROJECT)' --region '$(REGION)' --repository '$(REPOSITORY)' --tag
+MANIFEST = $(PYTHON) -m deploy.cloud_run --project '$(PROJECT)' --region '$(REGION)' --repository '$(REPOSITORY)' --tag
 REGISTRY = $(REGION)-docker.pkg.dev/$(PROJECT)/$(REPOSITORY)
 ENGINE = $(if $(findstring podman,$(COMPOSE)),podman,docker)
-SENT = $(or $(PHOTO),$(shell $(RUN) -c 'from stack.demo import sample_photo; print(sample_photo())'))
+SENT = $(or $(PHOTO),$(shell $(RUN) -c 'from deploy.local.demo import sample_photo; print(sample_photo())'))
 
 # Workflows fill these in from a form: refuse what make or a shell would interpret.
 MARKS := $$ ' " ` ; & | < > \ #
@@ -66,22 +66,22 @@ help: ## Show the targets
 
 ##@ Run it
 demo: install ## Start everything, predict a sample image, serve until Ctrl-C (PHOTO=path, ARGS="--free-ports")
-	@$(RUN) -m stack.demo $(if $(PHOTO),--photo '$(PHOTO)') $(ARGS)
+	@$(RUN) -m deploy.local.demo $(if $(PHOTO),--photo '$(PHOTO)') $(ARGS)
 
 serve: install ## Serve only the REST API (TorchServe and gateway) until Ctrl-C (ARGS="--free-ports")
-	@$(RUN) -m stack.demo --api-only $(ARGS)
+	@$(RUN) -m deploy.local.demo --api-only $(ARGS)
 
 ui: install ## Serve the page for a running gateway (URL=)
 	UI_GATEWAY_URL=$(URL) $(RUN) -m ui
 
 models: install ## List the model versions: live, before, loaded, not loaded
-	@$(RUN) -m stack.versions list $(ARGS)
+	@$(RUN) -m deploy.local.versions list $(ARGS)
 
 promote: install ## Make a model version live while requests continue (VERSION=1.3.0)
-	@$(RUN) -m stack.versions promote $(if $(VERSION),'$(VERSION)') $(ARGS)
+	@$(RUN) -m deploy.local.versions promote $(if $(VERSION),'$(VERSION)') $(ARGS)
 
 rollback: install ## Make the previous model version live again
-	@$(RUN) -m stack.versions rollback $(ARGS)
+	@$(RUN) -m deploy.local.versions rollback $(ARGS)
 
 ##@ Run it in containers
 docker-build: ## Build the images (COMPOSE=podman-compose, BASE=image, TORCH_BACKEND= for CUDA)
@@ -100,7 +100,7 @@ docker-logs: ## Follow their logs
 	$(IN_CONTAINERS) logs --follow
 
 docker-secrets: ## Create an API key and Grafana's password in docker/secrets, unless they exist
-	@$(PYTHON) -m stack.secret_files
+	@$(PYTHON) -m deploy.secret_files
 
 docker-base: ## Build a base image from Debian's packages, without a container registry (BASE=localhost/python:bookworm)
 	docker/base.sh $(or $(BASE),localhost/python:bookworm)
@@ -142,7 +142,7 @@ deploy-served: ## Print the deployed tag and address, or nothing (PROJECT=, REGI
 	  printf 'tag=%s\nurl=%s\n' "$${image##*:}" "$$url"; fi
 
 smoke-test: install ## Check a deployed API's health and predict an image (URL=, PHOTO=; DETECTOR_API_KEY, CLOUD_RUN_TOKEN)
-	@$(RUN) -m stack.smoke_test '$(URL)' "$(SENT)"
+	@$(RUN) -m deploy.smoke_test '$(URL)' "$(SENT)"
 
 deploy-manifest: ## Print what would be deployed (PROJECT=, REGION=, TAG=); needs no account
 	@$(MANIFEST) '$(DEPLOY_TAG)'
@@ -219,13 +219,13 @@ bench: install ## Measure the whole stack against the machine's ceiling and a pl
 	$(RUN) -m benchmarks.serving --json var/bench.json --plot var/bench.png $(ARGS)
 
 predict: install ## Predict an image through a running gateway (PHOTO=path, URL=, ARGS="--explain heatmaps")
-	@$(RUN) -m cli check --url '$(URL)' $(ARGS) "$(SENT)"
+	@$(RUN) -m gateway.command check --url '$(URL)' $(ARGS) "$(SENT)"
 
 predict-batch: install ## Predict several images or a folder (PHOTOS="listings more/*.png", URL=, ARGS="--csv")
-	@$(RUN) -m cli check --url '$(URL)' $(ARGS) $(or $(PHOTOS),$(error set PHOTOS= to images or a folder))
+	@$(RUN) -m gateway.command check --url '$(URL)' $(ARGS) $(or $(PHOTOS),$(error set PHOTOS= to images or a folder))
 
 monitoring-demo: install ## Cause drift, watch its alert fire in Prometheus, and draw the dashboards (2 minutes)
-	@$(RUN) -m stack.monitoring.demo $(ARGS)
+	@$(RUN) -m benchmarks.drift_demo $(ARGS)
 
 tune: install ## Find the workers, threads and batches that suit this machine (ARGS="--rounds 2"; TASKSET="taskset --cpu-list 0")
 	@$(TASKSET) $(RUN) -m benchmarks.tune $(ARGS)
@@ -292,17 +292,17 @@ secrets-staged: $(VENV)/installed ## Scan staged changes for secrets
 	$(SCAN) --staged .
 
 audit: install ## Check locked packages for known vulnerabilities with the OSV service (OSV_URL= for another)
-	@$(RUN) -m stack.supply_chain.audit $(TOOL) $(PIP_AUDIT) pip-audit $(if $(OSV_URL),--osv-url '$(OSV_URL)')
+	@$(RUN) -m deploy.supply_chain audit $(TOOL) $(PIP_AUDIT) pip-audit $(if $(OSV_URL),--osv-url '$(OSV_URL)')
 
 licences: install ## Check the licences of installed packages and list them in var/licences.md
-	@$(RUN) -m stack.supply_chain.licences
+	@$(RUN) -m deploy.supply_chain licences
 
 sbom: install ## Write a CycloneDX SBOM per component into var/sbom
 	@mkdir -p '$(SBOM)'
 	for name in gateway torchserve training ui; do \
 	  $(TOOL) $(CYCLONEDX) cyclonedx-py requirements requirements/$$name.txt --pyproject pyproject.toml --spec-version 1.6 \
 	  --output-reproducible --short-PURLs --output-file "$(SBOM)/$$name.cdx.json" 2> /dev/null || exit 1; done
-	@$(RUN) -m stack.supply_chain.sbom '$(SBOM)'/*.cdx.json
+	@$(RUN) -m deploy.supply_chain sbom '$(SBOM)'/*.cdx.json
 
 ##@ Train it
 data: install ## Download or generate the images of data.source (SET="data.source=FOLDER")
@@ -315,7 +315,7 @@ train: install ## Train a detector (SET="train.epochs=3", RESUME=1 resumes)
 	$(RUN) -m training.train $(if $(SET),--set $(SET)) $(if $(RESUME),--resume)
 
 score: install ## Predict a catalogue into Parquet (SOURCE=folder, .csv or .parquet, OUT=folder, ARGS="--devices 2")
-	$(RUN) -m training.score '$(or $(SOURCE),$(error set SOURCE= to a folder, .csv or .parquet file))' \
+	$(RUN) -m training.scoring.score '$(or $(SOURCE),$(error set SOURCE= to a folder, .csv or .parquet file))' \
 	  --out '$(or $(OUT),$(error set OUT= to a folder for the results))' $(ARGS)
 
 package: install ## Calibrate, evaluate and pack the trained detector into model_store

@@ -4,8 +4,6 @@
 the work of decoding, scaling and judging one view of each side.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 from collections.abc import Sequence

@@ -1,12 +1,10 @@
 """From bursts of requests to figures: rates and percentiles with their spread, ratios within a round, goals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from benchmarks.report import Spread, percentile
+from benchmarks.load import Spread, percentile
 
 CEILING, ALONE = "in-process ceiling", "in-process, one picture"
 SMALL, PLAIN = "plain, 224 px", "plain, our views"

@@ -1,7 +1,5 @@
 """What the gateway costs, against a null back end and beside a bare Starlette echo: `python -m benchmarks.gateway`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import tempfile
@@ -13,10 +11,9 @@ from typing import Final
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.load import measure
-from benchmarks.report import Comparison, Round, table
-from benchmarks.targets import Target, running
-from stack.demo import sample_photo
+from benchmarks.load import Comparison, Round, measure, table
+from benchmarks.stacks import Target, running_target
+from deploy.local.demo import sample_photo
 
 SIZES: Final = {"100kB": (600, 95), "1MB": (3600, 92)}
 """Width in pixels and JPEG quality of the sample photo that come to this size."""
@@ -51,7 +48,7 @@ def main() -> None:
 
 def run(plan: Plan, photo: bytes) -> Comparison:
     """Measure all targets in turns, so that other load affects all alike."""
-    with tempfile.TemporaryDirectory() as folder, running(photo, Path(folder)) as targets:
+    with tempfile.TemporaryDirectory() as folder, running_target(photo, Path(folder)) as targets:
         for target in targets:
             _round(target, plan)  # the first requests pay for connections, imports and caches
         rounds = [{target.name: _round(target, plan) for target in _turned(targets, n)} for n in range(plan.rounds)]

@@ -5,8 +5,6 @@ first prediction it prints a line; for every line `BATCH SECONDS` that it then r
 at a time for so long, and prints how long each batch took, in ms, as JSON.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import sys

@@ -1,7 +1,5 @@
 """What a stranger can cost the real stack at most: all attacks at the same time, and an honest client beside them."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import socket
@@ -28,8 +26,8 @@ from rich.table import Table
 
 from benchmarks.gateway import sample
 from benchmarks.stacks import BenchLayout
-from stack.layout import Ports
-from stack.local import LocalStack, running
+from deploy.layout import Ports
+from deploy.local.stack import LocalStack, running
 
 MIB: Final = 1024 * 1024
 MOST: Final = {"gateway": 512 * MIB, "page": 512 * MIB, "TorchServe": 3072 * MIB}

@@ -1,7 +1,5 @@
 """How close the product comes to what the machine can do, beside a plain service: `python -m benchmarks.serving`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import signal
@@ -16,26 +14,99 @@ from types import FrameType
 from typing import Any, Final
 
 import psutil
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.console import Console
+from rich.table import Table
 
-from benchmarks import ceiling
-from benchmarks.ceiling import Ceiling
-from benchmarks.figures import ALONE, CEILING, HEALTH, MOST, PREDICT, ROWS, Burst, Measured, Row, health
+from benchmarks import figures, score
 from benchmarks.gateway import SIZES, sample
 from benchmarks.load import Load, measure_for
-from benchmarks.plot import draw
+from benchmarks.score import Ceiling
 from benchmarks.stacks import BenchLayout, Stack, memory_mb, stacks
-from benchmarks.tables import table
-from stack.layout import ROOT
-from stack.torchserve import ARCHIVE
+from deploy.layout import ROOT
+from deploy.torchserve.process import ARCHIVE
 
+STACKS = (figures.SMALL, figures.PLAIN, figures.TORCHSERVE, figures.GATEWAY)
+BAR_WIDTH = 0.8 / len(STACKS)
+
+
+COLUMNS = ("of ceiling", "x plain", "x plain 224", "memory MB", "start-up s")
 WIDTH: Final = 180
 """Characters of a line, so that the table is whole in a log as well."""
 PROBE_PAUSE_S: Final = 0.02
 WATCHED_S: Final = 2
 """For so long the machine is watched before anything starts, to tell how busy it is with other things."""
-Job = Callable[[float], dict[Row, Burst]]
+Job = Callable[[float], dict[figures.Row, figures.Burst]]
 """Measures for so many seconds."""
+
+
+def draw(found: figures.Measured, path: Path) -> None:
+    """Write the plot as a PNG."""
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    rates, waits = figure.subplots(1, 2)
+    _bars(found, rates, "requests/s")
+    ceiling = found.spread(figures.Row(figures.CEILING), figures.FIGURES["requests/s"]).mean
+    rates.axhline(ceiling, color="black", linestyle="--", label=figures.CEILING)
+    _bars(found, waits, "p50 ms")
+    waits.set_yscale("log")
+    figure.legend(*rates.get_legend_handles_labels(), loc="outside lower center", ncols=len(STACKS) + 1)
+    figure.savefig(path, format="png", dpi=120)
+
+
+def _bars(found: figures.Measured, axes: Axes, title: str) -> None:
+    for place, stack in enumerate(STACKS):
+        spreads = [
+            found.spread(figures.Row(stack, figures.PREDICT, clients), figures.FIGURES[title])
+            for clients in figures.CLIENTS
+        ]
+        axes.bar(
+            [position + (place - (len(STACKS) - 1) / 2) * BAR_WIDTH for position in range(len(figures.CLIENTS))],
+            [spread.mean for spread in spreads],
+            BAR_WIDTH,
+            yerr=[spread.sd for spread in spreads],
+            label=stack,
+        )
+    axes.set_xticks(range(len(figures.CLIENTS)), [str(clients) for clients in figures.CLIENTS])
+    axes.set_xlabel("clients")
+    axes.set_ylabel(title)
+
+
+def table(found: figures.Measured) -> Table:
+    """Every row with its figures, mean ± standard deviation of the rounds; memory and start-up once a stack."""
+    grid = Table(
+        "stack",
+        "asked for",
+        "clients",
+        *figures.FIGURES,
+        *COLUMNS,
+        caption=_caption(found),
+        caption_justify="left",
+        padding=(0, 0),
+    )
+    for before, row in zip((None, *figures.ROWS), figures.ROWS, strict=False):
+        first = before is None or before.stack != row.stack
+        grid.add_row(
+            row.stack if first else "",
+            row.asks,
+            str(row.clients),
+            *(str(found.spread(row, figure)) for figure in figures.FIGURES.values()),
+            str(found.of_ceiling(row)) if row.pictures else "",
+            *(_times(found, row, base) for base in (figures.PLAIN, figures.SMALL)),
+            f"{found.memory(row.stack).mean:,.0f}" if first else "",
+            f"{found.start_s[row.stack]:.1f}" if first else "",
+        )
+    return grid
+
+
+def _times(found: figures.Measured, row: figures.Row, base: str) -> str:
+    compared = row.asks == figures.PREDICT and row.stack in {figures.TORCHSERVE, figures.GATEWAY}
+    return str(found.times(row, base)) if compared else ""
+
+
+def _caption(found: figures.Measured) -> str:
+    about = "; ".join(f"{name}: {value}" for name, value in found.about.items())
+    return "\n".join([f"n = {len(found.rounds)} rounds, mean ± sd. {about}", *map(str, found.goals())])
 
 
 @dataclass(frozen=True)
@@ -66,15 +137,15 @@ def main() -> None:
         draw(found, arguments.plot)
 
 
-def run(plan: Plan, photo: bytes, store: Path) -> Measured:
+def run(plan: Plan, photo: bytes, store: Path) -> figures.Measured:
     """Start everything, measure it in turns, so that other load affects all alike, and stop it."""
     busy = psutil.cpu_percent(WATCHED_S)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         layout, unpacked = BenchLayout(var=Path(folder) / "var", store=store), Path(folder) / "unpacked"
         layout.var.mkdir()
-        spec = ceiling.unpack(store / ARCHIVE, unpacked)
+        spec = score.unpack(store / ARCHIVE, unpacked)
         served = opened.enter_context(stacks(photo, layout, spec))
-        pools = opened.enter_context(ceiling.pools(unpacked, photo, layout.environment()))
+        pools = opened.enter_context(score.pools(unpacked, photo, layout.environment()))
         best = Ceiling.find(pools, plan.seconds / 2)
         about = {
             "model": spec["version"],
@@ -87,52 +158,54 @@ def run(plan: Plan, photo: bytes, store: Path) -> Measured:
         return measured(plan, served, best, about)
 
 
-def measured(plan: Plan, served: Sequence[Stack], best: Ceiling, about: dict[str, Any]) -> Measured:
+def measured(plan: Plan, served: Sequence[Stack], best: Ceiling, about: dict[str, Any]) -> figures.Measured:
     """Measure every row in every round, each round beginning with another one."""
     processes = {stack.name: stack.processes for stack in served}
-    processes |= {CEILING: best.together.pool.processes, ALONE: best.alone.pool.processes[:1]}
+    processes |= {figures.CEILING: best.together.pool.processes, figures.ALONE: best.alone.pool.processes[:1]}
     start_s = {stack.name: stack.start_s for stack in served}
-    start_s |= {CEILING: best.together.pool.start_s, ALONE: best.alone.pool.start_s}
+    start_s |= {figures.CEILING: best.together.pool.start_s, figures.ALONE: best.alone.pool.start_s}
     jobs = _jobs(served, best)
     for job in jobs:
         job(plan.warm_up_s)
-    rounds, memory = list[dict[Row, Burst]](), list[dict[str, float]]()
+    rounds, memory = list[dict[figures.Row, figures.Burst]](), list[dict[str, float]]()
     for turn in range(plan.rounds):
         first = turn * len(jobs) // plan.rounds
         rounds.append({row: burst for job in jobs[first:] + jobs[:first] for row, burst in job(plan.seconds).items()})
         memory.append({name: memory_mb(found) for name, found in processes.items()})
-    return Measured(rounds, memory, start_s, about)
+    return figures.Measured(rounds, memory, start_s, about)
 
 
 def _jobs(served: Sequence[Stack], best: Ceiling) -> list[Job]:
     by_name = {stack.name: stack for stack in served}
     jobs: list[Job] = [
-        lambda seconds: {Row(CEILING): best.together.pool.judge(best.together.batch, seconds)},
-        lambda seconds: {Row(ALONE): best.alone.pool.judge(1, seconds, processes=1)},
+        lambda seconds: {figures.Row(figures.CEILING): best.together.pool.judge(best.together.batch, seconds)},
+        lambda seconds: {figures.Row(figures.ALONE): best.alone.pool.judge(1, seconds, processes=1)},
     ]
-    for row in ROWS:
+    for row in figures.ROWS:
         stack = by_name.get(row.stack)
-        if stack is None or row.asks == HEALTH:  # the ceiling's are there, probes come with the load
+        if stack is None or row.asks == figures.HEALTH:  # the ceiling's are there, probes come with the load
             continue
-        loaded = row.asks == PREDICT and row.clients == MOST and HEALTH in stack.requests
+        loaded = row.asks == figures.PREDICT and row.clients == figures.MOST and figures.HEALTH in stack.requests
         jobs.append(partial(_with_probes if loaded else _requests, stack, row))
     return jobs
 
 
-def _requests(stack: Stack, row: Row, seconds: float) -> dict[Row, Burst]:
+def _requests(stack: Stack, row: figures.Row, seconds: float) -> dict[figures.Row, figures.Burst]:
     load = measure_for(stack.port, stack.requests[row.asks], seconds=seconds, connections=row.clients)
     return {row: _burst(load)}
 
 
-def _with_probes(stack: Stack, row: Row, seconds: float) -> dict[Row, Burst]:
+def _with_probes(stack: Stack, row: figures.Row, seconds: float) -> dict[figures.Row, figures.Burst]:
     with ThreadPoolExecutor(1) as thread:  # a loop of its own, so that the load's work does not count for the probes
         load = thread.submit(_requests, stack, row, seconds)
-        probes = measure_for(stack.port, stack.requests[HEALTH], seconds=seconds, connections=1, pause_s=PROBE_PAUSE_S)
-        return load.result() | {health(stack.name): _burst(probes)}
+        probes = measure_for(
+            stack.port, stack.requests[figures.HEALTH], seconds=seconds, connections=1, pause_s=PROBE_PAUSE_S
+        )
+        return load.result() | {figures.health(stack.name): _burst(probes)}
 
 
-def _burst(load: Load) -> Burst:
-    return Burst(load.latencies_ms, len(load.latencies_ms) / load.seconds)
+def _burst(load: Load) -> figures.Burst:
+    return figures.Burst(load.latencies_ms, len(load.latencies_ms) / load.seconds)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -4,8 +4,6 @@ Each setting is tried by the whole product: its workers, the threads of each, an
 worker at a time. `taskset --cpu-list 0 make tune` tunes for one CPU; on a machine with a GPU, threads do not count.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import os
@@ -24,12 +22,11 @@ from rich.table import Table
 
 from benchmarks.figures import MOST, PREDICT
 from benchmarks.gateway import SIZES, sample
-from benchmarks.load import Load, measure_for
-from benchmarks.report import Spread, percentile
+from benchmarks.load import Load, Spread, measure_for, percentile
 from benchmarks.stacks import BenchLayout, Stack, memory_mb, product
-from stack.archives import with_config
-from stack.layout import ROOT
-from stack.torchserve import ARCHIVE
+from deploy.layout import ROOT
+from deploy.local.versions import with_config
+from deploy.torchserve.process import ARCHIVE
 
 BATCHES: Final = (1, 4, 8)
 GPU_BATCHES: Final = (8, 16, 32)

@@ -14,8 +14,9 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/uv \
     ./install.sh torchserve.txt "${TORCH_BACKEND}"
 WORKDIR /app
-COPY stack/__init__.py stack/container.py stack/java.py stack/layout.py stack/torchserve.py stack/
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash stack \
+COPY deploy/__init__.py deploy/layout.py deploy/
+COPY deploy/torchserve/__init__.py deploy/torchserve/container.py deploy/torchserve/process.py deploy/torchserve/
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash deploy \
     && install -d -o 10001 -g 10001 /state/torchserve && install -d -m 1777 /state/tmp
 COPY config.properties ./
 COPY docker/torchserve docker/torchserve
@@ -38,5 +39,5 @@ COPY --from=build /state var
 USER 10001:10001
 EXPOSE 8085 8087
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s \
-    CMD ["python", "-m", "stack.container", "--check"]
-ENTRYPOINT ["python", "-m", "stack.container"]
+    CMD ["python", "-m", "deploy.torchserve.container", "--check"]
+ENTRYPOINT ["python", "-m", "deploy.torchserve.container"]

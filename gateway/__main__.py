@@ -1,7 +1,5 @@
 """Run the gateway: `python -m gateway`."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
@@ -13,9 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from structlog.typing import FilteringBoundLogger
 
-from gateway import server
+from gateway import context, server
 from gateway.settings import Settings, unknown_variables, variable
-from gateway.web import logs
 
 _log: Final[FilteringBoundLogger] = structlog.get_logger()
 
@@ -30,7 +27,7 @@ def main() -> None:
 
 
 def _settings() -> Settings:
-    logs.configure()
+    context.configure()
     for name, meant in unknown_variables(os.environ).items():
         _log.warning("setting_unknown", variable=name, meant=meant)
     try:

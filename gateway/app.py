@@ -1,7 +1,5 @@
 """The application: routes, layers, error rendering and lifetime put together."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,20 +9,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
+from gateway import context
 from gateway.errors import ApiError, render, render_method_not_allowed
+from gateway.middleware import RequestLayer, TraceLayer
 from gateway.routes import build_routes
+from gateway.security import JSON_HEADERS, Cors, DefaultHeaders
 from gateway.services import Services, open_services
 from gateway.settings import Settings
-from gateway.web import logs
-from gateway.web.middleware import RequestLayer
-from gateway.web.security import JSON_HEADERS, Cors, DefaultHeaders
-from gateway.web.tracing import TraceLayer
 
 
 def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTransport | None = None) -> Starlette:
     """Build the gateway, by default from the environment; `transport` stands in for TorchServe in tests."""
     chosen = settings or Settings()
-    logs.configure()
+    context.configure()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Services]]:

@@ -1,18 +1,42 @@
-"""The small mutable state of one request: its id and what its log line will say."""
+"""What one request carries along: its id, its client's name, its trace and its log line; and the process's counters."""
 
-from __future__ import annotations
-
+import logging
 import re
+import sys
 import uuid
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, cast
+from time import monotonic, perf_counter
+from typing import Final, TextIO, TypeVar, cast
 
+import structlog
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
-
-from gateway.api_key import ApiKey
+from structlog.typing import FilteringBoundLogger, Processor
 
 _ACCEPTABLE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
+Result = TypeVar("Result")
+HEADER: Final = "traceparent"
+SAMPLED: Final = 1
+# Version 00 has these four fields; a later one may add more behind them, and ff is none.
+_PARENT: Final = re.compile(
+    r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
+)
+MAX_LENGTH: Final = 512
+REFUSALS_A_SECOND: Final = 50
+"""Lines a second about requests that were refused: anybody can cause them, with or without a key."""
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """An accepted key: the id that logs and counters know it by, its SHA-256, and its own rates a minute."""
+
+    id: str
+    digest: bytes = field(repr=False)
+    rates: Mapping[str, int] = field(default_factory=dict)
 
 
 def request_id(presented: str | None) -> str:
@@ -48,3 +72,156 @@ class RequestContext:
 def context_of(connection: HTTPConnection) -> RequestContext:
     """The context of a request."""
     return cast(RequestContext, connection.state.context)
+
+
+def elapsed_ms(since: float) -> float:
+    """Milliseconds since a reading of `perf_counter`, with one decimal."""
+    return round((perf_counter() - since) * 1000, 1)
+
+
+async def timed(call: Awaitable[Result]) -> tuple[Result, float]:
+    """What a call gives, and the milliseconds that it took."""
+    started = perf_counter()
+    return await call, elapsed_ms(started)
+
+
+class Activity:
+    """Counters of one process since its start; all of its users run in the event loop, so no lock is needed."""
+
+    def __init__(self) -> None:
+        self._started = perf_counter()
+        self.active_requests = 0
+        self.predictions_total = 0
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the start, with one decimal."""
+        return round(perf_counter() - self._started, 1)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a prediction request as active while the block runs."""
+        self.active_requests += 1
+        try:
+            yield
+        finally:
+            self.active_requests -= 1
+
+    def predicted(self) -> None:
+        """Count one verdict that was given to a client."""
+        self.predictions_total += 1
+
+
+@dataclass(frozen=True)
+class TraceParent:
+    """The trace that a request belongs to and the span that sent it."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+    def attach(self, scope: Scope) -> None:
+        """Make this the trace of the request with this scope."""
+        scope.setdefault("state", {})["trace"] = self
+
+    def log_fields(self, project: str | None) -> dict[str, str | bool]:
+        """The fields of a log line; with a project also those that Cloud Logging looks for."""
+        fields: dict[str, str | bool] = {"trace_id": self.trace_id, "span_id": self.span_id}
+        if project is None:
+            return fields
+        return fields | {
+            "logging.googleapis.com/trace": f"projects/{project}/traces/{self.trace_id}",
+            "logging.googleapis.com/spanId": self.span_id,
+            "logging.googleapis.com/trace_sampled": self.sampled,
+        }
+
+
+def trace_of(scope: Scope) -> TraceParent | None:
+    """The request's own span where it has one, else what its client sent."""
+    own = cast(TraceParent | None, scope.get("state", {}).get("trace"))
+    return own or parse(Headers(scope=scope).get(HEADER))
+
+
+def parse(header: str | None) -> TraceParent | None:
+    """The trace of a `traceparent` header, or None for anything that the specification tells to ignore."""
+    found = _PARENT.fullmatch((header or "")[:MAX_LENGTH].strip(" \t"))
+    if found is None or found["version"] == "ff" or (found["version"] == "00" and found["more"]):
+        return None
+    if not int(found["trace"], 16) or not int(found["span"], 16):
+        return None
+    return TraceParent(found["trace"], found["span"], bool(int(found["flags"], 16) & SAMPLED))
+
+
+class Refusals:
+    """Lets through so many lines a second about what was refused, and tells how many it did not."""
+
+    def __init__(self) -> None:
+        self._since, self._lines = monotonic(), 0
+
+    def lets_through(self, *, refused: bool) -> bool:
+        """Whether a line may be written."""
+        if (now := monotonic()) - self._since >= 1:
+            missed, self._since, self._lines = self._lines - REFUSALS_A_SECOND, now, 0
+            if missed > 0:
+                _log.warning("refusals_not_logged", lines=missed)
+        self._lines += refused
+        return not refused or self._lines <= REFUSALS_A_SECOND
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """The same for uvicorn's warnings, each of which is about something that was no HTTP."""
+        return self.lets_through(refused=record.levelno == logging.WARNING)
+
+
+class Lines:
+    """Standard error without its errors: a line that cannot be written is dropped and counted."""
+
+    dropped = 0
+
+    def write(self, text: str) -> None:
+        """Write a line, if there is room for it."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError):  # a full disk, a pipe that nobody reads any more, a closed file
+            Lines.dropped += 1
+
+    def flush(self) -> None:
+        """Do nothing: every line goes out at once."""
+
+
+def configure() -> None:
+    """Send structlog's events, and what uvicorn and others log, to standard error in one format."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    rendering = _rendering()
+    structlog.configure(
+        processors=[*shared, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: structlog.WriteLogger(cast(TextIO, Lines())),
+    )
+    _configure_standard_logging(shared, rendering)
+
+
+def _rendering() -> list[Processor]:
+    # Tracebacks are rendered without local variables: those hold images, file names and keys.
+    if sys.stderr.isatty():
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _configure_standard_logging(shared: list[Processor], rendering: list[Processor]) -> None:
+    logging.raiseExceptions = False
+    handler = logging.StreamHandler(Lines())
+    drop_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[drop_meta, *rendering])
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    server = logging.getLogger("uvicorn.error")
+    server.setLevel(logging.INFO)
+    server.filters = [Refusals()]
+    # A malformed form is its request's line already; a client must not write several.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -1,7 +1,5 @@
 """The errors that clients see, and the one place that turns an exception into an answer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final

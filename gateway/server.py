@@ -3,19 +3,267 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
+from asyncio import AbstractEventLoop, TimerHandle, Transport
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
+import httptools
+import structlog
 import uvicorn
+from starlette.exceptions import HTTPException
+from structlog.typing import FilteringBoundLogger
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from gateway.app import create_app
+from gateway.context import request_id
+from gateway.errors import ApiError, SlowRequestError, UnavailableError, as_api_error, error_body
+from gateway.metrics import Resource
+from gateway.middleware import ID_HEADER
+from gateway.security import JSON_HEADERS
+from gateway.services import Services
 from gateway.settings import Settings
-from gateway.web.protocol import Connections, Protocol
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Bytes that may have come since a request's last byte that the application gets: of its line, headers or trailers."""
+MAX_HEADERS: Final = 100
+"""Headers and trailers of a request; an empty one costs thirty times its bytes in memory."""
+MAX_PIPELINED: Final = 16
+"""Requests that may have come before the one ahead of them is answered."""
+SPARE_FILES: Final = 64
+"""Descriptors for what is neither a connection nor a call to the model server."""
+
+_log: FilteringBoundLogger = structlog.get_logger()
+
 
 LAST_CALL_S: Final = 1.0
 """Between the last connection that is let in and the goodbye to idle ones, so that requests under way arrive."""
 CLOSE: Final = (b"connection", b"close")
+
+
+class Connections:
+    """The connections of one server, never more than `most`: a new one takes the place of the longest idle one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.most = _affordable(settings)
+        self._open: set[Protocol] = set()
+        self._idle: dict[Protocol, None] = {}
+
+    def admit(self, newcomer: Protocol) -> bool:
+        """Let a connection in, or say that all others have a request that is not answered yet."""
+        if len(self._open) >= self.most:
+            longest = next(iter(self._idle), None)
+            if longest is None:
+                return False
+            self.gone(longest)
+            longest.make_room()
+        self._open.add(newcomer)
+        self.waits(newcomer)
+        return True
+
+    def waits(self, connection: Protocol) -> None:
+        """Note that a connection waits for a request from now on."""
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def works(self, connection: Protocol) -> None:
+        """Note that a request has come."""
+        self._idle.pop(connection, None)
+
+    def is_idle(self, connection: Protocol) -> bool:
+        """Whether it waits for a request."""
+        return connection in self._idle
+
+    def gone(self, connection: Protocol) -> None:
+        """Forget a connection."""
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol with deadlines for heads and for readers of answers, and bounds on what it keeps."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: AbstractEventLoop | None = None,
+        *,
+        connections: Connections,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._shared = connections
+        self._settings = connections.settings
+        self._head_timer: TimerHandle | None = None
+        self._answer_timer: TimerHandle | None = None
+        self._head_begun = False
+        self._unsent = 0
+        self._steps = 0
+        self._bytes_since_step = 0
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Let the connection in and expect a head, or refuse it."""
+        super().connection_made(transport)
+        if self._shared.admit(self):
+            self._expect_head()
+        else:
+            self._count("connections")
+            self._refuse(UnavailableError("Too many connections.", self._settings.retry_after_s))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all clocks."""
+        self._shared.gone(self)
+        self._stop_head_timer()
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+        super().connection_lost(exc)
+
+    def make_room(self) -> None:
+        """Hang up for a newcomer."""
+        self._count("idle_connections")
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless too much has come that is no body; the parser itself would keep any amount of it."""
+        if self.transport.is_closing():
+            return
+        steps = self._steps
+        super().data_received(data)
+        self._bytes_since_step = self._bytes_since_step + len(data) if steps == self._steps else 0
+        if self.transport.is_closing():
+            return
+        if self._bytes_since_step > MAX_HEAD_BYTES:
+            self.send_400_response("The request's head is too long.")
+        elif self._head_timer is None and self._shared.is_idle(self):
+            self._expect_head()  # uvicorn's own timer ends with the first byte
+
+    def on_message_begin(self) -> None:
+        """Note that a head has begun, which is one too many where nobody waits for the answers."""
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise httptools.HttpParserError
+        self._head_begun = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header or trailer."""
+        if len(self.headers) >= MAX_HEADERS:
+            raise httptools.HttpParserError
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Note that a head has ended."""
+        self._steps += 1
+        self._head_begun = False
+        self._stop_head_timer()
+        self._shared.works(self)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Note that the request has moved on."""
+        self._steps += 1
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that what comes next is another request's head."""
+        self._steps += 1
+        if self._shared.is_idle(self):  # the rest of a body that was answered unread
+            self._stop_head_timer()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Expect the next request, or for a while the rest of this one's body; nothing waits for it any more."""
+        unread = self.cycle.more_body
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self._shared.waits(self)
+            if unread and not self.transport.is_closing():
+                self._unset_keepalive_if_required()
+                self._expect_head()
+        self._watch_reader()
+
+    def pause_writing(self) -> None:
+        """Hold the application, and the reader to its pace."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """Let the application go on, and hold the reader to what is left."""
+        super().resume_writing()
+        self._watch_reader()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words for the same
+        """Refuse what cannot be read, and hang up."""
+        self._refuse(as_api_error(HTTPException(400)))
+
+    def _refuse(self, refusal: ApiError) -> None:
+        body = error_body(refusal).model_dump_json().encode()
+        headers = {
+            **JSON_HEADERS,
+            **refusal.headers,
+            ID_HEADER: request_id(None),
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(f"HTTP/1.1 {refusal.status} {refusal.title}\r\n{head}\r\n".encode() + body)
+        self.transport.close()
+        self._watch_reader()
+
+    def _expect_head(self) -> None:
+        self._stop_head_timer()
+        self._head_timer = self.loop.call_later(self._settings.head_timeout_s, self._head_is_late)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self.transport.is_closing():
+            return
+        self._count("head_time")
+        if self._head_begun:
+            self._refuse(SlowRequestError())
+        else:  # it never said anything, or goes on with a body that nobody reads
+            self.transport.close()
+
+    def _watch_reader(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
+        self._unsent = self.transport.get_write_buffer_size()
+        if self._unsent:
+            self._answer_timer = self.loop.call_later(self._settings.stall_timeout_s, self._check_reader)
+
+    def _check_reader(self) -> None:
+        taken = self._unsent - self.transport.get_write_buffer_size()
+        if taken < min(self._unsent, self._settings.min_transfer_rate * self._settings.stall_timeout_s):
+            self._count("answer_time")
+            self.transport.abort()
+        else:
+            self._watch_reader()
+
+    def _count(self, limit: Resource) -> None:
+        services: Services | None = self.app_state.get("services")
+        if services is not None:
+            services.metrics.limited(limit)
+
+
+def _affordable(settings: Settings) -> int:
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = SPARE_FILES + settings.backend_concurrency + settings.shadow_concurrency
+    if allowed == resource.RLIM_INFINITY or settings.max_connections <= allowed - spare:
+        return settings.max_connections
+    most = max(allowed - spare, 1)
+    _log.warning("max_connections_lowered", most=most, open_files_allowed=allowed)
+    return most
 
 
 class Server(uvicorn.Server):

@@ -13,30 +13,67 @@ from typing import TYPE_CHECKING, Final, cast
 import httpx
 from starlette.requests import HTTPConnection
 
-from gateway.access.auth import KeyRing
-from gateway.access.keys import KeyFile
-from gateway.access.ratelimit import RateLimiter, open_limiter
-from gateway.activity import Activity
+from gateway.context import Activity
 from gateway.drift.monitor import DriftMonitor
 from gateway.drift.reference import read_reference
 from gateway.drift.store import open_store
-from gateway.evidence.examiner import Examiner
+from gateway.evidence.metadata import Examiner
 from gateway.metrics import Metrics
-from gateway.model_server.backend import Backend
-from gateway.model_server.readiness import Readiness
-from gateway.model_server.shadow import Shadow, open_shadow
-from gateway.model_server.token_file import TokenFile
-from gateway.model_server.transport import AiohttpTransport
-from gateway.predictions import Predictor
+from gateway.predictions import Predictor, Shadow, open_shadow
+from gateway.ratelimit import RateLimiter, open_limiter
+from gateway.security import KeyFile, KeyRing
 from gateway.settings import Settings
-from gateway.tracing.opening import open_tracing
-from gateway.tracing.transport import TracedTransport
+from gateway.torchserve import AiohttpTransport, Backend, Readiness, TokenFile
 from gateway.uploads import UploadBudget
 
 if TYPE_CHECKING:
-    from gateway.tracing.spans import Spans
+    from gateway.tracing import Spans
 
+LOWEST_ERROR: Final = 400
 NAME: Final = "ai-product-photo-detector"
+
+
+class MissingPackageError(Exception):
+    """A collector is configured, and the packages that would send it spans are not installed."""
+
+
+@asynccontextmanager
+async def open_tracing(settings: Settings, version: str) -> AsyncIterator[Spans | None]:
+    """What makes spans, or None without a collector; at the end of the block what is left is sent.
+
+    Raises:
+        MissingPackageError: OpenTelemetry is not installed.
+    """
+    if settings.otlp_endpoint is None:
+        yield None
+        return
+    try:
+        from gateway.tracing import Spans, exporting  # noqa: PLC0415 - an optional package
+    except ImportError as error:
+        raise MissingPackageError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed. Unset it, or install what sends "
+            "spans: pip install 'ai-product-photo-detector[gateway,tracing]'"
+        ) from error
+    async with exporting(settings, version) as tracer:
+        yield Spans(tracer)
+
+
+class TracedTransport(httpx.AsyncBaseTransport):
+    """Another transport, with a span around each attempt of a call."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, spans: Spans) -> None:
+        self._inner, self._spans = inner, spans
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one attempt; the span ends with the head of the answer."""
+        with self._spans.call(request) as span:
+            response = await self._inner.handle_async_request(request)
+            span.answered(response.status_code, LOWEST_ERROR)
+            return response
+
+    async def aclose(self) -> None:
+        """Close the other transport."""
+        await self._inner.aclose()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Every number, address and switch of the gateway, and the only place that reads the environment."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable
@@ -25,7 +23,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.images.reader import ImageLimits
+from gateway.images import ImageLimits
 
 MIB = 1024 * 1024
 MOST: Final = {"max_file_bytes": 32 * MIB, "max_side_pixels": 65_535, "max_pixels": 200_000_000}

@@ -1,11 +1,9 @@
 """Multipart forms to checked image bytes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Final
+from typing import Final, Literal
 
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
@@ -13,15 +11,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from gateway.errors import (
-    BodyTooLargeError,
-    FileTooLargeError,
-    InvalidFormError,
-    MissingFileError,
-    TooManyFilesError,
-    UnavailableError,
-)
-from gateway.images.reader import check_image, quick_blocks
+from gateway import errors
+from gateway.images import check_image, quick_blocks
 from gateway.settings import Settings
 
 LEAST_HELD_BYTES: Final = 256 * 1024
@@ -44,6 +35,13 @@ _FAULTS: Final = {
 _EXTENDED: Final = re.compile(rb";\s*filename\*", re.IGNORECASE)
 _SHOWN: Final = re.compile(r"[\w.\[\]/+-]{1,60}", re.ASCII)
 """Names of the client's that an answer repeats."""
+
+
+Extra = Literal["evidence", "histogram", "model"]
+EVIDENCE: Final[Extra] = "evidence"
+HISTOGRAM: Final[Extra] = "histogram"
+MODEL: Final[Extra] = "model"
+PARAMETER: Final = "include"
 
 
 class UploadBudget:
@@ -71,7 +69,7 @@ class UploadBudget:
             if more <= 0:
                 return
             if self.left - more < (self._kept if size > self._batch else 0):
-                raise UnavailableError("Too many uploads at the same time.", self._retry_after_s)
+                raise errors.UnavailableError("Too many uploads at the same time.", self._retry_after_s)
             self.left -= more
             held += more
 
@@ -120,14 +118,14 @@ def check_total(uploads: list[UploadFile], settings: Settings) -> None:
         raise batch_too_large(settings)
 
 
-def file_too_large(settings: Settings) -> FileTooLargeError:
+def file_too_large(settings: Settings) -> errors.FileTooLargeError:
     """The answer to one file over the limit."""
-    return FileTooLargeError(f"Maximum file size: {_megabytes(settings.max_file_bytes)}")
+    return errors.FileTooLargeError(f"Maximum file size: {_megabytes(settings.max_file_bytes)}")
 
 
-def batch_too_large(settings: Settings) -> BodyTooLargeError:
+def batch_too_large(settings: Settings) -> errors.BodyTooLargeError:
     """The answer to a batch over the limit."""
-    return BodyTooLargeError(f"Maximum batch size: {_megabytes(settings.max_batch_bytes)}")
+    return errors.BodyTooLargeError(f"Maximum batch size: {_megabytes(settings.max_batch_bytes)}")
 
 
 async def _parse(request: Request, field: str, most: int) -> FormData:
@@ -135,7 +133,9 @@ async def _parse(request: Request, field: str, most: int) -> FormData:
     if media_type != "multipart/form-data":
         raise not_a_form(field, most, media_type)
     if not parse_options_header(request.headers["content-type"])[1].get(b"boundary"):
-        raise InvalidFormError("The Content-Type names no boundary. Do not set it by hand: your HTTP client does.")
+        raise errors.InvalidFormError(
+            "The Content-Type names no boundary. Do not set it by hand: your HTTP client does."
+        )
     try:
         async with aclosing(request.stream()) as stream:
             parser = _WholeFormParser(request.headers, stream, max_files=most, max_fields=MAX_OTHER_FIELDS)
@@ -143,9 +143,9 @@ async def _parse(request: Request, field: str, most: int) -> FormData:
     except (MultiPartException, UnicodeError) as error:  # a charset that the client names may fail in its own way
         reason = str(getattr(error, "message", ""))
         if reason.startswith("Too many files"):
-            raise TooManyFilesError(_expected(field, most)) from error
+            raise errors.TooManyFilesError(_expected(field, most)) from error
         detail = next((detail for start, detail in _FAULTS.items() if reason.startswith(start)), _UNREADABLE)
-        raise InvalidFormError(detail) from error
+        raise errors.InvalidFormError(detail) from error
 
 
 class _WholeFormParser(MultiPartParser):
@@ -178,24 +178,24 @@ def _files(form: FormData, field: str, most: int) -> list[UploadFile]:
         raise missing_file(field, most, form)
     files = [value for value in values if isinstance(value, UploadFile)]
     if len(files) < len(values):
-        raise InvalidFormError(
+        raise errors.InvalidFormError(
             f"The field `{field}` must be a file, and came as text. "
             f"Send it with `filename` in its Content-Disposition, as `{_curl(field)}` does."
         )
     return files
 
 
-def not_a_form(field: str, most: int, media_type: str = "") -> InvalidFormError:
+def not_a_form(field: str, most: int, media_type: str = "") -> errors.InvalidFormError:
     """The answer to a body that is JSON, an image as it is, or anything else but a form."""
     got = media_type if _SHOWN.fullmatch(media_type) else "no Content-Type"
     example = f"{_expected(field, most)[:-1]}, as `{_curl(field)}` does."
-    return InvalidFormError(f"The request must be multipart/form-data. {example} Got: {got}")
+    return errors.InvalidFormError(f"The request must be multipart/form-data. {example} Got: {got}")
 
 
-def missing_file(field: str, most: int, names: Iterable[str]) -> MissingFileError:
+def missing_file(field: str, most: int, names: Iterable[str]) -> errors.MissingFileError:
     """The answer to a form without the field, which may have its file in another."""
     shown = [f"`{name}`" for name in dict.fromkeys(names) if _SHOWN.fullmatch(name)][:3]
-    return MissingFileError(_expected(field, most) + (f" Got: {', '.join(shown)}" if shown else ""))
+    return errors.MissingFileError(_expected(field, most) + (f" Got: {', '.join(shown)}" if shown else ""))
 
 
 def _curl(field: str) -> str:
@@ -209,3 +209,17 @@ def _expected(field: str, most: int) -> str:
 
 def _megabytes(size: int) -> str:
     return f"{size / (1024 * 1024):g} MB"
+
+
+def check_includes(request: Request, *known: Extra) -> set[str]:
+    """The extras that the request asks for, separated by commas or in several parameters.
+
+    Raises:
+        InvalidParameterError: One that the route does not know.
+    """
+    values = request.query_params.getlist(PARAMETER)
+    wanted = {part.strip() for value in values for part in value.split(",")}
+    if not wanted <= set(known):
+        names = ", ".join(known) or "none on this route"
+        raise errors.InvalidParameterError(f"Values of `{PARAMETER}`: {names}.")
+    return wanted

@@ -1,7 +1,5 @@
 """Colours of any profile as sRGB, which is what the network was trained on and what a browser shows."""
 
-from __future__ import annotations
-
 import io
 import struct
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The detector: pictures to verdicts and heat maps, batch by batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,11 +9,10 @@ import torch
 from PIL import Image
 
 from handler import gradcam
-from handler.decision import Verdict, decide
-from handler.engine import Engine, Forward
+from handler.engines import Engine, Forward
 from handler.heads import Head
 from handler.images import DEFAULT_LIMITS, BadImageError, Limits, reduced
-from handler.spec import ModelSpec
+from handler.spec import ModelSpec, Verdict, decide
 from handler.statistics import measure
 from handler.transforms import Pixels, to_pixels
 

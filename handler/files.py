@@ -4,8 +4,6 @@ Pillow's readers look at all metadata, refuse an image for a fault in it, and fo
 are given the pixels alone; orientation, colour profile and transparent colour are read here, as browsers read them.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 import zlib

@@ -4,8 +4,6 @@ The last feature maps come from the forward that gave the verdict, whatever engi
 head alone, which is all that lies between them and the logit.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 

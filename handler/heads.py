@@ -3,8 +3,6 @@
 It needs PyTorch alone: timm would cost a CPU's worker seconds and 0.2 GB.
 """
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Final, Self

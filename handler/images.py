@@ -4,8 +4,6 @@ What looks the same in a browser comes out the same, whatever its format, profil
 and training decode here alone.
 """
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import io

@@ -1,18 +1,18 @@
 """The network: a timm backbone with one logit, either a convolutional network or a frozen vision transformer."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import timm
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from handler.engines import Forward
 from handler.heads import HEAD_WIDTH, LastBlock, TransformerHead, read_weights
 from handler.spec import ModelSpec
-from handler.transforms import Views, normalise
+from handler.transforms import Pixels, Views, normalise
 
 
 class PixelNetwork(nn.Module):
@@ -155,3 +155,35 @@ def judge_views(model: nn.Module, views: Views) -> torch.Tensor:
 def _one_batch(views: torch.Tensor) -> torch.Tensor:
     """Return views, shape (N, V, 3, H, W), as one batch of shape (N * V, 3, H, W), in the layout that is fastest."""
     return views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+class TorchEngine:
+    """Runs all views of one size of all pictures as one batch."""
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, device: torch.device) -> None:
+        self._network = PixelNetwork(model, spec).eval().to(device).to(memory_format=torch.channels_last)
+        self._device = device
+
+    @classmethod
+    def load(cls, weights: Path, spec: ModelSpec, device: torch.device) -> Self:
+        """Build the spec's network and fill it from a safetensors file."""
+        return cls(load(spec, weights), spec, device)
+
+    def run(self, pictures: Sequence[Pixels], keep_features: Sequence[bool]) -> list[Forward]:
+        """Return a forward for each picture; see `Engine`."""
+        logits, features = zip(*[self._one_size(alike) for alike in zip(*pictures, strict=True)], strict=True)
+        means = torch.cat(logits, dim=1).mean(dim=1).tolist()
+        return [
+            Forward(mean, [alike[index].float().cpu() for alike in features] if keep else ())
+            for index, (mean, keep) in enumerate(zip(means, keep_features, strict=True))
+        ]
+
+    def _one_size(self, views: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits, shape (N, V), and features, shape (N, V, C, h, w), of N pictures' V views of one size."""
+        pixels = torch.cat(list(views))
+        if self._device.type == "cuda":
+            pixels = pixels.pin_memory()
+        with torch.no_grad(), torch.autocast("cuda", torch.float16, enabled=self._device.type == "cuda"):
+            logits, features = self._network(pixels.to(self._device, non_blocking=True))
+        shape = (len(views), -1)
+        return logits.float().view(shape), features.unflatten(0, shape)

@@ -1,7 +1,5 @@
 """Statistics of an image as it was received, by which drift is told: of what is served, and of training's reference."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
 

@@ -6,8 +6,6 @@ image's statistics, for drift) and, on TorchServe's explanations route, `heatmap
 judged fails alone with 422 and `{"code": ...}`.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from dataclasses import asdict
@@ -17,9 +15,8 @@ from typing import Any
 import torch
 
 from handler import heads
-from handler.cpus import cpus
 from handler.detector import Detector, Item, Judged
-from handler.engine import Engine
+from handler.engines import Engine, OpenVinoEngine, cpus
 from handler.images import DEFAULT_LIMITS, BadImageError, Limits
 from handler.spec import ModelSpec
 
@@ -45,11 +42,9 @@ class ProductPhotoDetector:
         torch.set_num_threads(1)  # of Grad-CAM's small sums; the engine has threads of its own
         engine: Engine
         if gpu is None:
-            from handler.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - a GPU's worker needs none
-
             engine = OpenVinoEngine(folder / GRAPH, weights, spec, streams=threads, precision=config["precision"])
         else:
-            from handler.torch_engine import TorchEngine  # noqa: PLC0415 - timm costs a CPU's worker seconds and memory
+            from handler.network import TorchEngine  # noqa: PLC0415 - timm costs a CPU's worker seconds and memory
 
             engine = TorchEngine.load(weights, spec, gpu)
         self._detector = Detector(spec, engine, heads.load(weights, spec), threads)

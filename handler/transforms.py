@@ -1,7 +1,5 @@
 """The one deterministic path from a picture to a network input: validation, test, calibration and serving."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

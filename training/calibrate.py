@@ -6,8 +6,6 @@ leans to one side on such sources. Classes weigh alike, and within a class its s
 classes nor the largest source is carried into the field; what is, is the base rate.
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 from collections.abc import Sequence
@@ -19,19 +17,15 @@ import torch
 import yaml
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.atomic import write_bytes
-from training.command_line import parse_command_line
-from training.data import LABELS, InvalidDataError, Photo, of_split, sampling_weights
-from training.datamodule import PhotoDataModule
-from training.metrics import figures
-from training.metrics.scored import Scored, score
-from training.metrics.thresholds import by_source, operating_points, rates_at
-from training.params import Params
-from training.paths import Paths
-from training.predict import predict
-from training.reports import plots
-from training.reports.files import MissingReportError, require, write_json
-from training.tracking.stage import tracked
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import LABELS, InvalidDataError, Photo, of_split, sampling_weights
+from training.evaluation import figures, plots
+from training.evaluation.figures import Scored, score
+from training.evaluation.goals import by_source, operating_points, rates_at
+from training.files import MissingReportError, Paths, require, write_bytes, write_json
+from training.model.predict import predict
+from training.params import Params, parse_command_line
+from training.tracking import tracked
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:

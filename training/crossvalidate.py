@@ -4,11 +4,9 @@ Each fold trains without some whole sources and is evaluated on them. The dev sp
 were that done on what is left out, the figures would flatter.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,25 +15,76 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from training import head, train
-from training.command_line import parse_command_line
-from training.data import InvalidDataError, Photo
-from training.datamodule import PhotoDataModule
-from training.folds import Fold, assign
-from training.head import Features, HeadModule
-from training.metrics import figures
-from training.metrics.scored import Scored, score
-from training.params import Params
-from training.paths import Paths
-from training.predict import predict, quiet
-from training.pretrained import is_trained
-from training.reports.files import MissingReportError, read_json, write_csv, write_json
-from training.reports.interval_plots import auroc_dots
-from training.sources import manifest
-from training.tracking.stage import tracked
+from training import train
+from training.data import manifest
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import LABELS, InvalidDataError, Photo
+from training.evaluation import figures
+from training.evaluation.figures import Scored, score
+from training.evaluation.plots import auroc_dots
+from training.files import MissingReportError, Paths, read_json, write_csv, write_json
+from training.model import module as head
+from training.model.module import Features, HeadModule
+from training.model.predict import predict, quiet
+from training.model.pretrained import is_trained
+from training.params import Params, parse_command_line
+from training.tracking import tracked
+
+Fold = frozenset[str]
+"""Names of sources that are left out together."""
+
 
 COLUMNS = ("path", "label", "source", "domain", "fold", "logit")
 RANKING = ("n_real", "n_ai_generated", "auroc", "auroc_ci95", "average_precision", *figures.FALSE_ALARM_BUDGETS)
+
+
+def assign(photos: Sequence[Photo], folds: int, seed: int) -> list[Fold]:
+    """Distribute whole sources over folds of about equal size, so that each leaves out photos of both classes.
+
+    Within a class the largest sources are placed first, each where the fewest photos of that class are (seeded where
+    sizes tie); a source with both classes is left out whole. With more folds than a class has sources, each of its
+    sources is left out several times, beside different ones of the other class; as many folds as the other class has
+    sources are then the most there can be, and leave out its sources one at a time.
+
+    Raises:
+        InvalidDataError: A class has fewer than two sources, or a fold would leave nothing of it to train on.
+    """
+    sizes = {label: Counter(photo.source for photo in photos if photo.label == label) for label in LABELS}
+    for label, sources in sizes.items():
+        if len(sources) < 2:  # noqa: PLR2004 - one to leave out, one to train on
+            raise InvalidDataError(
+                f"leave-sources-out needs two sources per class; {label} has {len(sources)}: "
+                "set crossvalidate.folds to 0, or name the sources in the manifest"
+            )
+    left_out: list[set[str]] = [set() for _ in range(min(folds, max(map(len, sizes.values()))))]
+    for label in sorted(LABELS, key=lambda label: -len(sizes[label])):
+        other = sizes[LABELS[1 - LABELS.index(label)]]
+        _place(sizes[label], left_out, seed)
+        _fill(sizes[label], left_out, avoid=set(other))
+    for fold in left_out:
+        for label, sources in sizes.items():
+            if not sources.keys() - fold:
+                raise InvalidDataError(
+                    f"a fold would leave no {label} photo to train on: set crossvalidate.folds higher"
+                )
+    return [frozenset(fold) for fold in left_out]
+
+
+def _place(sizes: Counter[str], left_out: Sequence[set[str]], seed: int) -> None:
+    """Put each source that has no fold yet where the fewest photos of its class are."""
+    names = sorted(sizes)
+    np.random.default_rng(seed).shuffle(names)
+    for name in sorted(names, key=lambda name: -sizes[name]):
+        if not any(name in fold for fold in left_out):
+            min(left_out, key=lambda fold: sum(sizes[other] for other in fold)).add(name)
+
+
+def _fill(sizes: Counter[str], left_out: Sequence[set[str]], avoid: set[str]) -> None:
+    """Leave out a source once more in each fold that has none of the class, those of one class first, in turn."""
+    again = sorted(sizes.keys() - avoid) or sorted(sizes)
+    lacking = [fold for fold in left_out if not fold & sizes.keys()]
+    for turn, fold in enumerate(lacking):
+        fold.add(again[turn % len(again)])
 
 
 class UnfairStartError(RuntimeError):
@@ -112,7 +161,7 @@ def _fold_params(data: PhotoDataModule, fold: Fold, folder: Path) -> Params:
     kept = [
         photo for photo in data.photos if photo.split == "dev" or (photo.split == "train" and photo.source not in fold)
     ]
-    manifest.write(folder / "manifest.csv", [_absolute(photo, params.data.root) for photo in kept])
+    manifest.write_manifest(folder / "manifest.csv", [_absolute(photo, params.data.root) for photo in kept])
     epochs = params.crossvalidate.epochs
     return dataclasses.replace(
         params,

@@ -1,7 +1,5 @@
 """Stage `download`: images with a manifest in `data.root`, from CIFAKE's hubs, a folder, or made up."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections import Counter
@@ -9,15 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.command_line import parse_command_line
-from training.data import InvalidDataError, Photo, read_rows
-from training.params import DataParams, Params
-from training.paths import Paths
-from training.reports.files import write_json
-from training.sources import checksums, cifake, folder, manifest, tiny
-from training.sources.hubs import Hub, HuggingFace, Kaggle
-from training.sources.transfer import HubUnavailableError
-from training.tracking.stage import tracked
+from training.data import cifake, folder, manifest, tiny
+from training.data.cifake import Hub, HubUnavailableError, HuggingFace, Kaggle
+from training.data.manifest import InvalidDataError, Photo, read_rows
+from training.files import Paths, write_json
+from training.params import DataParams, Params, parse_command_line
+from training.tracking import tracked
 
 ORIGIN = "origin.json"
 """What the images were asked for with, beside the manifest."""
@@ -41,9 +36,9 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
     partial = _emptied(root.with_name(f"{root.name}.partial"))
     try:
         photos = _fill(data, partial, (HuggingFace(), Kaggle()) if hubs is None else hubs)
-        manifest.write(partial / data.manifest, photos)
+        manifest.write_manifest(partial / data.manifest, photos)
         write_json(partial / ORIGIN, _origin(data))
-        checksums.write(partial)
+        manifest.write_checksums(partial)
         _swap(partial, root)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -63,7 +58,7 @@ def _refuse_to_lose(root: Path, data: DataParams) -> None:
         raise InvalidDataError(
             f"data.source {data.source} is in data.root, which download replaces: set another data.root"
         )
-    if changed := checksums.changed(root):
+    if changed := manifest.changed(root):
         raise InvalidDataError(
             f"data.root {data.root} has files that download did not write ({changed[0]}, {len(changed)} in all): "
             "set another data.root, or move them away"

@@ -3,29 +3,22 @@
 `metrics.json` holds the headline, `tables.json` what is long. The command ends with the gate.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handler.spec import ModelSpec
-from training import gate
-from training.command_line import parse_command_line
-from training.data import InvalidDataError, Photo
-from training.datamodule import PhotoDataModule
-from training.metrics import figures, held_out, robustness
-from training.metrics.held_out import HeldOut
-from training.metrics.robustness import CLEAN
-from training.metrics.scored import Scored
-from training.metrics.thresholds import rates_at
-from training.params import EvaluateParams, Params
-from training.paths import Paths
-from training.reports import errors_page
-from training.reports.evaluation_plots import draw_scores, draw_tables, write_curves
-from training.reports.files import MissingReportError, read_json, read_spec, write_json
-from training.tracking.stage import tracked
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import InvalidDataError, Photo
+from training.evaluation import errors_page, figures, goals, robustness
+from training.evaluation.figures import Scored
+from training.evaluation.goals import rates_at
+from training.evaluation.plots import draw_scores, draw_tables, write_curves
+from training.evaluation.robustness import CLEAN, HeldOut
+from training.files import MissingReportError, Paths, read_json, read_spec, write_json
+from training.params import EvaluateParams, Params, parse_command_line
+from training.tracking import tracked
 
 LEAST_OF_A_GENERATOR = 5
 """Photos; of fewer a figure says nothing."""
@@ -41,7 +34,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     spec, calibration = read_spec(paths), read_json(paths.calibration, "calibrate")
     data = PhotoDataModule(params)
     data.setup()
-    splits = held_out.judge(data, paths)
+    splits = robustness.judge(data, paths)
     headline = {name: split.headline() for name, split in splits.items()}
     samples = params.evaluate.bootstrap_samples
     base_rates = {name: point["base_rate"] for name, point in calibration["operating_points"].items()}
@@ -141,8 +134,8 @@ def main() -> None:
             log.metrics(flat(metrics["splits"], "") | flat(metrics["robustness"], "robustness"))
             for written in (paths.metrics, paths.tables, paths.figures / "evaluate", paths.evaluation_page):
                 log.artifact(written)
-        print(gate.run(params, paths))
-    except (InvalidDataError, MissingReportError, gate.RegressionError) as error:
+        print(goals.run(params, paths))
+    except (InvalidDataError, MissingReportError, goals.RegressionError) as error:
         raise SystemExit(f"evaluate: {error}") from error
 
 

@@ -5,8 +5,6 @@ was computed is kept by the hash of image and settings, so that a stopped run go
 only what is new. An architecture that trains whole has none.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import warnings
@@ -26,17 +24,16 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from handler.cpus import cpus
+from handler.engines import cpus
 from handler.spec import ModelSpec
 from handler.transforms import normalise, to_pixels
-from training import pretrained
-from training.augment import degradations
-from training.command_line import parse_command_line
-from training.data import InvalidDataError, Photo, of_split, read_photo
-from training.datamodule import PhotoDataModule
-from training.params import Params
-from training.paths import Paths
-from training.pretrained import PretrainedUnavailableError
+from training.data.augment import degradations
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import InvalidDataError, Photo, of_split, read_photo
+from training.files import Paths
+from training.model import pretrained
+from training.model.pretrained import PretrainedUnavailableError
+from training.params import Params, parse_command_line
 
 Tokens = NDArray[np.float16]
 CACHE = Path(".cache/features")

@@ -1,7 +1,5 @@
 """Stage `package`: weights, spec and the handler's code to the archive that TorchServe serves, with its model card."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import shutil
@@ -16,18 +14,15 @@ from typing import Any
 import yaml
 
 import handler
-from handler.openvino_engine import AUTO
+from handler.engines import AUTO
 from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
-from training.atomic import write_bytes
-from training.command_line import parse_command_line
-from training.export import write_graph
-from training.metrics.goals import headline_split
-from training.params import Params
-from training.paths import Paths
-from training.reports.files import MissingReportError, read_spec
-from training.reports.model_card import Reports, plot_links, render
-from training.tracking.stage import tracked
+from training.evaluation.goals import headline_split
+from training.evaluation.model_card import Reports, plot_links, render
+from training.files import MissingReportError, Paths, read_spec, write_bytes
+from training.model.export import write_graph
+from training.params import Params, parse_command_line
+from training.tracking import tracked
 
 MODEL_NAME = "product-photo-detector"
 ENTRY = "torchserve_entry.py"

@@ -1,7 +1,7 @@
 """`params.yaml` and command-line overrides to frozen, checked dataclasses; the only reader of that file."""
 
-from __future__ import annotations
-
+import argparse
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from handler.spec import ModelSpec
+from training.files import Paths
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -23,6 +24,10 @@ CLIP: dict[str, Any] = {
     "std": (0.26862954, 0.26130258, 0.27577711),
 }
 """What CLIP's pixels are normalised by."""
+
+
+OperatingPoint = Literal["balanced", "false_alarms_5", "false_alarms_1"]
+LOOPBACK = "localhost,127.0.0.1,::1"
 
 
 class InvalidParamsError(ValueError):
@@ -142,9 +147,6 @@ class AugmentParams:
     degraded_weight: Annotated[float, Field(ge=0)]
 
 
-OperatingPoint = Literal["balanced", "false_alarms_5", "false_alarms_1"]
-
-
 @dataclass(frozen=True, config=_STRICT)
 class CalibrateParams:
     """Which operating point's base rate ships: best balanced accuracy, or at most 5 % or 1 % false alarms."""
@@ -213,3 +215,40 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not (equals and dot and isinstance(values.get(section), dict)):
         raise InvalidParamsError(f"--set {override}: write SECTION.KEY=VALUE with a section of {', '.join(values)}")
     values[section][key] = yaml.safe_load(value)
+
+
+def parse_command_line(stage: str) -> tuple[Params, Paths, argparse.Namespace]:
+    """Read the arguments that every stage has, and those of this one."""
+    parser = argparse.ArgumentParser(prog=f"python -m training.{stage}")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument(
+        "--set", nargs="*", action="extend", default=[], metavar="SECTION.KEY=VALUE", help="override parameters"
+    )
+    parser.add_argument("--run", type=Path, default=Paths.run, help="folder of this run's checkpoints and figures")
+    parser.add_argument("--store", type=Path, default=Paths.store, help="folder that TorchServe serves from")
+    parser.add_argument("--reports", type=Path, default=Paths.reports, help="folder of figures, plots and pages")
+    if stage == "train":
+        parser.add_argument("--resume", action="store_true", help="resume from the run's last checkpoint")
+        parser.add_argument(
+            "--resume-interrupted", action="store_true", help="resume only if this training was interrupted"
+        )
+        parser.add_argument("--fast-dev-run", action="store_true", help="run one batch per loop; write nothing")
+    if stage == "validate":
+        parser.add_argument("--strict", action="store_true", help="fail on findings, like validate.strict=true")
+    if stage == "gate":
+        parser.add_argument("--accept", action="store_true", help="make this evaluation the new baseline")
+    arguments = parser.parse_args()
+    _spare_loopback()
+    strict = ["validate.strict=true"] if getattr(arguments, "strict", False) else []
+    try:
+        params = load(arguments.params, arguments.set + strict)
+    except InvalidParamsError as error:
+        parser.error(str(error))
+    return params, Paths(arguments.run, arguments.store, arguments.reports), arguments
+
+
+def _spare_loopback() -> None:
+    """Let no proxy come between a stage and MLflow on this machine; a hub far away is asked as the environment says."""
+    spared = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if spared.strip() != "*":
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (spared, LOOPBACK)))

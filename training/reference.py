@@ -3,8 +3,6 @@
 The file says of each statistic how it is taken, so that a gateway can take the same of what it serves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +10,16 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from handler.decision import confidence, decide
 from handler.images import decode
-from handler.spec import ModelSpec
+from handler.spec import ModelSpec, confidence, decide
 from handler.statistics import DEFINITIONS, measure
-from training.command_line import parse_command_line
-from training.data import InvalidDataError, Photo, of_split
-from training.datamodule import PhotoDataModule
-from training.metrics.scored import Floats
-from training.params import Params
-from training.paths import Paths
-from training.predict import predict
-from training.reports.files import MissingReportError, read_spec, write_json
-from training.tracking.stage import tracked
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import InvalidDataError, Photo, of_split
+from training.evaluation.figures import Floats
+from training.files import MissingReportError, Paths, read_spec, write_json
+from training.model.predict import predict
+from training.params import Params, parse_command_line
+from training.tracking import tracked
 
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 BINS = 10
@@ -73,7 +68,7 @@ def score_statistics(probabilities: Floats, spec: ModelSpec) -> dict[str, Any]:
         },
         "ai_generated_ratio": {
             "definition": f"share of verdicts `{spec.labels[1]}`: probability of 0.5 or more",
-            "value": float((probabilities >= 0.5).mean()),  # noqa: PLR2004 - handler.decision's
+            "value": float((probabilities >= 0.5).mean()),  # noqa: PLR2004 - handler.spec's
         },
         "low_confidence_ratio": {
             "definition": "share of answers whose `confidence` is low: probability between 0.3 and 0.7, without these",

@@ -1,7 +1,5 @@
 """Pack an archive's model again with today's handler code: as another version, or with other settings of serving."""
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from collections.abc import Mapping

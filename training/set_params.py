@@ -1,7 +1,5 @@
 """Write settings into `params.yaml`, where DVC looks for them; comments and layout stay."""
 
-from __future__ import annotations
-
 import argparse
 import io
 import json
@@ -13,7 +11,7 @@ from pathlib import Path
 import yaml
 from ruamel.yaml import YAML
 
-from training.atomic import write_bytes
+from training.files import write_bytes
 from training.params import InvalidParamsError, load
 
 ROOT = Path(__file__).absolute().parent.parent

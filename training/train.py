@@ -1,9 +1,10 @@
 """Stage `train`: photos to the weights of the best epoch."""
 
-from __future__ import annotations
-
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,22 +15,54 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from safetensors.torch import save_file
 
 from handler.transforms import to_views
-from training import head, pretrained
-from training.command_line import parse_command_line
-from training.data import InvalidDataError, read_photo, sampling_weights
-from training.datamodule import PhotoDataModule
-from training.export import write_graph
-from training.module import DetectorModule
-from training.params import Params, dump
-from training.paths import Paths
-from training.pretrained import PretrainedUnavailableError
-from training.quantise import quantise
-from training.reports.files import MissingReportError
-from training.resume import resumable, was_interrupted
-from training.tracking.provenance import follows_another_process
-from training.tracking.stage import tracked
+from training import tracking
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import InvalidDataError, read_photo, sampling_weights
+from training.files import MissingReportError, Paths
+from training.model import module as head
+from training.model import pretrained
+from training.model.export import quantise, write_graph
+from training.model.module import DetectorModule
+from training.model.pretrained import PretrainedUnavailableError
+from training.params import Params, dump, parse_command_line
+from training.tracking import follows_another_process, tracked
+
+_DECISIVE = ("data.", "model.", "train.", "augment.")
+
 
 CALIBRATION_PHOTOS: Final = 200
+
+
+@contextmanager
+def resumable(params: Params, paths: Paths, *, resume: bool) -> Iterator[Path | None]:
+    """Yield the checkpoint to go on from, None for a training from the start; mark it as unfinished meanwhile.
+
+    A training from the start removes the last checkpoint of another, which the next one must not take for its own.
+    """
+    last = paths.checkpoints / "last.ckpt"
+    first = not tracking.follows_another_process()
+    if first:
+        paths.run.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            last.unlink(missing_ok=True)
+        _mark(paths).write_text(_fingerprint(params), encoding="utf-8")
+    yield last if last.is_file() else None
+    if first:
+        _mark(paths).unlink()
+
+
+def was_interrupted(params: Params, paths: Paths) -> bool:
+    """Return whether a training with the same parameters and data was started in this run and did not finish."""
+    return _mark(paths).is_file() and _mark(paths).read_text(encoding="utf-8") == _fingerprint(params)
+
+
+def _mark(paths: Paths) -> Path:
+    return paths.run / "unfinished"
+
+
+def _fingerprint(params: Params) -> str:
+    values = {key: value for key, value in tracking.flat(params).items() if key.startswith(_DECISIVE)}
+    return hashlib.sha256(json.dumps([values, tracking.data_hash(params)]).encode()).hexdigest()
 
 
 def run(

@@ -1,25 +1,19 @@
 """Stage `validate`: is the data whole, does it cross splits, and does it give its labels away?"""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from training.checks import duplicate_findings, leaks, page
+from training.checks import findings, leaks, page
 from training.checks import findings as checks
-from training.checks.findings import Finding
-from training.checks.leak_findings import leak_findings
+from training.checks.findings import Finding, leak_findings
 from training.checks.leaks import LeakReport
-from training.checks.pictures import Broken, Facts, inspect_all
-from training.checks.summary import summary
-from training.command_line import parse_command_line
-from training.data import InvalidDataError, Photo, read_rows
-from training.params import Params
-from training.paths import Paths
-from training.reports.files import write_json
-from training.tracking.stage import tracked
+from training.checks.pictures import Broken, Facts, inspect_all, summary
+from training.data.manifest import InvalidDataError, Photo, read_rows
+from training.files import Paths, write_json
+from training.params import Params, parse_command_line
+from training.tracking import tracked
 
 
 class DataChecksFailedError(RuntimeError):
@@ -72,8 +66,8 @@ def _findings(
     photos: Sequence[Photo], facts: Sequence[Facts], leak_report: LeakReport, params: Params
 ) -> Iterator[Finding]:
     yield from checks.balance_findings(photos)
-    yield from duplicate_findings.exact_findings(photos, facts)
-    yield from duplicate_findings.near_findings(photos, facts, params.validate.near_duplicate_bits)
+    yield from findings.exact_findings(photos, facts)
+    yield from findings.near_findings(photos, facts, params.validate.near_duplicate_bits)
     yield from leak_findings(leak_report, params.validate)
     yield from checks.picture_findings(photos, facts, params.model.input_size)
 

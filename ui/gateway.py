@@ -1,20 +1,33 @@
 """The page's one way to the gateway: its client, opened for one check at a time, and errors in the page's words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
-from gateway.client import AsyncClient, GatewayError
+from gateway.client import AsyncClient, Failure, GatewayError, Outcome
 from gateway.client.checking import BATCH_BYTES, BATCH_FILES
-from ui.errors import in_page_words
+from ui import wording
+from ui.photos import THUMBNAIL_MAX, drawn
 from ui.settings import Settings
+from ui.table import Row
+from ui.wording import CheckError, in_page_words
 
 # Bytes of photos on their way to the gateway at once: single ones, of which there are copies, and those of batches,
 # which send one request at a time. Apart, since a batch may take minutes and a reviewer of one photo does not wait.
 SINGLES_MAX, BATCHES_MAX = 64 * 1024 * 1024, 100 * 1024 * 1024
 COPIES = 3
+
+
+# A gateway that is restarted, or a rate that is used up, is waited for this long before photos count as failed.
+PATIENCE_S = 300.0
+STOPPED = "Stopped before it was sent."
+# An outcome, a note for the reviewer, a fault, or None: the reviewer has had enough.
+News = Outcome | str | Exception | None
 
 
 class Memory:
@@ -73,3 +86,118 @@ class Gateway:
                 yield client.acting_for(api_key=key.strip(), caller=caller)
         except GatewayError as error:
             raise in_page_words(error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An uploaded file and the name that the reviewer knows it by."""
+
+    number: int
+    name: str
+    path: Path
+
+
+class Run:
+    """A running batch; `note` says what it waits for, `trouble` is the service's last refusal."""
+
+    def __init__(self, photos: Sequence[Photo], before: Sequence[Row], let_go: Callable[[Path], None]) -> None:
+        self.photos = photos
+        self.note = ""
+        self.trouble: CheckError | None = None
+        self._before = before
+        self._rows: list[Row] = []
+        self._let_go = let_go
+        self._uses = Counter(photo.path for photo in photos)  # the same file may have been chosen twice
+        self._news: asyncio.Queue[News] = asyncio.Queue()
+
+    @property
+    def rows(self) -> list[Row]:
+        """All that is settled, in the order in which the photos were chosen."""
+        return sorted([*self._before, *self._rows], key=lambda row: row.number)
+
+    @property
+    def total(self) -> int:
+        """How many rows there will be."""
+        return len(self._before) + len(self.photos)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every photo has its row."""
+        return len(self._rows) == len(self.photos)
+
+    def left(self) -> list[Photo]:
+        """The photos that the service has not answered for."""
+        again = {row.number for row in self._rows if row.again}
+        return [photo for photo in self.photos if photo.number in again]
+
+    def stop(self) -> None:
+        """Send no more photos."""
+        self._news.put_nowait(None)
+
+    def give_up(self, reason: str, trouble: CheckError | None = None) -> None:
+        """Give the photos that are left rows without a verdict."""
+        self.trouble = trouble or self.trouble
+        rest = self.photos[len(self._rows) :]
+        self._rows += [Row(photo.number, photo.name, None, reason=reason, again=True) for photo in rest]
+
+    async def follow(self, client: AsyncClient) -> AsyncGenerator[None]:
+        """Send the photos; yield whenever there is something new to show."""
+        asking = asyncio.create_task(self._ask(client))
+        try:
+            while not self.ended:
+                await self._take(await self._news.get())
+                # A batch's outcomes come together, and are shown together.
+                while not self._news.empty():
+                    await self._take(self._news.get_nowait())
+                yield
+        finally:
+            asking.cancel()
+
+    async def _ask(self, client: AsyncClient) -> None:
+        def waiting(seconds: float, error: GatewayError) -> None:
+            title = in_page_words(error).title
+            self._news.put_nowait(f"{title}: waiting {wording.seconds(seconds)}, then continuing automatically.")
+
+        try:
+            paths = [photo.path for photo in self.photos]
+            async for outcome in client.check(paths, patience_s=PATIENCE_S, on_wait=waiting):
+                self._news.put_nowait(outcome)
+        except Exception as error:  # noqa: BLE001 - the follower raises it
+            self._news.put_nowait(error)
+
+    async def _take(self, news: News) -> None:
+        match news:
+            case None:
+                self.give_up(STOPPED)
+            case Exception():
+                raise news
+            case str():
+                self.note = news
+            case _ if not self.ended:
+                self.note = ""
+                photo = self.photos[len(self._rows)]
+                self._settle(photo, await _row(photo, news), news)
+
+    def _settle(self, photo: Photo, row: Row, outcome: Outcome) -> None:
+        self._rows.append(row)
+        self._uses[photo.path] -= 1
+        if row.again and isinstance(outcome, Failure):
+            self.trouble = in_page_words(outcome.error)
+        elif not self._uses[photo.path]:
+            self._let_go(photo.path)
+
+
+async def _row(photo: Photo, outcome: Outcome) -> Row:
+    if not isinstance(outcome, Failure):
+        return Row(photo.number, photo.name, await _thumbnail(photo.path), outcome)
+    error = in_page_words(outcome.error)
+    said = (error.detail or error.title).removesuffix(".")
+    reason = f"{error.title}." if error.again else f"{said}. {error.advice}"
+    return Row(photo.number, photo.name, None, None, reason, error.again)
+
+
+async def _thumbnail(path: Path) -> bytes | None:
+    try:
+        return await drawn(await asyncio.to_thread(path.read_bytes), THUMBNAIL_MAX)
+    except OSError:
+        return None

@@ -2,21 +2,30 @@
 
 import asyncio
 import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import parse_qs
 
 import gradio as gr
+from gradio.routes import file_upload_statuses
 from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ui.errors import PhotoGone
-from ui.sessions import Sessions
+from ui.photos import NoRoom, PhotoShelf, room_of
 from ui.settings import Settings
-from ui.shelf import NoRoom, PhotoShelf, room_of
+from ui.wording import PhotoGone
+
+SESSIONS_MAX = 512
+STATES_MAX = 64
+EVENTS_AT_ONCE = 8
+EVENTS_WAITING_MAX = 32
+
 
 API = "/gradio_api"
 JOIN, DATA, UPLOAD, FILE = f"{API}/queue/join", f"{API}/queue/data", f"{API}/upload", f"{API}/file="
@@ -24,7 +33,6 @@ PROGRESS, HEARTBEAT = f"{API}/upload_progress", f"{API}/heartbeat/"
 # All that the page's own script asks for; `/config` and `/info` are for Gradio's clients.
 GETS = {"/", "/config", "/favicon.ico", "/manifest.json", "/robots.txt", "/theme.css", f"{API}/info", DATA, PROGRESS}
 GETS_BELOW = ("/assets/", "/static/", HEARTBEAT, FILE)
-
 PATH_MAX_BYTES = 4096
 QUERY_MAX_BYTES = 200
 JOIN_MAX_BYTES = 2 * 1024 * 1024  # a thousand photos with long names
@@ -33,9 +41,7 @@ ROOM_STEP = 1024 * 1024
 IDLE_S = 30.0
 BYTES_PER_S = 8 * 1024  # slower than any phone's worst network
 LATER = {"Retry-After": "30"}
-
 ADDRESS = re.compile(r"(?:https?://)?(?P<host>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::\d+)?")
-
 HEADERS = {
     "Cache-Control": "no-store",
     # Gradio's script compiles the page's own, and draws its styles in place.
@@ -52,6 +58,44 @@ HEADERS = {
 }
 ASSETS = {"Cache-Control": "public, max-age=604800"}  # a file's name changes with it
 INERT = {"Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'"}
+
+
+class Sessions:
+    """The sessions of a page: who reads the answers to its events, and which are over."""
+
+    def __init__(self, page: gr.Blocks) -> None:
+        self._page = page
+        self._readers: Counter[str] = Counter()
+        self._unread: set[str] = set()
+
+    def has_room(self, session: str) -> bool:
+        """Whether an event of the session can be taken."""
+        known = self._page._queue.pending_messages_per_session  # noqa: SLF001  # Gradio has no other way
+        return session in known or len(known) < SESSIONS_MAX
+
+    @contextmanager
+    def read(self, session: str) -> Iterator[None]:
+        """Note that somebody reads the session's answers."""
+        self._readers[session] += 1
+        try:
+            yield
+        finally:
+            self._readers[session] -= 1
+            self._readers += Counter()  # forgets those without any
+
+    async def forget(self) -> None:
+        """Forget the sessions whose answers nobody has read since the last time, and what Gradio counts for nobody."""
+        queue = self._page._queue  # noqa: SLF001
+        unread = set(queue.pending_messages_per_session) - set(self._readers)
+        for session in unread & self._unread:
+            await queue.clean_events(session_hash=session)
+            queue.pending_messages_per_session.pop(session, None)
+        self._unread = unread
+        for session in set(queue.pending_event_ids_session) - set(queue.pending_messages_per_session):
+            queue.pending_event_ids_session.pop(session, None)
+        self._page.upload_file_set.clear()
+        file_upload_statuses._statuses.clear()  # noqa: SLF001
+        file_upload_statuses._signals.clear()  # noqa: SLF001
 
 
 class Upload(BaseModel):

@@ -11,14 +11,13 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from ui.batch import Batch
 from ui.gateway import Gateway
-from ui.guard import Guard
-from ui.sessions import EVENTS_AT_ONCE, EVENTS_WAITING_MAX, STATES_MAX, Sessions
+from ui.guard import EVENTS_AT_ONCE, EVENTS_WAITING_MAX, STATES_MAX, Guard, Sessions
+from ui.photos import PhotoShelf
+from ui.service import Service
 from ui.settings import Settings
-from ui.shelf import PhotoShelf
-from ui.tabs.batch import Batch
-from ui.tabs.service import Service
-from ui.tabs.single import Single
+from ui.single import Single
 
 TITLE = "AI product photo detector"
 INTRO = f"<h1>{TITLE}</h1><p>Is this product photo a real photograph, or was it made by an image generator?</p>"

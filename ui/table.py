@@ -1,14 +1,25 @@
 """The batch's table: rows as HTML, and the frame around them with its filters; the browser sorts and filters."""
 
 import base64
+import csv
+import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TypedDict
 
+from gateway.client import Verdict
 from ui import wording
-from ui.rows import CLOSELY, FAILED, Row, count
-from ui.sheet import csv_of
+from ui.wording import CheckError
 
+FAILED = "failed"
+CLOSELY = "closely"
+
+
+SHEET_COLUMNS = ("number", "file", "prediction", "probability", "confidence", "model_version", "error")
+# A spreadsheet would take a text that begins with one of these for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 FILTERS = (
     ("all", "All"),
     ("ai_generated", wording.VERDICTS["ai_generated"]),
@@ -20,6 +31,58 @@ COLUMNS = (("number", "No."), ("name", "File"), ("verdict", "Verdict"), ("probab
 # Rows are a list, so that Gradio sends the new ones alone and not the whole table again.
 TEMPLATE = '${value.head}<tbody>${value.rows.join("")}</tbody>${value.foot}'
 FOOT = "</table></div>"
+IDLE = (
+    '<div class="card quiet"><h2>No photos checked yet</h2>'
+    "<p>Choose up to {most} product photos and press <strong>Check photos</strong>. "
+    "They are sent a few at a time; if you stop, finished results stay on the page.</p></div>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One photo; `number` counts from 1 in the order in which the photos were chosen."""
+
+    number: int
+    name: str
+    thumbnail: bytes | None
+    verdict: Verdict | None = None
+    reason: str = ""
+    # Whether the photo itself is fine and may be sent again.
+    again: bool = False
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The filters that show this row."""
+        if self.verdict is None:
+            return (FAILED,)
+        undecided = wording.look(self.verdict) == wording.UNDECIDED
+        return (self.verdict.prediction, CLOSELY) if undecided else (self.verdict.prediction,)
+
+
+def count(rows: Iterable[Row]) -> Counter[str]:
+    """How many rows each filter shows."""
+    return Counter(group for row in rows for group in row.groups)
+
+
+def csv_of(rows: Iterable[Row]) -> bytes:
+    """Write UTF-8 with the mark by which spreadsheets know it."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(SHEET_COLUMNS)
+    writer.writerows(map(_cells, rows))
+    return text.getvalue().encode("utf-8-sig", "replace")
+
+
+def _cells(row: Row) -> tuple[object, ...]:
+    name, reason = _inert(row.name), _inert(row.reason)
+    if row.verdict is None:
+        return row.number, name, "", "", "", "", reason
+    found = row.verdict
+    return row.number, name, found.prediction, found.probability, found.confidence, found.model_version, reason
+
+
+def _inert(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 class Table(TypedDict):
@@ -99,3 +162,44 @@ def _head() -> str:
         f'<caption class="unseen">Verdicts, one row a photo; the buttons in the head sort</caption>'
         f"<thead><tr>{cells}</tr></thead>"
     )
+
+
+def running_html(rows: Sequence[Row], total: int, note: str = "") -> str:
+    """Show a running batch; `note` says what it waits for."""
+    done = len(rows)
+    return (
+        '<div class="card progress"><p class="score"><span>Checking photos</span> '
+        f"<strong>{done} of {total}</strong></p>"
+        f'<progress max="{total}" value="{done}" aria-label="Photos checked"></progress>'
+        f'<p class="facts">{escape(_summary(rows))}</p><p class="facts">{escape(note)}</p></div>'
+    )
+
+
+def done_html(rows: Sequence[Row], trouble: CheckError | None = None) -> str:
+    """Show a batch that has ended; `trouble` is why photos were left without an answer, and what helps."""
+    left = sum(row.again for row in rows)
+    title = f"{wording.photos(len(rows))} done" if not left else f"{wording.photos(left)} of {len(rows):,} left"
+    advice = f"<p>{escape(_advice(left, trouble))}</p>" if left else ""
+    return (
+        f'<div class="card {"trouble" if left else "quiet"}"><h2>{title}</h2>{advice}'
+        f'<p class="facts">{escape(_summary(rows))}</p></div>'
+    )
+
+
+def _advice(left: int, trouble: CheckError | None) -> str:
+    press = f"Press Check {wording.photos(left)} again."
+    if trouble is None:
+        return press
+    said = f"{trouble.title}: {trouble.detail}" if trouble.detail else trouble.title
+    return f"{said.removesuffix('.')}. {trouble.remedy} {press}"
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    counts = count(rows)
+    parts = [
+        f"{counts['ai_generated']:,} likely AI-generated",
+        f"{counts['real']:,} likely real",
+        f"{counts[CLOSELY]:,} to look at closely",
+        f"{counts[FAILED]:,} not checked",
+    ]
+    return " · ".join(parts)

@@ -4,15 +4,13 @@ Every page is known by its path in the repository, where links are resolved; `pl
 A line `<!-- generated: NAME -->` becomes the table of that name; `python -m docs.tools.site NAME` prints it.
 """
 
-from __future__ import annotations
-
 import argparse
 import posixpath
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from types import ModuleType
+from typing import Any
 
 import yaml
 from mkdocs.config.defaults import MkDocsConfig
@@ -22,7 +20,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 
-from cli import check_options, keys_options
+from gateway.command import options
 from gateway.errors import ApiError, as_api_error
 from gateway.metrics import Metrics
 from gateway.settings import Settings, variable
@@ -145,12 +143,12 @@ def cloud_alerts() -> str:
 
 def check() -> str:
     """Return the arguments of `product-photo-detector check`."""
-    return _arguments(_command(check_options))
+    return _arguments(_command(options.add_check))
 
 
 def keys_new() -> str:
     """Return the arguments of `product-photo-detector keys new`."""
-    actions = _command(keys_options)._actions  # noqa: SLF001 - argparse has no other list
+    actions = _command(options.add_keys)._actions  # noqa: SLF001 - argparse has no other list
     [subcommands] = [each.choices for each in actions if isinstance(each.choices, Mapping)]
     return _arguments(subcommands["new"])
 
@@ -185,9 +183,9 @@ def _alerts(*files: Path) -> str:
     return _table(("alert", "severity", "after", "meaning", "what to do"), rows)
 
 
-def _command(module: ModuleType) -> argparse.ArgumentParser:
+def _command(add: Callable[[Any], None]) -> argparse.ArgumentParser:
     commands = argparse.ArgumentParser().add_subparsers()
-    module.add(commands)
+    add(commands)
     [parser] = commands.choices.values()
     return parser
 

@@ -1,7 +1,5 @@
 """The Python client of the gateway: `from gateway.client import Client`. It needs httpx and nothing else."""
 
-from __future__ import annotations
-
 from gateway.client.answers import (
     About,
     BatchResult,
@@ -21,7 +19,8 @@ from gateway.client.answers import (
     Prediction,
     Verdict,
 )
-from gateway.client.asynchronous import AsyncClient
+from gateway.client.calls import Photo
+from gateway.client.clients import AsyncClient, Client
 from gateway.client.errors import (
     GatewayError,
     KeyRefusedError,
@@ -36,8 +35,6 @@ from gateway.client.errors import (
     ServiceSlowError,
     TooManyRequestsError,
 )
-from gateway.client.photos import Photo
-from gateway.client.synchronous import Client
 
 __all__ = [
     "About",

@@ -4,28 +4,23 @@ The gateway may be restarted, busy or slower than its rates allow meanwhile: suc
 patience is at an end their photos have failed, not those of the next batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.client import calls
+from gateway.client import calls, errors
 from gateway.client.answers import BatchResult, Failure, Outcome, Verdict
-from gateway.client.calls import Call
-from gateway.client.errors import GatewayError, KeyRefusedError, PhotoUnreadableError, ServiceSlowError
-from gateway.client.photos import Photo
-from gateway.client.refusals import REQUEST_TOO_LARGE, TOO_MANY_FILES
+from gateway.client.calls import Call, Photo
 
 BATCH_FILES: Final = 10
 BATCH_BYTES: Final = 50 * 1024 * 1024
 """The gateway's defaults; where it takes less, its refusals are heeded."""
-TOO_MUCH: Final = frozenset({TOO_MANY_FILES, REQUEST_TOO_LARGE})
+TOO_MUCH: Final = frozenset({errors.TOO_MANY_FILES, errors.REQUEST_TOO_LARGE})
 PATIENCE_S: Final = 120.0
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 15.0
 
-OnWait = Callable[[float, GatewayError], None]
+OnWait = Callable[[float, errors.GatewayError], None]
 """Is told how long is waited, and why."""
 
 
@@ -48,7 +43,7 @@ class Wait:
     """Step: let time pass before the call is made again."""
 
     seconds: float
-    error: GatewayError
+    error: errors.GatewayError
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ class Wishes:
         return calls.predict_batch(photos)
 
 
-Content = bytes | PhotoUnreadableError
+Content = bytes | errors.PhotoUnreadableError
 Step = Read | Ask | Wait | Verdict | Failure
 Steps = Generator[Step, Any, None]
 
@@ -92,7 +87,7 @@ class Checking:
         self._wishes = wishes
         self._size = wishes.size
         self._hopeless = False  # patience ended, and nothing has come through since
-        self._refused: KeyRefusedError | None = None
+        self._refused: errors.KeyRefusedError | None = None
 
     def steps(self, photos: Iterable[Photo]) -> Steps:
         """Yield the steps; verdicts and failures among them are the results, one a photo and in order."""
@@ -110,7 +105,9 @@ class Checking:
             yield from self._judge(held)
 
     def _judge(self, contents: list[Content]) -> Steps:
-        outcomes: list[Outcome | None] = [Failure(one) if isinstance(one, GatewayError) else None for one in contents]
+        outcomes: list[Outcome | None] = [
+            Failure(one) if isinstance(one, errors.GatewayError) else None for one in contents
+        ]
         patience = _Patience(0 if self._hopeless else self._wishes.patience_s, self._wishes.timeout_s)
         while pending := [place for place, outcome in enumerate(outcomes) if outcome is None]:
             found = yield from self._ask([one for place in pending if isinstance(one := contents[place], bytes)])
@@ -126,16 +123,16 @@ class Checking:
         if self._refused:
             return [Failure(self._refused)] * len(photos)
         found = yield Ask(self._wishes.call(photos))
-        if isinstance(found, GatewayError) and found.code in TOO_MUCH and len(photos) > 1:
+        if isinstance(found, errors.GatewayError) and found.code in TOO_MUCH and len(photos) > 1:
             return (yield from self._ask_halves(photos, found.code))
-        self._refused = found if isinstance(found, KeyRefusedError) else None
+        self._refused = found if isinstance(found, errors.KeyRefusedError) else None
         outcomes = _outcomes(found, len(photos))
         self._hopeless = all(_may_come(outcome) for outcome in outcomes)
         return outcomes
 
     def _ask_halves(self, photos: list[bytes], code: str) -> Generator[Step, Any, list[Outcome]]:
         half = len(photos) // 2
-        if code == TOO_MANY_FILES:
+        if code == errors.TOO_MANY_FILES:
             self._size = min(self._size, half)
         first = yield from self._ask(photos[:half])
         return first + (yield from self._ask(photos[half:]))
@@ -147,16 +144,16 @@ class _Patience:
     timeout_s: float
     waits: int = 0
 
-    def pause(self, error: GatewayError) -> float | None:
+    def pause(self, error: errors.GatewayError) -> float | None:
         """Seconds to wait before the next attempt; None when there is to be none."""
         wished = error.retry_after_s
         pause = max(FIRST_WAIT_S, min(FIRST_WAIT_S * 2**self.waits, LONGEST_WAIT_S) if wished is None else wished)
-        self.left_s -= pause + (self.timeout_s if isinstance(error, ServiceSlowError) else 0)
+        self.left_s -= pause + (self.timeout_s if isinstance(error, errors.ServiceSlowError) else 0)
         self.waits += 1
         return pause if self.left_s >= 0 else None
 
 
-def _outcomes(found: BatchResult | Verdict | GatewayError, count: int) -> list[Outcome]:
+def _outcomes(found: BatchResult | Verdict | errors.GatewayError, count: int) -> list[Outcome]:
     match found:
         case BatchResult():
             return list(found.results)

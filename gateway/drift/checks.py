@@ -1,7 +1,5 @@
 """The drift checks: each a score of one column of the window, and the limit that chance may take it to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,9 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from gateway.drift import statistics
-from gateway.drift.reference import Distribution, Reference
-from gateway.drift.statistics import Floats
+from gateway.drift import reference as statistics
+from gateway.drift.reference import Distribution, Floats, Reference
 from gateway.drift.store import Sample
 from gateway.schemas import DriftCheck
 

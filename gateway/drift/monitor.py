@@ -4,8 +4,6 @@ What shipped with the model is of research pictures, from which every shop's dif
 a window full here, its scores stand beside those, and nothing alerts.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,22 +11,12 @@ from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from typing import Final, get_args
 
+import numpy as np
+
+from gateway import schemas
 from gateway.drift.checks import Floors, columns_of, plan, score_plan
-from gateway.drift.histogram import histogram_of
-from gateway.drift.reference import Distribution, Reference, learn
-from gateway.drift.statistics import Floats
+from gateway.drift.reference import EDGES, Distribution, Floats, Reference, learn
 from gateway.drift.store import DriftStore, Sample
-from gateway.schemas import (
-    Confidence,
-    DriftBody,
-    DriftCheck,
-    DriftHistogram,
-    DriftStatistics,
-    DriftStatus,
-    DriftSummary,
-    InputName,
-    Prediction,
-)
 from gateway.settings import Settings
 
 LIVE_TAIL: Final = 20
@@ -40,6 +28,22 @@ NO_INPUTS: Final = (
     "The model's archive sends no statistics of its images, so inputs are not compared: "
     "pack it again with `python -m training.repack`."
 )
+
+
+def histogram_of(scores: Sequence[float], reference: Reference | None) -> schemas.DriftHistogram:
+    """Count the scores in the reference's bins, or in ten equal ones."""
+    theirs = reference.scores.histogram if reference else None
+    edges = list(theirs.edges if theirs else EDGES)
+    return schemas.DriftHistogram(
+        edges=edges,
+        reference=list(theirs.share) if theirs else None,
+        current=_shares(scores, edges) if scores else None,
+    )
+
+
+def _shares(scores: Sequence[float], edges: list[float]) -> list[float]:
+    counts, _ = np.histogram(scores, bins=edges)
+    return [round(float(share), DECIMALS) for share in counts / len(scores)]
 
 
 class DriftMonitor:
@@ -55,7 +59,7 @@ class DriftMonitor:
         self._window: deque[Sample] = deque(maxlen=settings.drift_window)
         self._given: Counter[str] = Counter()
         self._unsaved = 0
-        self._report: DriftBody | None = None
+        self._report: schemas.DriftBody | None = None
 
     def record(self, sample: Sample) -> None:
         """Add a prediction; the oldest one falls out of a full window."""
@@ -67,13 +71,13 @@ class DriftMonitor:
         self._report = None
         self._learn(sample.model_version)
 
-    def report(self) -> DriftBody:
+    def report(self) -> schemas.DriftBody:
         """What `GET /drift` says; worked out again only after a new prediction."""
         if self._report is None:
             self._report = self._compare()
         return self._report
 
-    def histogram(self) -> DriftHistogram:
+    def histogram(self) -> schemas.DriftHistogram:
         """The distribution of the scores that the report is about."""
         version = self._version()
         scores = [sample.probability for sample in self._window if sample.model_version == version]
@@ -115,7 +119,7 @@ class DriftMonitor:
         columns = columns_of([sample for sample in self._window if sample.model_version == version])
         self._learned[version] = learn(version, columns, self._settings.drift_min_samples)
 
-    def _compare(self) -> DriftBody:
+    def _compare(self) -> schemas.DriftBody:
         version = self._version()
         reference = self._reference(version)
         samples = [sample for sample in self._window if sample.model_version == version]
@@ -126,7 +130,7 @@ class DriftMonitor:
         enough = len(samples) >= self._settings.drift_min_samples and status != "other_version"
         checks = self._run_checks(reference, columns) if reference and enough else []
         alerts = [check for check in checks if check.alert]
-        return DriftBody(
+        return schemas.DriftBody(
             status=status,
             reason=reason,
             window_size=len(self._window),
@@ -153,7 +157,7 @@ class DriftMonitor:
     def _reference(self, version: str | None) -> Reference | None:
         return self._learned.get(version or "", self._shipped)
 
-    def _status(self, version: str | None, size: int) -> tuple[DriftStatus, str | None]:
+    def _status(self, version: str | None, size: int) -> tuple[schemas.DriftStatus, str | None]:
         least, most = self._settings.drift_min_samples, self._settings.drift_window
         if version in self._learned:
             return (
@@ -178,7 +182,7 @@ class DriftMonitor:
             f"{coming} Until then scores stand beside those of the model's calibration, and nothing alerts.",
         )
 
-    def _run_checks(self, reference: Reference, columns: Mapping[str, Floats]) -> list[DriftCheck]:
+    def _run_checks(self, reference: Reference, columns: Mapping[str, Floats]) -> list[schemas.DriftCheck]:
         own = reference.since is not None  # what shipped is no measure of this traffic: it informs, and never alerts
         checks = plan(reference, self._floors) if own else score_plan(reference, self._floors)
         alpha = self._settings.drift_false_alarm_rate / len(checks)  # Bonferroni
@@ -186,13 +190,13 @@ class DriftMonitor:
         return done if own else [check.model_copy(update={"alert": False}) for check in done]
 
 
-def _relative(check: DriftCheck) -> float:
+def _relative(check: schemas.DriftCheck) -> float:
     return round(check.score / check.threshold, DECIMALS) if check.score is not None and check.threshold else 0.0
 
 
-def _of_reference(reference: Reference) -> DriftStatistics:
+def _of_reference(reference: Reference) -> schemas.DriftStatistics:
     scores = reference.scores
-    return DriftStatistics(
+    return schemas.DriftStatistics(
         model_version=reference.model_version,
         samples=reference.n,
         mean=scores.mean,
@@ -204,29 +208,31 @@ def _of_reference(reference: Reference) -> DriftStatistics:
     )
 
 
-def _of_samples(samples: Sequence[Sample], columns: Mapping[str, Floats]) -> DriftStatistics:
+def _of_samples(samples: Sequence[Sample], columns: Mapping[str, Floats]) -> schemas.DriftStatistics:
     count = len(samples)
     confidences = Counter(sample.confidence for sample in samples)
-    return DriftStatistics(
+    return schemas.DriftStatistics(
         model_version=samples[-1].model_version,
         samples=count,
         mean=round(float(columns["probability"].mean()), DECIMALS),
         std=round(float(columns["probability"].std()), DECIMALS),
         low_confidence_ratio=round(confidences["low"] / count, DECIMALS),
-        confidence_ratios={level: round(confidences[level] / count, DECIMALS) for level in get_args(Confidence)},
+        confidence_ratios={
+            level: round(confidences[level] / count, DECIMALS) for level in get_args(schemas.Confidence)
+        },
         class_ratios=_class_ratios(float(columns["ai_generated"].mean())),
-        inputs={name: _measured(columns[name]) for name in get_args(InputName) if name in columns},
+        inputs={name: _measured(columns[name]) for name in get_args(schemas.InputName) if name in columns},
     )
 
 
-def _class_ratios(ai_generated: float) -> dict[Prediction, float]:
+def _class_ratios(ai_generated: float) -> dict[schemas.Prediction, float]:
     return {"real": round(1 - ai_generated, DECIMALS), "ai_generated": round(ai_generated, DECIMALS)}
 
 
-def _summary(distribution: Distribution, samples: int) -> DriftSummary:
-    return DriftSummary(samples=samples, mean=distribution.mean, std=distribution.std)
+def _summary(distribution: Distribution, samples: int) -> schemas.DriftSummary:
+    return schemas.DriftSummary(samples=samples, mean=distribution.mean, std=distribution.std)
 
 
-def _measured(values: Floats) -> DriftSummary:
+def _measured(values: Floats) -> schemas.DriftSummary:
     mean, std = (round(float(value), DECIMALS) for value in (values.mean(), values.std()))
-    return DriftSummary(samples=values.size, mean=mean, std=std)
+    return schemas.DriftSummary(samples=values.size, mean=mean, std=std)

@@ -1,7 +1,5 @@
 """Where the drift window outlives the process: a small file, or Redis; numbers and verdicts, nothing of content."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """C2PA manifests (Content Credentials): whether they hold, and what they say about the image's origin."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from io import BytesIO
@@ -10,9 +8,8 @@ from typing import Any, Final, Literal
 from c2pa import C2paError, Context, Reader
 from pydantic import BaseModel, Field, ValidationError
 
-from gateway.evidence.budget import OverBudgetError
-from gateway.evidence.vocabulary import generator, source_type
-from gateway.images.blocks import Block
+from gateway.blocks import Block
+from gateway.evidence.vocabulary import OverBudgetError, generator, source_type
 from gateway.schemas import Evidence, Strength
 
 MAX_MANIFEST: Final = 2 * 1024 * 1024

@@ -1,9 +1,8 @@
 """The words that evidence is made of. An answer says what was found, never what the file wrote."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
+from time import monotonic
 from typing import Final
 
 from gateway.schemas import Evidence
@@ -129,6 +128,11 @@ _AIGC_LABEL: Final = re.compile(r'"label\\{0,8}"\s{0,8}:\s{0,8}\\{0,8}"?\s{0,8}(
 _AIGC_LABELS: Final = {"1": ": AI-generated", "2": ": possibly AI-generated", "3": ": suspected to be AI-generated"}
 
 
+SECONDS: Final = 2.0
+STEPS: Final = 20_000
+"""XML elements and attributes, and kilobytes of text, together; honest files have some hundreds, few have thousands."""
+
+
 def source_type(written: str) -> str | None:
     """IPTC's code of a digital source type, if it is one of IPTC's."""
     match = _SOURCE.fullmatch("".join(written[:MAX_SEARCHED].split()))
@@ -174,3 +178,25 @@ def statements(text: str) -> Iterator[Evidence]:
         yield Evidence(type="generator_parameters", value=tool, strength="medium")
     if label := aigc_label(text):
         yield Evidence(type="aigc_label", value=label, strength="medium")
+
+
+class OverBudgetError(Exception):
+    """The time or the steps are used up."""
+
+
+class Budget:
+    """The steps and the time that are left to all readers of one file."""
+
+    def __init__(self, seconds: float = SECONDS, steps: int = STEPS) -> None:
+        self._end = monotonic() + seconds
+        self._steps = steps
+
+    def spend(self, steps: int = 1) -> None:
+        """Take some steps.
+
+        Raises:
+            OverBudgetError: There are none left, or no time.
+        """
+        self._steps -= steps
+        if self._steps < 0 or monotonic() > self._end:
+            raise OverBudgetError

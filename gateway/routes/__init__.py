@@ -1,25 +1,19 @@
 """The one list of routes, mounted at `/` and again at `/v1`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route, Router
 
-from gateway.access.ratelimit import Bucket
 from gateway.errors import ApiError
-from gateway.routes.comparison import compare
+from gateway.middleware import BodyCap, BodyDeadline, CountActive, HoldBody, LimitRate, RequireKey
+from gateway.ratelimit import Bucket
 from gateway.routes.docs import docs_routes
-from gateway.routes.health import health, healthz, readyz, startup
-from gateway.routes.index import index
-from gateway.routes.monitoring import drift, metrics
-from gateway.routes.predictions import explain, predict, predict_batch
-from gateway.routes.privacy import privacy
+from gateway.routes.predictions import compare, explain, predict, predict_batch
+from gateway.routes.service import drift, health, healthz, index, metrics, privacy, readyz, startup
 from gateway.settings import Settings
 from gateway.uploads import batch_too_large, file_too_large
-from gateway.web.middleware import BodyCap, BodyDeadline, CountActive, HoldBody, LimitRate, RequireKey
 
 
 def build_routes(settings: Settings) -> list[BaseRoute]:

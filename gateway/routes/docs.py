@@ -1,7 +1,5 @@
 """The API's description and Swagger UI on top of it, all from files that are installed here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +11,10 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from gateway.documentation.openapi import SERVERS, build_document
+from gateway.openapi import SERVERS, build_document
+from gateway.security import SWAGGER_HEADERS, DefaultHeaders
 from gateway.services import read_version
 from gateway.settings import Settings
-from gateway.web.security import SWAGGER_HEADERS, DefaultHeaders
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 SWAGGER_UI: Final = "mkdocs_swagger_ui_tag"

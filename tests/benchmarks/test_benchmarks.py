@@ -17,9 +17,8 @@ import yaml
 from starlette.testclient import TestClient
 
 from benchmarks.baseline import Predictor, create_app
-from benchmarks.ceiling import Ceiling, CeilingError, pools, unpack
-from benchmarks.load import LoadError, measure, post, upload
-from benchmarks.report import ECHO, GATEWAY, NULL, Comparison, Round, Spread
+from benchmarks.load import ECHO, GATEWAY, NULL, Comparison, LoadError, Round, Spread, measure, post, upload
+from benchmarks.score import Ceiling, CeilingError, pools, unpack
 from benchmarks.tune import Setting, Tried, best
 
 ROOT = Path(__file__).parents[2]

@@ -19,8 +19,8 @@ from handler import network
 from handler.transforms import Views
 from tests.handler.pictures import coffee, encode, orientation, photo
 from training import params
-from training.data import Photo, of_split
-from training.datamodule import PhotoDataModule
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import Photo, of_split
 from training.package import build_archive
 from training.params import Params
 

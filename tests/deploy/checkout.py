@@ -9,7 +9,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack.layout import ROOT
+from deploy.layout import ROOT
 
 PIPELINE = (".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "handler", "params.yaml", "training")
 

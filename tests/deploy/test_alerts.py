@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.layout import ROOT
 from gateway.metrics import Metrics, Snapshot
-from stack.layout import ROOT
 from tests.checks import none
 from tests.deploy.alert_cases import CALM, CASES, Calm, Case
 

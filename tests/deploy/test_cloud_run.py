@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stack.cloud_run import EXAMPLES, FORMS, MANIFEST, render
-from stack.layout import StackError
+from deploy.cloud_run import EXAMPLES, FORMS, MANIFEST, render
+from deploy.layout import StackError
 
 VALUES = {"PROJECT": "shop-prod", "REGION": "europe-west1", "REPOSITORY": "detector", "TAG": "3f2c1a9b7d4e"}
 NAMED = ("PROJECT=shop-prod", "REGION=europe-west1")

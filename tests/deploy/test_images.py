@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stack.layout import ROOT
-from stack.torchserve import ARCHIVE
+from deploy.layout import ROOT
+from deploy.torchserve.process import ARCHIVE
 from tests.deploy.containers import Container, build, podman, why_not
 
 ASKED = "TEST_IMAGES" in os.environ

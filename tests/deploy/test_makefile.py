@@ -17,7 +17,7 @@ import pytest
 
 from tests.checks import none
 
-PRODUCT = {"benchmarks", "cli", "gateway", "handler", "stack", "training", "ui"}
+PRODUCT = {"benchmarks", "deploy", "gateway", "handler", "training", "ui"}
 OPTIONAL = {"opentelemetry"}
 """What only some deployments import: `make dev` and the gateway's own lock bring it."""
 

@@ -24,12 +24,12 @@ from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 from starlette.routing import BaseRoute, Mount, Route
 
+from deploy.cloud_run import MANIFEST, render
+from deploy.layout import HOST, ROOT, Layout, Ports, free_port
 from gateway.routes import build_routes
 from gateway.server import LAST_CALL_S
 from gateway.settings import MIB, Settings
-from gateway.tracing.export import FLUSH_S
-from stack.cloud_run import MANIFEST, render
-from stack.layout import HOST, ROOT, Layout, Ports, free_port
+from gateway.tracing import FLUSH_S
 from tests.checks import none
 from tests.gateway.variables import VARIABLES
 from ui.settings import Settings as PageSettings

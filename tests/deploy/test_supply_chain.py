@@ -16,13 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack.layout import ROOT, StackError
-from stack.supply_chain.audit import OPTIONS, audit
-from stack.supply_chain.licences import COMPONENT, declared, refused, table
-from stack.supply_chain.locks import pinned
-from stack.supply_chain.policy import Policy
+from deploy.layout import ROOT, StackError
+from deploy.supply_chain import COMPONENT, OPTIONS, Policy, audit, declared, pinned, refused, table
 from tests.checks import none
-from tests.cli.service import served
+from tests.gateway.command.service import served
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 PLANTED = "ghp_" + hashlib.sha256(b"planted").hexdigest()[:36]

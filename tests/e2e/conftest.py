@@ -11,10 +11,10 @@ import httpx
 import pytest
 from PIL import Image
 
+from deploy.layout import ROOT, Layout, Ports
+from deploy.local.stack import LocalStack, running
+from deploy.torchserve.process import ARCHIVE
 from handler.detector import Detector
-from stack.layout import ROOT, Layout, Ports
-from stack.local import LocalStack, running
-from stack.torchserve import ARCHIVE
 from tests.handler import detectors
 from training.package import read_archive
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from stack.layout import HOST, ROOT, free_port
+from deploy.layout import HOST, ROOT, free_port
 
 START_S = 60
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from deploy.layout import ROOT, free_port
+from deploy.local.stack import LocalStack
 from gateway.client import (
     AsyncClient,
     Client,
@@ -23,8 +25,6 @@ from gateway.client import (
     RequestRefusedError,
     Verdict,
 )
-from stack.layout import ROOT, free_port
-from stack.local import LocalStack
 from tests.e2e.processes import running_gateway
 
 PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)

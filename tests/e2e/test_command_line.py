@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from stack.layout import ROOT
-from stack.local import LocalStack
+from deploy.layout import ROOT
+from deploy.local.stack import LocalStack
 from tests.e2e.processes import running_gateway
 
 PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 ELSEWHERE = {
     "product-photo-detector serve": "tests/e2e/test_demo.py",
-    "product-photo-detector models promote 1.3.0": "tests/cli/test_main.py",
-    "product-photo-detector models rollback": "tests/cli/test_main.py",
+    "product-photo-detector models promote 1.3.0": "tests/gateway/command/test_main.py",
+    "product-photo-detector models rollback": "tests/gateway/command/test_main.py",
 }
 """What would disturb the other tests' stack, and the test that runs it on one of its own."""
 # The command and make as a user has them, with this stack's places in the place of the defaults.

@@ -12,13 +12,13 @@ import psutil
 import pytest
 from PIL import Image
 
-from stack.layout import ROOT
+from deploy.layout import ROOT
 from tests.checks import none
-from tests.stack.test_supervisor import alive
+from tests.deploy.test_supervisor import alive
 
 
 def _demo(
-    *arguments: str, program: tuple[str, ...] = ("stack.demo",), before: tuple[str, ...] = ()
+    *arguments: str, program: tuple[str, ...] = ("deploy.local.demo",), before: tuple[str, ...] = ()
 ) -> subprocess.Popen[str]:
     command = [*before, sys.executable, "-m", *program, *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -36,7 +36,7 @@ def _said_until_up(demo: subprocess.Popen[str]) -> list[str]:
 
 def test_the_demo_judges_the_sample_and_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
     # The command line's `serve` is the same demo.
-    with _demo("--free-ports", "--var", str(tmp_path), program=("cli", "serve")) as demo:
+    with _demo("--free-ports", "--var", str(tmp_path), program=("gateway.command", "serve")) as demo:
         said = _said_until_up(demo)
         started = psutil.Process(demo.pid).children(recursive=True)
         demo.send_signal(signal.SIGINT)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stack.local import LocalStack
+from deploy.local.stack import LocalStack
 from tests.e2e.shell import Shell, needs_curl
 from tests.pages import blocks, documented
 

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from stack.layout import HOST, free_port
+from deploy.layout import HOST, free_port
 from tests.e2e.processes import Gateway, running_gateway
 from tests.gateway.fakes import VERDICT, multipart, picture
 

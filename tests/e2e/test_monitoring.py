@@ -16,12 +16,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from stack.layout import ROOT
-from stack.monitoring.api import Prometheus
-from stack.monitoring.story import ALERT
+from benchmarks.dashboards import ALERT
+from benchmarks.prometheus import Prometheus
+from deploy.layout import ROOT
 from tests.checks import none
 from tests.deploy.test_alerts import PANELS, RULES
-from tests.stack.test_supervisor import alive
+from tests.deploy.test_supervisor import alive
 
 MINUTE_MS = 200
 """The 15 minutes of the drift alert are three seconds."""
@@ -50,7 +50,7 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("monitoring")
     picture = folder / "picture.png"
-    command = [sys.executable, "-m", "stack.monitoring.demo", "--serve", f"--minute={MINUTE_MS}", "--calm=2"]
+    command = [sys.executable, "-m", "benchmarks.drift_demo", "--serve", f"--minute={MINUTE_MS}", "--calm=2"]
     with subprocess.Popen(
         [*command, f"--var={folder}", f"--picture={picture}"],
         cwd=ROOT,

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
+from deploy.layout import ROOT, free_port
+from deploy.local.stack import LocalStack
 from gateway.client import Explanation
-from stack.layout import ROOT, free_port
-from stack.local import LocalStack
 from tests.ui.browsers import chromium, faults, open_tab, opened
 from tests.ui.conftest import page_process
 from ui import wording

@@ -17,12 +17,12 @@ import psutil
 import pytest
 from PIL import Image
 
+from deploy.local.stack import LocalStack
 from gateway.settings import Settings
-from stack.local import LocalStack
 from tests.checks import none
 from tests.e2e.load import Load, steady
 from tests.e2e.processes import Gateway, running_gateway
-from tests.gateway.access.test_ratelimit_redis import SERVER, Redis
+from tests.gateway.test_ratelimit_redis import SERVER, Redis
 
 OPEN, CLOSED = "open", "closed"
 """The gateways, by what they do while Redis is away."""

@@ -15,9 +15,9 @@ import httpx
 import psutil
 import pytest
 
-from stack.layout import ROOT
-from stack.local import LocalStack
-from stack.torchserve import ARCHIVE, MODEL
+from deploy.layout import ROOT
+from deploy.local.stack import LocalStack
+from deploy.torchserve.process import ARCHIVE, MODEL
 from tests.checks import none
 from tests.e2e.processes import Gateway, running_gateway
 from tests.e2e.shell import Shell, needs_curl

@@ -13,12 +13,11 @@ import httpx
 import pytest
 from PIL import Image, ImageOps
 
-from handler.decision import log_odds
+from deploy.layout import ROOT
+from deploy.local.stack import LocalStack
+from deploy.torchserve.process import ARCHIVE
 from handler.detector import Detector, Item, Judged
-from handler.spec import ModelSpec
-from stack.layout import ROOT
-from stack.local import LocalStack
-from stack.torchserve import ARCHIVE
+from handler.spec import ModelSpec, log_odds
 from tests.e2e.processes import Gateway, running_gateway
 from tests.gateway.test_metrics import parsed
 from training.package import build_archive, read_archive

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stack.layout import ROOT
-from stack.local import LocalStack
+from deploy.layout import ROOT
+from deploy.local.stack import LocalStack
 from tests.e2e.processes import running_gateway
 
 

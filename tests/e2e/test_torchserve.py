@@ -11,9 +11,9 @@ import httpx
 import psutil
 import pytest
 
-from stack.archives import with_config
-from stack.local import LocalStack
-from stack.torchserve import ARCHIVE
+from deploy.local.stack import LocalStack
+from deploy.local.versions import with_config
+from deploy.torchserve.process import ARCHIVE
 
 DELAY_S = 20
 BATCH = 3

@@ -8,13 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from handler.cpus import cpus
-from handler.decision import decide
-from handler.openvino_engine import AUTO
+from deploy.layout import ROOT
+from deploy.torchserve.process import ARCHIVE
+from handler.engines import AUTO, cpus
+from handler.spec import decide
 from handler.transforms import to_pixels
-from stack.layout import ROOT
-from stack.torchserve import ARCHIVE
-from training.data import Photo, read_photo
+from training.data.manifest import Photo, read_photo
 from training.scoring.archive import read_packed
 
 

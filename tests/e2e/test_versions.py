@@ -16,9 +16,9 @@ import psutil
 import pytest
 import yaml
 
-from stack.layout import ROOT
-from stack.local import LocalStack
-from stack.torchserve import ARCHIVE, MODEL
+from deploy.layout import ROOT
+from deploy.local.stack import LocalStack
+from deploy.torchserve.process import ARCHIVE, MODEL
 from tests.checks import none
 from tests.e2e.load import Load, steady
 
@@ -116,7 +116,7 @@ def _answering_since(load: Load, moment: float) -> list[str]:
 
 def _command(stack: LocalStack, *words: str) -> subprocess.CompletedProcess[str]:
     folders = ["--var", str(stack.layout.var), "--store", str(stack.layout.store)]
-    command = [sys.executable, "-m", "stack.versions", *words, *folders]
+    command = [sys.executable, "-m", "deploy.local.versions", *words, *folders]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

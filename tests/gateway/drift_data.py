@@ -6,8 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from gateway.drift.reference import Reference
-from gateway.drift.statistics import Floats
+from gateway.drift.reference import Floats, Reference
 from gateway.drift.store import Sample
 from gateway.schemas import InputName
 

@@ -11,12 +11,12 @@ from torch import nn
 from handler import heads, network
 from handler.detector import Detector
 from handler.heads import Head
+from handler.network import TorchEngine
 from handler.spec import ModelSpec
-from handler.torch_engine import TorchEngine
 from handler.torchserve_entry import GRAPH
 from tests.handler import detectors
 from tests.handler.detectors import WEIGHTS
-from training.export import write_graph
+from training.model.export import write_graph
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import torch
 
 from handler import heads
 from handler.detector import Detector
-from handler.openvino_engine import OpenVinoEngine
+from handler.engines import OpenVinoEngine
+from handler.network import TorchEngine
 from handler.spec import ModelSpec
-from handler.torch_engine import TorchEngine
 from handler.torchserve_entry import GRAPH
 
 WEIGHTS = "model.safetensors"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from handler.cpus import cpus
+from handler.engines import cpus
 
 
 @pytest.fixture

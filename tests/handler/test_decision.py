@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.decision import Verdict, confidence, decide
-from handler.spec import ModelSpec
+from handler.spec import ModelSpec, Verdict, confidence, decide
 
 SPEC = ModelSpec(version="1")
 

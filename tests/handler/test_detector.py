@@ -13,11 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from handler import gradcam
-from handler.decision import Verdict
 from handler.detector import Detector, Item, Judged
 from handler.heads import Head
 from handler.images import BadImageError
-from handler.spec import ModelSpec
+from handler.spec import ModelSpec, Verdict
 from tests.handler.detectors import eager
 from tests.handler.pictures import encode, orientation, photo, stored_for
 

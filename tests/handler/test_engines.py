@@ -15,10 +15,9 @@ from PIL import Image
 from torch import nn
 
 from handler.detector import Detector, Item, Judged
-from handler.engine import Forward
-from handler.openvino_engine import OpenVinoEngine
+from handler.engines import Forward, OpenVinoEngine
+from handler.network import TorchEngine
 from handler.spec import ModelSpec
-from handler.torch_engine import TorchEngine
 from handler.torchserve_entry import GRAPH
 from handler.transforms import Pixels, to_pixels
 from tests.handler import detectors
@@ -144,7 +143,7 @@ def test_the_graph_takes_any_number_of_pixels(model: nn.Module, spec: ModelSpec,
 @pytest.mark.slow
 def test_openvino_tells_nobody_that_it_is_used() -> None:
     """Its own telemetry, where installed, calls a web service whenever OpenVINO is imported."""
-    script = "import handler.openvino_engine; from openvino.tools.ovc.telemetry_utils import tm; print(tm.__name__)"
+    script = "import handler.engines; from openvino.tools.ovc.telemetry_utils import tm; print(tm.__name__)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "openvino.tools.ovc.telemetry_stub\n"
 

@@ -15,7 +15,7 @@ from torch import nn
 from gateway.client.answers import EMPTY_HEATMAP
 from handler import heads
 from handler.detector import Detector
-from handler.engine import Forward
+from handler.engines import Forward
 from handler.gradcam import EMPTY, JPEG_QUALITY, LEAST_HEAT, heat_maps, overlay
 from handler.heads import Head, PooledHead
 from handler.spec import ModelSpec

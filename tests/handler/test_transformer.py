@@ -14,18 +14,15 @@ from captum.attr import LayerGradCam
 from safetensors.torch import load_file, save_file
 
 from handler import heads, network
-from handler.engine import Forward
+from handler.engines import Forward, OpenVinoEngine, fastest
 from handler.gradcam import heat_maps
-from handler.network import FrozenTransformer
-from handler.openvino_engine import OpenVinoEngine, fastest
+from handler.network import FrozenTransformer, TorchEngine
 from handler.spec import ModelSpec
-from handler.torch_engine import TorchEngine
 from handler.torchserve_entry import GRAPH
 from handler.transforms import Pixels, normalise, to_pixels
 from tests.handler.detectors import WEIGHTS
 from tests.handler.pictures import photo
-from training.export import write_graph
-from training.quantise import quantise
+from training.model.export import quantise, write_graph
 
 SPEC = ModelSpec(
     version="9.9.9",

@@ -17,10 +17,10 @@ from PIL import Image
 
 from handler.spec import ModelSpec
 from training import calibrate, crossvalidate, evaluate, features, package, params, reference, train
-from training import predict as engine
-from training.data import LABELS, Photo
+from training.data.manifest import LABELS, Photo
+from training.files import Paths
+from training.model import predict as engine
 from training.params import Params
-from training.paths import Paths
 
 SIZES = {"train": 24, "dev": 12, "test": 12}
 TINY = (

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.data import Photo
-from training.metrics.scored import Scored
+from training.data.manifest import Photo
+from training.evaluation.figures import Scored
 
 REAL, AI = "real", "ai_generated"
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training import params
-from training.data import Photo
+from training.data import manifest
+from training.data.cifake import Entry, Hub, HubUnavailableError
+from training.data.manifest import Photo
 from training.params import Params
-from training.sources import manifest
-from training.sources.hubs import Entry, Hub
-from training.sources.transfer import HubUnavailableError
 
 SIDE = 32
 
@@ -45,7 +44,7 @@ def save_folder(root: Path, photos: Sequence[Photo]) -> None:
     """Write a manifest and a different picture for each of its rows."""
     for seed, photo in enumerate(photos):
         save(root, photo.path, encoded(noise(seed)))
-    manifest.write(root / "manifest.csv", photos)
+    manifest.write_manifest(root / "manifest.csv", photos)
 
 
 def small(root: Path, *overrides: str) -> Params:

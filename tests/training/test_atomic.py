@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from training.atomic import write_bytes
+from training.files import write_bytes
 
 
 def refuse(*_: object) -> NoReturn:

@@ -17,12 +17,11 @@ from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo
 from training import calibrate
 from training.calibrate import calibration, fit, source_weights
-from training.data import of_split, read_manifest
-from training.datamodule import PhotoDataModule
-from training.metrics.scored import score
-from training.paths import Paths
-from training.predict import predict
-from training.reports.files import MissingReportError
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import of_split, read_manifest
+from training.evaluation.figures import score
+from training.files import MissingReportError, Paths
+from training.model.predict import predict
 
 pytestmark = NOISE
 

@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 from tests.training.conftest import Pipeline, Tiny
 from tests.training.marks import NOISE
 from training import crossvalidate
-from training.data import InvalidDataError, read_manifest
+from training.data.manifest import InvalidDataError, read_manifest
+from training.files import Paths
 from training.params import load
-from training.paths import Paths
 
 pytestmark = [pytest.mark.slow, *NOISE]
 SOURCES = {f"{label}/{label}-{size}" for label in ("real", "ai_generated") for size in ("large", "small")}

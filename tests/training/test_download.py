@@ -13,11 +13,10 @@ from PIL import Image
 from tests.training.conftest import Log
 from tests.training.pictures import DeadHub, FakeHub, cifake, encoded, noise, row, save, save_folder, small
 from training import download
-from training.data import InvalidDataError, Photo, read_manifest
-from training.paths import Paths
-from training.sources import checksums
-from training.sources.hubs import Entry
-from training.sources.transfer import HubUnavailableError
+from training.data import manifest
+from training.data.cifake import Entry, HubUnavailableError
+from training.data.manifest import InvalidDataError, Photo, read_manifest
+from training.files import Paths
 
 MANIFEST = Path("manifest.csv")
 
@@ -81,12 +80,12 @@ def test_the_generated_set_is_told_by_the_lattice_of_up_sampling(generated: Path
 
 
 def test_checksums_are_those_of_sha256sum(generated: Path) -> None:
-    lines = (generated / checksums.NAME).read_text(encoding="utf-8").splitlines()
+    lines = (generated / manifest.NAME).read_text(encoding="utf-8").splitlines()
     assert len(lines) == 160 + len((MANIFEST, download.ORIGIN))
     for line in lines:
         digest, path = line.split("  ")
         assert hashlib.sha256((generated / path).read_bytes()).hexdigest() == digest
-    assert checksums.changed(generated) == []
+    assert manifest.changed(generated) == []
 
 
 def test_cifake_gives_per_class_pictures_and_our_test_is_its_own(tmp_path: Path) -> None:

@@ -14,14 +14,12 @@ from tests.training.conftest import Command, Pipeline, Tiny
 from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo
 from training import evaluate
-from training.data import of_split, read_manifest
-from training.datamodule import PhotoDataModule
-from training.metrics.held_out import HeldOut
-from training.metrics.robustness import CONDITIONS
-from training.metrics.scored import score
-from training.paths import Paths
-from training.predict import predict
-from training.reports.files import MissingReportError, read_json, write_json
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import of_split, read_manifest
+from training.evaluation.figures import score
+from training.evaluation.robustness import CONDITIONS, HeldOut
+from training.files import MissingReportError, Paths, read_json, write_json
+from training.model.predict import predict
 
 pytestmark = NOISE
 PLOTS = {

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from handler.transforms import to_views
 from tests.training.conftest import FROZEN, Pipeline, Tiny
 from tests.training.marks import NOISE
-from training import features, pretrained
-from training.data import read_photo
-from training.head import read
-from training.paths import Paths
-from training.pretrained import PretrainedUnavailableError
-from training.reports.files import MissingReportError
+from training import features
+from training.data.manifest import read_photo
+from training.files import MissingReportError, Paths
+from training.model import pretrained
+from training.model.module import read
+from training.model.pretrained import PretrainedUnavailableError
 
 pytestmark = [pytest.mark.slow, *NOISE]
 

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from tests.training.photos import AI, REAL, photo
-from training.data import InvalidDataError, Photo
-from training.folds import assign
+from training.crossvalidate import assign
+from training.data.manifest import InvalidDataError, Photo
 
 
 def photos(real: dict[str, int], generated: dict[str, int]) -> list[Photo]:

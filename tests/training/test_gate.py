@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import Tiny
-from training import gate
-from training.paths import Paths
-from training.reports.files import MissingReportError, write_json
+from training.evaluation import goals
+from training.files import MissingReportError, Paths, write_json
 
 
 def metrics(auroc: float = 0.9, worst: float = 0.8, alarms: float | None = 0.04, error: float = 0.03) -> dict[str, Any]:
@@ -33,12 +32,12 @@ def paths(tmp_path: Path) -> Paths:
 
 def test_without_a_baseline_everything_passes(tiny: Tiny, paths: Paths) -> None:
     write_json(paths.metrics, metrics())
-    assert gate.run(tiny(), paths).startswith(f"no baseline at {paths.baseline}: create one with")
+    assert goals.run(tiny(), paths).startswith(f"no baseline at {paths.baseline}: create one with")
 
 
 def test_without_an_evaluation_there_is_nothing_to_judge(tiny: Tiny, paths: Paths) -> None:
     with pytest.raises(MissingReportError, match=r"metrics\.json: run `python -m training\.evaluate` first"):
-        gate.run(tiny(), paths)
+        goals.run(tiny(), paths)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_without_an_evaluation_there_is_nothing_to_judge(tiny: Tiny, paths: Path
 def test_what_is_not_clearly_worse_passes(now: dict[str, Any], tiny: Tiny, paths: Paths) -> None:
     write_json(paths.baseline, metrics())
     write_json(paths.metrics, now)
-    assert gate.run(tiny("evaluate.max_regression=0.02"), paths).startswith("no watched figure is worse than ")
+    assert goals.run(tiny("evaluate.max_regression=0.02"), paths).startswith("no watched figure is worse than ")
 
 
 @pytest.mark.parametrize(
@@ -69,23 +68,23 @@ def test_what_is_not_clearly_worse_passes(now: dict[str, Any], tiny: Tiny, paths
 def test_a_regression_is_named_with_both_values(now: dict[str, Any], regressed: str, tiny: Tiny, paths: Paths) -> None:
     write_json(paths.baseline, metrics())
     write_json(paths.metrics, now)
-    with pytest.raises(gate.RegressionError) as raised:
-        gate.run(tiny("evaluate.max_regression=0.02"), paths)
+    with pytest.raises(goals.RegressionError) as raised:
+        goals.run(tiny("evaluate.max_regression=0.02"), paths)
     assert str(raised.value) == (
         f"worse than {paths.baseline} by more than 0.02: {regressed}. "
-        "To accept it, run python -m training.gate --accept"
+        "To accept it, run python -m training.evaluation.goals --accept"
     )
 
 
 def test_every_regression_is_listed_at_once(tiny: Tiny, paths: Paths) -> None:
     write_json(paths.baseline, metrics())
     write_json(paths.metrics, metrics(0.5, 0.5, 0.5, 0.5))
-    with pytest.raises(gate.RegressionError, match=r"0\.9000 .*; .*0\.8000 .*; .*0\.0400 .*; .*0\.0300 "):
-        gate.run(tiny(), paths)
+    with pytest.raises(goals.RegressionError, match=r"0\.9000 .*; .*0\.8000 .*; .*0\.0400 .*; .*0\.0300 "):
+        goals.run(tiny(), paths)
 
 
 def test_a_figure_that_the_baseline_lacks_is_not_compared() -> None:
-    assert gate.regressions(metrics(alarms=0.5), metrics(alarms=None), 0.02) == []
+    assert goals.regressions(metrics(alarms=0.5), metrics(alarms=None), 0.02) == []
 
 
 def test_accepting_makes_the_evaluation_the_baseline(
@@ -94,7 +93,7 @@ def test_accepting_makes_the_evaluation_the_baseline(
     write_json(paths.baseline, metrics())
     write_json(paths.metrics, metrics(auroc=0.5))
     monkeypatch.setattr(sys, "argv", ["gate", "--reports", str(paths.reports), "--accept"])
-    gate.main()
+    goals.main()
     assert json.loads(paths.baseline.read_text(encoding="utf-8")) == metrics(auroc=0.5)
     assert capsys.readouterr().out.startswith("no watched figure is worse")
 
@@ -104,5 +103,5 @@ def test_the_command_fails_in_one_line(paths: Paths, monkeypatch: pytest.MonkeyP
     write_json(paths.metrics, metrics(auroc=0.5))
     monkeypatch.setattr(sys, "argv", ["gate", "--reports", str(paths.reports)])
     with pytest.raises(SystemExit) as stopped:
-        gate.main()
+        goals.main()
     assert str(stopped.value.code).startswith(f"gate: worse than {paths.baseline} by more than 0.02: AUROC on unseen")

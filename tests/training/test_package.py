@@ -12,17 +12,16 @@ import yaml
 from safetensors.torch import load_file
 
 import handler
-from handler.decision import decide
 from handler.detector import Item, Judged
-from handler.spec import InvalidSpecError, ModelSpec
+from handler.spec import InvalidSpecError, ModelSpec, decide
 from tests.handler.detectors import eager
 from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
 from training import package, repack
-from training.data import of_split, read_manifest
-from training.datamodule import PhotoDataModule
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import of_split, read_manifest
+from training.model.predict import predict
 from training.package import SERVING, PackagingError, build_archive
-from training.predict import predict
 
 pytestmark = NOISE
 CODE = Path(handler.__file__).parent

@@ -9,9 +9,8 @@ import yaml
 
 from handler.spec import ModelSpec
 from training import set_params
-from training.command_line import parse_command_line
-from training.params import InvalidParamsError, dump, load
-from training.paths import Paths
+from training.files import Paths
+from training.params import InvalidParamsError, dump, load, parse_command_line
 
 FILE = Path("params.yaml")
 VALUES = yaml.safe_load(FILE.read_text(encoding="utf-8"))

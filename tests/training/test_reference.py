@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handler.decision import decide
-from handler.spec import ModelSpec
+from handler.spec import ModelSpec, decide
 from handler.statistics import DEFINITIONS
 from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
 from training import reference
-from training.data import of_split, read_manifest, read_photo
-from training.datamodule import PhotoDataModule
-from training.predict import predict
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import of_split, read_manifest, read_photo
+from training.model.predict import predict
 from training.reference import QUANTILES, score_statistics, summary
 
 pytestmark = NOISE

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from training import params
+from training.files import Paths
 from training.params import Params
-from training.paths import Paths
-from training.resume import resumable, was_interrupted
+from training.train import resumable, was_interrupted
 
 pytestmark = pytest.mark.slow
 

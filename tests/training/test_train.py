@@ -16,11 +16,11 @@ from handler import network
 from tests.training.conftest import Pipeline, Tiny
 from tests.training.marks import NOISE
 from training import params, train
-from training.data import InvalidDataError, of_split
-from training.datamodule import PhotoDataModule
-from training.paths import Paths
-from training.predict import predict
-from training.pretrained import PretrainedUnavailableError
+from training.data.datamodule import PhotoDataModule
+from training.data.manifest import InvalidDataError, of_split
+from training.files import Paths
+from training.model.predict import predict
+from training.model.pretrained import PretrainedUnavailableError
 
 pytestmark = [pytest.mark.slow, *NOISE]
 

@@ -13,10 +13,10 @@ from tests.training.conftest import Log
 from tests.training.marks import NOISE
 from tests.training.pictures import encoded, noise, row, save, save_folder, small
 from training import validate
-from training.data import LABELS, InvalidDataError, Photo
+from training.data import manifest
+from training.data.manifest import LABELS, InvalidDataError, Photo
+from training.files import Paths
 from training.params import Params
-from training.paths import Paths
-from training.sources import manifest
 
 pytestmark = [pytest.mark.slow, *NOISE]
 
@@ -168,7 +168,7 @@ def test_without_pictures_of_train_everything_else_is_checked(tmp_path: Path) ->
 
 
 def test_an_empty_manifest_gives_a_report(tmp_path: Path) -> None:
-    manifest.write(tmp_path / "data" / "manifest.csv", [])
+    manifest.write_manifest(tmp_path / "data" / "manifest.csv", [])
     report = validate.run(small(tmp_path / "data"), Paths(reports=tmp_path / "reports"))
     assert (report["pictures"], report["errors"]) == (0, 3)
 

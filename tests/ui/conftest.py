@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
-from stack.layout import free_port
+from deploy.layout import free_port
 from tests.ui.browsers import WAIT_S, chromium
 from tests.ui.fakes import FakeGateway, served
 from tests.ui.photos import clear_png

@@ -28,15 +28,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from stack.layout import free_port
+from deploy.layout import free_port
 from tests.ui.conftest import start_page, wait_for
 from tests.ui.fakes import ANSWER, FakeGateway, jpeg, served
 from tests.ui.photos import scene
 from tests.ui.test_uploads import WAIT_S, asked, described, uploaded
-from ui.guard import Guard
-from ui.sessions import Sessions
+from ui.guard import Guard, Sessions
+from ui.photos import PhotoShelf
 from ui.settings import Settings
-from ui.shelf import PhotoShelf
 
 MIB = 1024 * 1024
 SMALL = 24 * MIB
@@ -408,7 +407,7 @@ def test_a_body_that_does_not_come_is_a_408(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_sessions_whose_answers_nobody_reads_are_few_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ui.sessions.SESSIONS_MAX", 2)
+    monkeypatch.setattr("ui.guard.SESSIONS_MAX", 2)
     pending: dict[str, object] = {"read": None, "unread": None}
     sessions = Sessions(blocks(pending))
     assert [sessions.has_room(name) for name in ("read", "another")] == [True, False]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
-from stack.layout import free_port
+from deploy.layout import free_port
 from tests.e2e.processes import running_gateway
 from tests.ui.browsers import PHONE, Scheme, faults, open_tab, opened
 from tests.ui.fakes import VERSION, FakeGateway, FakeTorchServe, served

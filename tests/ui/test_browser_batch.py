@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
-from stack.layout import free_port
+from deploy.layout import free_port
 from tests.e2e.processes import Gateway, running_gateway
 from tests.ui.browsers import open_tab, opened, posts, until
 from tests.ui.fakes import FakeGateway, FakeTorchServe, judged, served

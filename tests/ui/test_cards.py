@@ -4,8 +4,8 @@ import pytest
 
 from gateway.client.answers import EMPTY_HEATMAP, Prediction
 from tests.ui.made import JPEG, evidence, explanation
-from ui import cards, errors
-from ui.evidence import evidence_html
+from ui import cards, wording
+from ui.cards import evidence_html
 
 
 def test_low_confidence_is_to_be_treated_as_undecided() -> None:
@@ -46,11 +46,11 @@ def test_what_the_gateway_writes_is_never_html() -> None:
     found = (evidence("<b>", "<i>"),)
     html = cards.answer_html(explanation(model_version="<script>1</script>", evidence=found), None)
     assert not any(tag in html for tag in ("<script", "<b>", "<i>"))
-    refused = cards.error_html(errors.PhotoRefused("<img src=x onerror=alert(1)>", reference='"><b>'))
+    refused = cards.error_html(wording.PhotoRefused("<img src=x onerror=alert(1)>", reference='"><b>'))
     assert not any(tag in refused for tag in ("<img", "<b>"))
 
 
 def test_an_error_says_what_happened_what_the_service_said_and_what_to_do() -> None:
-    html = cards.error_html(errors.TooManyChecks("Limit: 10 a minute.", retry_after_s=17, reference="abc"))
-    for words in (errors.TooManyChecks.title, "Limit: 10 a minute.", "wait 17 seconds", "Reference abc"):
+    html = cards.error_html(wording.TooManyChecks("Limit: 10 a minute.", retry_after_s=17, reference="abc"))
+    for words in (wording.TooManyChecks.title, "Limit: 10 a minute.", "wait 17 seconds", "Reference abc"):
         assert words in html

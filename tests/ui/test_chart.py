@@ -3,7 +3,7 @@ import re
 import pytest
 
 from gateway.client.answers import DriftHistogram
-from ui.chart import histogram_html
+from ui.service import histogram_html
 
 
 def histogram(reference: tuple[float, ...] | None, current: tuple[float, ...] | None) -> DriftHistogram:

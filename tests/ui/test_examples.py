@@ -1,16 +1,16 @@
 import pytest
 
 from tests.ui.photos import COFFEE
-from ui import examples
+from ui import single
 
 
 def test_the_examples_of_installed_packages_are_offered() -> None:
-    found = examples.installed()
-    assert found[0] == examples.Example("Coffee cup", COFFEE)
+    found = single.installed()
+    assert found[0] == single.Example("Coffee cup", COFFEE)
     assert all(example.path.is_file() for example in found)
 
 
 def test_what_is_not_on_disk_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     offered = (("Lamp", "skimage", "data/no_lamp.png"), ("Shoe", "no_such_package", "shoe.png"))
-    monkeypatch.setattr(examples, "OFFERED", offered)
-    assert examples.installed() == ()
+    monkeypatch.setattr(single, "OFFERED", offered)
+    assert single.installed() == ()

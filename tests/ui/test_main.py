@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack.layout import free_port
+from deploy.layout import free_port
 from tests.ui.browsers import WAIT_S
 from tests.ui.conftest import ROOT, page_process, start_page, wait_for
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from tests.ui.fakes import jpeg
 from tests.ui.photos import clear_png, rotated_jpeg, scene
-from ui.preview import NoPreview, upright_jpeg
+from ui.photos import NoPreview, upright_jpeg
 
 
 def opened(jpeg: bytes) -> Image.Image:

@@ -1,6 +1,6 @@
 from tests.ui.made import rows
-from ui.errors import KeyRefused
-from ui.progress import done_html
+from ui.table import done_html
+from ui.wording import KeyRefused
 
 
 def test_a_batch_that_is_done_says_what_came_of_it() -> None:

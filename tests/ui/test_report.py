@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from gateway.client import Drift, Health
 from gateway.client.answers import DriftCheck
-from ui.report import State, state_html
+from ui.service import State, state_html
 
 HEALTH = Health(
     status="healthy",

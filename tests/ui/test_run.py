@@ -10,11 +10,10 @@ import pytest
 
 from tests.ui.made import rows
 from tests.ui.photos import many_jpegs
-from ui.errors import KeyRefused, TooManyChecks
-from ui.gateway import Gateway
-from ui.rows import Row
-from ui.run import STOPPED, Photo, Run
+from ui.gateway import STOPPED, Gateway, Photo, Run
 from ui.settings import Settings
+from ui.table import Row
+from ui.wording import KeyRefused, TooManyChecks
 
 Handler = Callable[[httpx.Request], Coroutine[Any, Any, httpx.Response]]
 ITEM = {"filename": "photo", "prediction": "real", "probability": 0.1, "confidence": "high", "error": None}

@@ -4,8 +4,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from ui.errors import PhotoGone
-from ui.shelf import NoRoom, PhotoShelf, room_of
+from ui.photos import NoRoom, PhotoShelf, room_of
+from ui.wording import PhotoGone
 
 
 def shelf_in(folder: Path) -> PhotoShelf:

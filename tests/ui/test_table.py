@@ -3,9 +3,7 @@ import io
 import re
 
 from tests.ui.made import JPEG, rows, verdict
-from ui.rows import Row
-from ui.sheet import COLUMNS, csv_of
-from ui.table import row_html, table_of
+from ui.table import SHEET_COLUMNS, Row, csv_of, row_html, table_of
 
 
 def read(content: bytes) -> list[list[str]]:
@@ -14,7 +12,7 @@ def read(content: bytes) -> list[list[str]]:
 
 def test_every_photo_has_a_row_in_the_csv_and_a_failed_one_its_reason() -> None:
     assert read(csv_of(rows())) == [
-        list(COLUMNS),
+        list(SHEET_COLUMNS),
         ["1", "shoe.jpg", "real", "0.04", "high", "1.0.0", ""],
         ["2", "lamp.png", "ai_generated", "0.9312", "high", "1.0.0", ""],
         ["3", "mug.webp", "real", "0.42", "low", "1.0.0", ""],

@@ -1,19 +1,44 @@
 """What is wrong with the data, or worth knowing: each finding with its severity, its count and examples."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from training.checks.leaks import Leak, LeakReport
 from training.checks.pictures import Broken, Facts
-from training.data import LABELS, Photo, Split
+from training.data.manifest import LABELS, Photo, Split
+from training.params import ValidateParams
 
 Severity = Literal["error", "warning", "info"]
 EXAMPLES = 12
 MIN_MINORITY = 0.25
 """Share of a split's rarer class below which the split is called unbalanced."""
+
+
+BLOCK = 512
+"""Rows of the matrix of distances that are in memory at once."""
+Pairs = NDArray[np.int64]
+"""Shape (pairs, 2): indices of two images."""
+EXACT: dict[str, tuple[Severity, str]] = {
+    "duplicates_across_classes": ("error", "pairs of identical images have both labels"),
+    "duplicates_across_splits": ("error", "pairs of identical images are in two splits"),
+    "duplicates": ("warning", "pairs of identical images are in one split"),
+}
+NEAR: dict[str, tuple[Severity, str]] = {
+    "near_duplicates_across_splits": (
+        "error",
+        "pairs of near-duplicates from different groups are in two splits",
+    ),
+    "near_duplicates_across_classes": (
+        "warning",
+        "pairs of near-duplicates from different groups have both labels",
+    ),
+    "near_duplicates": ("info", "pairs of near-duplicates from different groups are in one split"),
+}
 
 
 @dataclass(frozen=True)
@@ -122,3 +147,115 @@ def _paths(photos: Sequence[Photo]) -> list[tuple[str, ...]]:
 def _some(check: str, severity: Severity, message: str, examples: Sequence[tuple[str, ...]]) -> Iterator[Finding]:
     if examples:
         yield Finding(check, severity, message, len(examples), list(examples[:EXAMPLES]))
+
+
+def exact_pairs(digests: Sequence[str]) -> Pairs:
+    """Pair the first image of each set of equal digests with each other one of the set."""
+    sets: defaultdict[str, list[int]] = defaultdict(list)
+    for index, digest in enumerate(digests):
+        sets[digest].append(index)
+    pairs = [(members[0], other) for members in sets.values() for other in members[1:]]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def near_pairs(looks: Sequence[int], bits: int) -> Iterator[tuple[Pairs, NDArray[np.int64]]]:
+    """Yield all pairs of 64-bit hashes that differ in at most so many bits, in blocks, with their distances.
+
+    Takes N * N / 2 comparisons: 50,000 images are a matter of seconds.
+    """
+    hashes = np.array(looks, dtype=np.uint64)
+    for start in range(0, len(hashes), BLOCK):
+        rows = hashes[start : start + BLOCK]
+        distances = np.bitwise_count(rows[:, None] ^ hashes[None, start:])
+        row, column = np.nonzero(distances <= bits)
+        later = column > row
+        row, column = row[later], column[later]
+        if len(row):
+            yield np.stack([row, column], axis=1) + start, distances[row, column].astype(np.int64)
+
+
+def exact_findings(photos: Sequence[Photo], facts: Sequence[Facts]) -> Iterator[Finding]:
+    """Compare images pixel by pixel."""
+    found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for one, other in exact_pairs([fact.digest for fact in facts]).tolist():
+        first, second = photos[one], photos[other]
+        if first.path == second.path:
+            continue  # a matter of the manifest's rows, which another check reads
+        if first.label != second.label:
+            check = "duplicates_across_classes"
+        else:
+            check = "duplicates" if first.split == second.split else "duplicates_across_splits"
+        found[check].append((first.path, second.path))
+    for check, (severity, message) in EXACT.items():
+        if pairs := found[check]:
+            yield Finding(check, severity, message, len(pairs), list(pairs[:EXAMPLES]))
+
+
+def near_findings(photos: Sequence[Photo], facts: Sequence[Facts], bits: int) -> Iterator[Finding]:
+    """Compare images by perceptual hash; skip those of one group and identical ones."""
+    codes = {name: _codes([getattr(photo, name) for photo in photos]) for name in ("label", "split", "group")}
+    digests = _codes([fact.digest for fact in facts])
+    counts: Counter[str] = Counter()
+    nearest: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for pairs, distances in near_pairs([fact.look for fact in facts], bits):
+        differ = {name: code[pairs[:, 0]] != code[pairs[:, 1]] for name, code in codes.items()}
+        news = differ["group"] & (digests[pairs[:, 0]] != digests[pairs[:, 1]])
+        kinds = {
+            "near_duplicates_across_splits": news & differ["split"],
+            "near_duplicates_across_classes": news & ~differ["split"] & differ["label"],
+            "near_duplicates": news & ~differ["split"] & ~differ["label"],
+        }
+        for check, chosen in kinds.items():
+            counts[check] += int(chosen.sum())
+            nearest[check] = _nearest(nearest[check], pairs[chosen], distances[chosen])
+    for check, (severity, message) in NEAR.items():
+        if counts[check]:
+            examples = [(photos[one].path, photos[other].path) for _, one, other in nearest[check]]
+            yield Finding(check, severity, message, counts[check], list(examples))
+
+
+def _nearest(
+    before: list[tuple[int, int, int]], pairs: Pairs, distances: NDArray[np.int64]
+) -> list[tuple[int, int, int]]:
+    """Return the examples that look most alike, of those before and of new ones."""
+    few = np.argsort(distances, kind="stable")[:EXAMPLES]
+    new = [(int(distances[index]), *pairs[index].tolist()) for index in few]
+    return sorted([*before, *new])[:EXAMPLES]
+
+
+def _codes(values: Sequence[str]) -> NDArray[np.int64]:
+    return np.unique(values, return_inverse=True)[1]
+
+
+def leak_findings(report: LeakReport, limits: ValidateParams) -> Iterator[Finding]:
+    """Hold the figures after the training pipeline against the limits; those of the files are worth knowing.
+
+    Figures of unseen sources count. Where train has too few to hold any out, a leak on seen ones may be a trait of the
+    class, so that it is a warning only.
+    """
+    metadata, statistics = report.metadata_after_pipeline, report.statistics_after_pipeline
+    yield from _judged("metadata_leak", "file metadata", metadata, limits.max_metadata_auc)
+    yield from _judged("statistics_leak", "pixel statistics", statistics, limits.max_statistics_auc)
+    for check, what, leak in (
+        ("metadata_of_files", "file metadata tell", report.metadata_of_files),
+        ("scale_of_files", "stored size and scale factor tell", report.scale_of_files),
+    ):
+        if leak.across_sources:
+            where = f"before the training pipeline, which is to take it away, {what} the label on unseen sources"
+            yield from _over(check, "info", where, leak.across_sources.auc, limits.max_metadata_auc)
+
+
+def _judged(check: str, what: str, leak: Leak, limit: float) -> Iterator[Finding]:
+    what = f"after the training pipeline {what} tell"
+    if leak.across_sources:
+        yield from _over(check, "error", f"{what} the label on unseen sources", leak.across_sources.auc, limit)
+        return
+    if leak.within_sources:
+        yield from _over(check, "warning", f"{what} the label on seen sources", leak.within_sources.auc, limit)
+    message = f"train has too few sources of a class to say whether {what} the label of unseen ones"
+    yield Finding(f"{check}_unmeasured", "warning", message, 1)
+
+
+def _over(check: str, severity: Severity, what: str, auc: float, limit: float) -> Iterator[Finding]:
+    if auc > limit:
+        yield Finding(check, severity, f"{what}: AUC {auc:.3f}, at most {limit:g} allowed", 1)

@@ -4,9 +4,9 @@ A detector can be right for such reasons on the data at hand and wrong everywher
 sources that the classifier did not see; how far the figure on seen sources lies above it is the data's confound.
 """
 
-from __future__ import annotations
-
 import io
+import math
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,30 +14,122 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from pytorch_lightning.utilities.seed import isolate_rng
 from rich.progress import track
+from scipy.ndimage import laplace
+from sklearn import model_selection  # type: ignore[import-untyped]
 from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[import-untyped]
 from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch.utils.data import DataLoader, Dataset
 
-from training.augment import training_transform
-from training.checks import metadata
-from training.checks.statistics import pixel_statistics
-from training.data import LABELS, Photo, read_photo
-from training.metrics.bootstrap import percentile_interval
+from training.data.augment import training_transform
+from training.data.manifest import LABELS, Photo, read_photo
+from training.evaluation.figures import percentile_interval
 from training.params import Params
 
+METADATA = (
+    "log_file_size",
+    "width",
+    "height",
+    "log_aspect",
+    "bits_per_pixel",
+    "is_jpeg",
+    "is_png",
+    "is_webp",
+    "channels",
+    "is_progressive",
+    "subsampling",
+    "quantisation_tables",
+    "luma_quantisation",
+    "chroma_quantisation",
+)
+CONTENT = ("log_file_size", "bits_per_pixel")
+"""Features that follow from what is in the image where every image is saved alike."""
+ABSENT = -1.0
+"""What a feature of JPEG alone is for other formats."""
+
+
+STATISTICS = (
+    "mean_red",
+    "mean_green",
+    "mean_blue",
+    "deviation_red",
+    "deviation_green",
+    "deviation_blue",
+    "saturation",
+    "log_gradient",
+    "log_laplacian",
+    "near_white",
+    "entropy",
+)
+NEAR_WHITE = 240
 MAX_PICTURES = 2000
 FOLDS = 5
 RESAMPLINGS = 500
 QUALITY = 90
 """JPEG quality at which a training view is saved to read its metadata; the same for all."""
-
 Features = NDArray[np.float64]
 """Shape (N, features), or (features,) of one image."""
+
+
+def features(data: bytes) -> NDArray[np.float64]:
+    """Return the features called NAMES, shape (14,), from the file's header; no pixel is decoded.
+
+    Raises:
+        OSError: Not an image.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is wrong with a picture is another check's matter
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            general = [
+                math.log(len(data)),
+                width,
+                height,
+                math.log(width / height),
+                8 * len(data) / (width * height),
+                *(float(image.format == name) for name in ("JPEG", "PNG", "WEBP")),
+                len(image.getbands()),
+                float(bool(image.info.get("progressive"))),
+            ]
+            return np.array([*general, *_coding(image)], dtype=np.float64)
+
+
+def without_content(row: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an image's features without those of CONTENT."""
+    return row[[name not in CONTENT for name in METADATA]]
+
+
+def _coding(image: Image.Image) -> list[float]:
+    """Chroma subsampling (0: 4:4:4, 1: 4:2:2, 2: 4:2:0), number of quantisation tables, sums of the first two."""
+    tables = getattr(image, "quantization", None)
+    if not tables:
+        return [ABSENT] * 4
+    sums = [float(sum(tables[key])) for key in sorted(tables)]
+    return [float(JpegImagePlugin.get_sampling(image)), len(sums), sums[0], sums[1] if len(sums) > 1 else ABSENT]
+
+
+def pixel_statistics(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the features called NAMES, shape (11,), of an RGB image of shape (3, H, W)."""
+    channels = picture.astype(np.float64)
+    grey = channels.mean(axis=0)
+    high, low = channels.max(axis=0), channels.min(axis=0)
+    gradient = [np.diff(grey, axis=axis).var() for axis in (0, 1)]
+    shares = np.bincount(grey.astype(np.uint8).ravel(), minlength=256) / grey.size
+    shares = shares[shares > 0]
+    return np.array(
+        [
+            *channels.mean(axis=(1, 2)),
+            *channels.std(axis=(1, 2)),
+            ((high - low) / np.maximum(high, 1)).mean(),
+            np.log1p(sum(gradient)),
+            np.log1p(laplace(grey).var()),
+            (low >= NEAR_WHITE).mean(),
+            -(shares * np.log2(shares)).sum(),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +166,7 @@ def measure(photos: Sequence[Photo], params: Params) -> LeakReport:
     """Measure leaks on at most 2,000 photos, drawn evenly over classes and sources; each must be there and decode."""
     seed = params.data.split_seed
     chosen = sample(photos, MAX_PICTURES, seed)
-    files = [metadata.features((params.data.root / photo.path).read_bytes()) for photo in chosen]
+    files = [features((params.data.root / photo.path).read_bytes()) for photo in chosen]
     views = DataLoader(_Views(chosen, params), batch_size=None, num_workers=params.data.num_workers)
     rows = list(track(views, "taking training views", total=len(chosen)))
     encoded, statistics = zip(*rows, strict=True) if rows else ((), ())
@@ -85,8 +177,8 @@ def measure(photos: Sequence[Photo], params: Params) -> LeakReport:
 
 def _scale(photo: Photo, file: Features) -> Features:
     """Return width and height as stored, in pixels, and by how much the image was scaled before (-1: not told)."""
-    width, height = (file[metadata.NAMES.index(name)] for name in ("width", "height"))
-    factor = width / float(photo.source_width) if photo.source_width.isdigit() else metadata.ABSENT
+    width, height = (file[METADATA.index(name)] for name in ("width", "height"))
+    factor = width / float(photo.source_width) if photo.source_width.isdigit() else ABSENT
     return np.array([width, height, 1.0 if photo.view == "native" else factor])
 
 
@@ -117,7 +209,7 @@ def _cross_validated(features: Features, labels: NDArray[np.int64], units: NDArr
         return None
     # Balanced weights: else a fold's prior alone, which is high where few of a class are held out, would rank pictures.
     model = HistGradientBoostingClassifier(max_depth=3, max_iter=50, class_weight="balanced", random_state=seed)
-    scores = cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1].round(6)
+    scores = model_selection.cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1].round(6)
     auc = float(roc_auc_score(labels, scores))
     return Auc(auc, abs(auc - 0.5), _interval(labels, scores, units, seed), len(np.unique(units)))
 
@@ -128,7 +220,7 @@ def _folds(
     count = min(FOLDS, *(len(np.unique(units[labels == label])) for label in range(len(LABELS))))
     if count < 2:  # noqa: PLR2004 - something to learn from and something to judge
         return None
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    splitter = model_selection.StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     folds = list(splitter.split(units, labels, units))
     return folds if all(len(np.unique(labels[seen])) == len(LABELS) for seen, _ in folds) else None
 
@@ -168,7 +260,7 @@ class _Views(Dataset[tuple[Features, Features]]):
             torch.manual_seed(self.params.data.split_seed + index)
             view = self._training_view(read_photo(self.params.data.root, self.photos[index]))
         picture = ((view * self.std + self.mean) * 255).round().clamp(0, 255).byte().numpy()
-        return metadata.without_content(metadata.features(_encoded(picture))), pixel_statistics(picture)
+        return without_content(features(_encoded(picture))), pixel_statistics(picture)
 
     def _training_view(self, image: Image.Image) -> torch.Tensor:
         """Return what training makes of an image, shape (3, S, S): the one place here that knows how."""

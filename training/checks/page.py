@@ -1,7 +1,5 @@
 """The page of the data checks: findings with their images, leaks, counts, and a look at each class."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +9,11 @@ from typing import Any
 from PIL import ImageOps
 
 from handler.images import BadImageError, decode
+from training import files
 from training.checks.findings import Finding
 from training.checks.leaks import sample
-from training.data import LABELS, Photo
+from training.data.manifest import LABELS, Photo
 from training.params import DataParams
-from training.reports import pages
 
 THUMBNAIL = 160
 """Pixels, long side."""
@@ -46,7 +44,7 @@ def write(
 ) -> None:
     """Write the page, self-contained; `photos` are those that decode."""
     notes = {photo.path: f"{photo.label}, {photo.split}, {photo.source}" for photo in photos}
-    pages.write(
+    files.write(
         file,
         report=report,
         leaks=LEAKS,
@@ -74,4 +72,4 @@ def _thumbnail(file: Path) -> str | None:
         return None
     out = io.BytesIO()
     ImageOps.contain(picture, (THUMBNAIL, THUMBNAIL)).save(out, "JPEG", quality=75)
-    return pages.data_uri(out.getvalue(), "jpeg")
+    return files.data_uri(out.getvalue(), "jpeg")

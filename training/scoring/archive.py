@@ -1,7 +1,5 @@
 """The archive that is served, read for scoring."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zipfile
@@ -14,13 +12,12 @@ from torch import nn
 
 import handler
 from handler import network
-from handler.engine import Engine
-from handler.openvino_engine import CONSTANTS, OpenVinoEngine
+from handler.engines import CONSTANTS, Engine, OpenVinoEngine
 from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.package import read_archive
 
-DECIDING: Final = ("decision.py", "heads.py", "images.py", "network.py", "openvino_engine.py", "transforms.py")
+DECIDING: Final = ("engines.py", "heads.py", "images.py", "network.py", "spec.py", "transforms.py")
 """Modules of the handler that a verdict depends on."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack.local import LocalStack
+from deploy.local.stack import LocalStack
 from tests.e2e.contract import gateways as processes
 from tests.e2e.contract.gateways import Gateways
 

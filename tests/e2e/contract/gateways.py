@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx
 
-from stack.layout import HOST, free_ports
-from stack.local import LocalStack
+from deploy.layout import HOST, free_ports
+from deploy.local.stack import LocalStack
 from tests.e2e.contract.pictures import MIB
 from tests.e2e.processes import running_gateway
 

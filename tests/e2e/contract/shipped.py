@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from stack.layout import ROOT
-from stack.torchserve import ARCHIVE
+from deploy.layout import ROOT
+from deploy.torchserve.process import ARCHIVE
 from tests.e2e.contract.claims import Like, number
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handler import decision
-from stack.layout import ROOT
+from deploy.layout import ROOT
+from handler import spec
 from tests.checks import none
 from tests.e2e.contract.claims import ANYTHING, JSON, Claim, Like, in_order, number, text
 from tests.e2e.contract.gateways import KEYS, SETTINGS, Gateways
@@ -114,7 +114,7 @@ def test_label_confidence_and_times_follow_in_all_three_answers(gateways: Gatewa
         answer = client.post(path, files={"file": PHOTO}).json()
         assert answer["probability"] == pytest.approx(batch["results"][0]["probability"], abs=1.01e-4)
     for probability in (0.87, 0.12, 0.8, 0.3, 0.7, 0.2, 0.5):
-        assert decision.confidence(probability) == confidence(probability)
+        assert spec.confidence(probability) == confidence(probability)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
+from gateway import examples
 from gateway.client import (
     AsyncClient,
     Explanation,
@@ -27,7 +28,6 @@ from gateway.client import (
     PhotoUnreadableError,
     Verdict,
 )
-from gateway.documentation import examples
 from tests.gateway.client.wire import Gateway, client, error_of, photos_in, refusal, short, verdict
 
 Call = Callable[..., Any]

@@ -10,6 +10,8 @@ import pytest
 
 import gateway.errors
 from gateway.client.errors import (
+    ITEM_ERRORS,
+    PHOTO_CODES,
     GatewayError,
     KeyRefusedError,
     NotReadyError,
@@ -21,8 +23,8 @@ from gateway.client.errors import (
     ServiceFailedError,
     ServiceSlowError,
     TooManyRequestsError,
+    item_error,
 )
-from gateway.client.refusals import ITEM_ERRORS, PHOTO_CODES, item_error
 from gateway.errors import ApiError, InvalidFormatError
 from tests.gateway.client.wire import refusal
 

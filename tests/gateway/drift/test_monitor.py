@@ -14,14 +14,7 @@ from gateway.drift.reference import Distribution, Reference, read_reference
 from gateway.settings import Settings
 from tests.checks import none
 from tests.gateway.conftest import LogLines, OpenClient
-from tests.gateway.drift_data import (
-    Columns,
-    columns_of_population,
-    population,
-    reference_of,
-    sample,
-    samples_of,
-)
+from tests.gateway.drift_data import Columns, columns_of_population, population, reference_of, sample, samples_of
 from tests.gateway.fakes import VERDICT, TorchServe, picture, upload
 
 SHIPPED = Path(__file__).parents[3] / "model_store" / "reference.json"

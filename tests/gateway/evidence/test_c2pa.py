@@ -13,10 +13,10 @@ from typing import Any, Self
 import pytest
 
 from gateway.evidence import c2pa
-from gateway.evidence.examiner import Examiner
+from gateway.evidence.metadata import Examiner
 from tests.gateway.credentials import Authority, manifest, throw_away_authority
 from tests.gateway.fakes import picture
-from tests.gateway.images.test_traps import in_png, png_chunk
+from tests.gateway.test_traps import in_png, png_chunk
 
 KINDS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 Found = list[tuple[str, str, str]]

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 from starlette.testclient import TestClient
 
-from gateway.evidence import budget
-from gateway.evidence import examiner as examiner_module
-from gateway.evidence.examiner import Examiner
+from gateway.evidence import metadata as examiner_module
+from gateway.evidence import vocabulary
+from gateway.evidence.metadata import Examiner
 from gateway.evidence.vocabulary import generator, parameters, source_type
 from gateway.schemas import ExplanationWithEvidence, PredictionWithEvidence
 from tests.gateway.conftest import LogLines
 from tests.gateway.evidence import hostile
 from tests.gateway.fakes import TorchServe, picture, upload
-from tests.gateway.images.test_traps import in_jpeg, in_png, overlapping_exif, png_chunk, segment
+from tests.gateway.test_traps import in_jpeg, in_png, overlapping_exif, png_chunk, segment
 
 SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 A1111 = "a private prompt\nNegative prompt: hands\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512"
@@ -422,7 +422,7 @@ def test_evidence_that_gets_no_turn_in_time_is_left_out_and_verdicts_go_on(
 
 def test_the_time_of_one_image_ends_within_its_metadata(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
-    monkeypatch.setattr(budget, "monotonic", lambda: next(clock) / 100)
+    monkeypatch.setattr(vocabulary, "monotonic", lambda: next(clock) / 100)
     assert findings(examiner, in_png(hostile.packed_xmp(hostile.XMP["flat"]))) == [LEFT_OUT]
     assert 200 <= next(clock) < 220  # two seconds, and no step more
 

@@ -10,8 +10,8 @@ from gateway.app import create_app
 from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
-from tests.gateway.model_server.test_shadow import ALL, LIVE, OTHER, SHADOW, answering, asked, other
 from tests.gateway.test_metrics import scrape
+from tests.gateway.test_shadow import ALL, LIVE, OTHER, SHADOW, answering, asked, other
 
 JPEG = picture("JPEG")
 FILES = {"file": upload(JPEG)}
@@ -27,7 +27,7 @@ def comparing(open_client: OpenClient, torchserve: TorchServe) -> TestClient:
 def test_compare_answers_the_documented_bytes(
     comparing: TestClient, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr("gateway.activity.elapsed_ms", lambda _: 45.2)
+    monkeypatch.setattr("gateway.context.elapsed_ms", lambda _: 45.2)
     answer = comparing.post(path, files=FILES)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"

@@ -22,7 +22,7 @@ def prefix(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def _stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.activity.elapsed_ms", lambda _: 45.2)
+    monkeypatch.setattr("gateway.context.elapsed_ms", lambda _: 45.2)
 
 
 @pytest.mark.usefixtures("_stopped_clock")

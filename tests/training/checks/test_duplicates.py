@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from tests.training.pictures import row
-from training.checks.duplicate_findings import exact_findings, near_findings
-from training.checks.duplicates import BLOCK, exact_pairs, near_pairs
+from training.checks.findings import BLOCK, exact_findings, exact_pairs, near_findings, near_pairs
 from training.checks.pictures import Facts
-from training.data import Photo
+from training.data.manifest import Photo
 
 
 def fact(digest: str = "d", look: int = 0) -> Facts:

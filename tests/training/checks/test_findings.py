@@ -4,11 +4,10 @@ from collections.abc import Iterable
 
 from tests.training.pictures import row
 from training.checks import findings as checks
-from training.checks.findings import Finding
-from training.checks.leak_findings import leak_findings
+from training.checks.findings import Finding, leak_findings
 from training.checks.leaks import Auc, Leak, LeakReport
 from training.checks.pictures import Broken, Facts
-from training.data import LABELS, Photo
+from training.data.manifest import LABELS, Photo
 from training.params import ValidateParams
 
 LIMITS = ValidateParams(strict=False, near_duplicate_bits=4, max_metadata_auc=0.55, max_statistics_auc=0.6)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from tests.training.marks import NOISE
 from tests.training.pictures import encoded, noise, row, save, small
-from training.checks import metadata, statistics
+from training.checks import leaks
 from training.checks.leaks import leak, measure, sample
-from training.data import LABELS, Photo
+from training.data.manifest import LABELS, Photo
 
 pytestmark = [pytest.mark.slow, *NOISE]
 
@@ -152,32 +152,32 @@ def test_no_photos_leave_nothing_measured(tmp_path: Path) -> None:
 
 def test_metadata_are_read_from_the_header() -> None:
     data = encoded(noise(0)[:16], "JPEG", quality=75, subsampling=0, progressive=1)
-    values = dict(zip(metadata.NAMES, metadata.features(data), strict=True))
+    values = dict(zip(leaks.METADATA, leaks.features(data), strict=True))
     assert (values["width"], values["height"], values["channels"]) == (32, 16, 3)
     assert values["log_aspect"] == pytest.approx(np.log(2))
     assert values["bits_per_pixel"] == pytest.approx(8 * len(data) / 512)
     assert (values["is_jpeg"], values["is_png"], values["is_progressive"], values["subsampling"]) == (1, 0, 1, 0)
     assert values["quantisation_tables"] == 2
-    finer = dict(zip(metadata.NAMES, metadata.features(encoded(noise(0), "JPEG", quality=95)), strict=True))
+    finer = dict(zip(leaks.METADATA, leaks.features(encoded(noise(0), "JPEG", quality=95)), strict=True))
     assert finer["luma_quantisation"] < values["luma_quantisation"]
 
 
 @pytest.mark.parametrize(("file_format", "name"), [("PNG", "is_png"), ("WEBP", "is_webp")])
 def test_formats_without_quantisation_tables_have_none(file_format: str, name: str) -> None:
-    values = dict(zip(metadata.NAMES, metadata.features(encoded(noise(0), file_format)), strict=True))
+    values = dict(zip(leaks.METADATA, leaks.features(encoded(noise(0), file_format)), strict=True))
     assert values[name] == 1
-    assert values["luma_quantisation"] == values["subsampling"] == metadata.ABSENT
+    assert values["luma_quantisation"] == values["subsampling"] == leaks.ABSENT
 
 
 def test_equal_encodings_of_unlike_pictures_have_equal_metadata_but_for_their_content() -> None:
-    one, other = (metadata.features(encoded(noise(seed), "JPEG", quality=90)) for seed in (0, 1))
+    one, other = (leaks.features(encoded(noise(seed), "JPEG", quality=90)) for seed in (0, 1))
     assert not np.array_equal(one, other)
-    assert np.array_equal(metadata.without_content(one), metadata.without_content(other))
+    assert np.array_equal(leaks.without_content(one), leaks.without_content(other))
 
 
 def test_statistics_of_a_plain_picture_are_known() -> None:
     plain = np.array(Image.new("RGB", (8, 8), (255, 250, 245))).transpose(2, 0, 1)
-    values = dict(zip(statistics.NAMES, statistics.pixel_statistics(plain), strict=True))
+    values = dict(zip(leaks.STATISTICS, leaks.pixel_statistics(plain), strict=True))
     assert values == {
         "mean_red": 255,
         "mean_green": 250,
@@ -194,8 +194,8 @@ def test_statistics_of_a_plain_picture_are_known() -> None:
 
 
 def test_statistics_of_noise_are_larger() -> None:
-    values = statistics.pixel_statistics(noise(0).transpose(2, 0, 1))
-    named = dict(zip(statistics.NAMES, values, strict=True))
+    values = leaks.pixel_statistics(noise(0).transpose(2, 0, 1))
+    named = dict(zip(leaks.STATISTICS, values, strict=True))
     assert named["entropy"] > 6
     assert named["log_laplacian"] > named["log_gradient"] > 5
     assert named["near_white"] < 0.01

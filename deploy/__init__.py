@@ -1,0 +1,1 @@
+"""All that runs the product: on this machine, in containers, in a cloud."""

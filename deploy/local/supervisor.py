@@ -1,0 +1,158 @@
+"""Child processes: each with a log, watched and brought back while they run, stopped in reverse order."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from deploy.layout import StackError
+
+GRACE_S = 15
+"""Seconds that a process may take to stop before it is killed; TorchServe takes three or four."""
+STEADY_S = 10
+"""A process that ended sooner cannot run at all; one that ran so long has been brought back for good."""
+FIRST_PAUSE_S = 1
+"""Seconds before a process is started again; twice as many each time that it is not steady in between."""
+ATTEMPTS = 5
+LOG_BYTES = 10 * 1024 * 1024
+"""Where a log goes on as a new one; the old one is kept beside it as `NAME.log.1`, so two of these are all."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command, its log, and a scratch folder that is emptied at every start."""
+
+    name: str
+    command: list[str]
+    folder: Path
+    environment: Mapping[str, str]
+    log: Path
+    scratch: Path | None
+
+    def run(self) -> subprocess.Popen[bytes]:
+        """Start it as the leader of a process group, with an empty scratch folder and the log going on."""
+        if self.scratch:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch.mkdir(parents=True)
+        with self.log.open("ab") as out:
+            return subprocess.Popen(  # noqa: S603 - our own commands
+                self.command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+@dataclass
+class Child:
+    """A program's process, and how often in a row it had to be brought back."""
+
+    program: Program
+    process: subprocess.Popen[bytes]
+    started_at: float
+    attempts: int = 0
+    ended_at: float | None = None
+
+
+class Supervisor:
+    """Starts processes out of reach of the terminal's Ctrl-C, so that they stop in order and only on request."""
+
+    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+        self._logs = logs
+        self._environment = environment
+        self._children: list[Child] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def start(
+        self,
+        name: str,
+        command: list[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        """Start a process in a folder; what it prints goes to `NAME.log`, and `scratch` is emptied before."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"{name}.log"
+        log.unlink(missing_ok=True)
+        program = Program(name, command, folder, {**self._environment, **(environment or {})}, log, scratch)
+        self._children.append(Child(program, program.run(), time.monotonic()))
+
+    def check(self) -> None:
+        """Bring back processes that ended, each after a pause, and turn over full logs; to be called again and again.
+
+        Raises:
+            StackError: A process ended at its start, or over and over.
+        """
+        for child in self._children:
+            turn_over(child.program.log)
+            if child.process.poll() is not None:
+                self._mend(child, time.monotonic())
+
+    def stop(self) -> None:
+        """Stop every process, the last started first; kill what does not go."""
+        while self._children:
+            _stop(self._children.pop().process)
+
+    @staticmethod
+    def _mend(child: Child, now: float) -> None:
+        if child.ended_at is None:
+            log = child.program.log
+            _kill_group(child.process)  # its workers hold what the next one needs
+            steady = now - child.started_at >= STEADY_S
+            if not steady and child.attempts in {0, ATTEMPTS}:
+                raise StackError(f"{child.program.name} stopped: {last_line(log)} (its log: {log})")
+            child.attempts = 1 if steady else child.attempts + 1
+            child.ended_at = now
+        if now - child.ended_at >= FIRST_PAUSE_S * 2 ** (child.attempts - 1):
+            child.process = child.program.run()
+            child.started_at, child.ended_at = now, None
+
+
+def turn_over(log: Path) -> None:
+    """Copy a full log and truncate it, because the process keeps writing to the same file."""
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size < LOG_BYTES:
+            return
+        old = log.with_suffix(".log.1")
+        try:
+            with log.open("rb") as full, old.open("wb") as copy:
+                full.seek(-LOG_BYTES, os.SEEK_END)  # a burst may have made it larger
+                shutil.copyfileobj(full, copy)
+        except OSError:  # no room for both
+            old.unlink(missing_ok=True)
+        os.truncate(log, 0)
+
+
+def last_line(log: Path) -> str:
+    """Return the last line with text in a log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_S)
+    _kill_group(process)  # itself if it did not go, and workers that outlived it
+    process.wait()
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""TorchServe as a process: its start, its container, its management API."""

@@ -1,1 +1,0 @@
-"""Who may ask, and how often: keys, clients and rates."""

@@ -1,1 +1,0 @@
-"""What the gateway says of itself: OpenAPI, its examples and the privacy statement."""

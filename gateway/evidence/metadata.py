@@ -1,0 +1,333 @@
+"""All kinds of evidence in one list, from the bytes as they were uploaded."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+from xml.sax import SAXException  # the error and the handler's base alone; defusedxml does the reading
+from xml.sax.handler import ContentHandler
+from xml.sax.xmlreader import AttributesImpl
+
+import structlog
+from anyio import CapacityLimiter, move_on_after, to_thread
+from defusedxml import DefusedXmlException
+from defusedxml.expatreader import DefusedExpatParser
+from structlog.typing import FilteringBoundLogger
+
+from gateway.blocks import MAX_PNG_TEXT, Block, PngText, blocks, exif_blocks, png_texts, texts
+from gateway.evidence import vocabulary
+from gateway.evidence.c2pa import ManifestReader
+from gateway.images import content_type
+from gateway.schemas import Evidence
+
+MAX_PACKETS: Final = 4
+MAX_DEPTH: Final = 100
+MAX_NAME: Final = 256
+MAX_VALUE: Final = 64 * 1024
+"""Characters of one property that are looked at."""
+MAX_PREFIXES: Final = 1000
+"""Declarations of prefixes in one packet."""
+CHUNK: Final = 16 * 1024
+
+_JPEG_APP1: Final = b"\xe1"
+_JPEG_SIGNATURE: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_PNG_KEYWORD: Final = "XML:com.adobe.xmp"
+_NAMESPACES: Final = {
+    "www.w3.org/1999/02/22-rdf-syntax-ns": "rdf",
+    "iptc.org/std/iptc4xmpext/2008-02-29": "iptc",
+    "ns.adobe.com/exif/1.0": "exif",
+    "ns.adobe.com/photoshop/1.0": "photoshop",
+    "ns.adobe.com/tiff/1.0": "tiff",
+    "ns.adobe.com/xap/1.0": "xmp",
+    "ns.adobe.com/xap/1.0/stype/resourceevent": "event",
+    "purl.org/dc/elements/1.1": "dc",
+    "purl.org/dc/terms": "dcterms",
+}
+_SOURCES: Final = frozenset({"iptc:digitalsourcetype", "iptc:digitalsourcefiletype"})
+_TOOLS: Final = frozenset(
+    {"xmp:creatortool", "photoshop:credit", "photoshop:source", "tiff:software", "event:softwareagent"}
+)
+_TEXTS: Final = frozenset({"dc:description", "exif:usercomment", "tiff:imagedescription"})
+_AI_FIELDS: Final = {
+    "iptc:aisystemversionused": "version of an AI system named",
+    "iptc:aipromptinformation": "prompt for an AI system given",
+    "iptc:aipromptwritername": "writer of a prompt for an AI system named",
+}
+"""IPTC's standard of 2025; AISystemUsed has a value of its own."""
+
+
+_SOFTWARE: Final = frozenset({0x000B, 0x0131})
+"""ProcessingSoftware, Software."""
+_COMMENTS: Final = frozenset({0x010E, 0x010F, 0x0110, 0x9286})
+"""ImageDescription, Make and Model (where ComfyUI keeps its workflow in a WebP), UserComment."""
+_WINDOWS_COMMENTS: Final = frozenset({0x9C9B, 0x9C9C})
+"""XPTitle, XPComment: always UTF-16."""
+_WIDE: Final = b"UNICODE\0"
+_NARROW: Final = b"ASCII\0\0\0"
+_TELLING: Final[Mapping[str, str]] = {
+    "Dream": "InvokeAI parameters",
+    "Stable Diffusion model": "Easy Diffusion parameters",
+    "fooocus_scheme": "Fooocus parameters",
+    "invokeai_graph": "InvokeAI parameters",
+    "invokeai_metadata": "InvokeAI parameters",
+    "invokeai_workflow": "InvokeAI parameters",
+    "sd-metadata": "InvokeAI parameters",
+    "use_stable_diffusion_model": "Easy Diffusion parameters",
+}
+"""Keywords that one tool alone uses."""
+_AIGC: Final = frozenset({"AIGC", "Aigc", "aigc", "TC260:AIGC"})
+_PNG_TEXTS: Final = frozenset(
+    {
+        "parameters",
+        "Parameters",
+        "prompt",
+        "workflow",
+        "generation_data",
+        "Comment",
+        "comment",
+        "Description",
+        "description",
+    }
+    | {"ImageDescription", "UserComment", "exif:UserComment"}
+)
+_PNG_SOFTWARE: Final = frozenset({"Software", "software", "Source", "Author"})
+_JPEG_COMMENT: Final = b"\xfe"
+MOST: Final = 20
+"""Findings that one answer holds; nothing honest has as many."""
+THREADS: Final = 1
+"""Images that are looked over at the same time: what one may cost in memory is not to be paid twice."""
+_LEFT_OUT: Final = Evidence(type="incomplete", value="left out: more metadata than is read", strength="weak")
+_NO_TIME: Final = Evidence(type="incomplete", value="left out: no time to read the metadata", strength="weak")
+_log: FilteringBoundLogger = structlog.get_logger()
+
+
+def xmp_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
+    """What the XMP packets among an image's blocks say, up to the first fault of each.
+
+    Raises:
+        OverBudgetError: More than is read of one file.
+    """
+    for number, packet in enumerate(_packets(found)):
+        if number >= MAX_PACKETS:
+            raise vocabulary.OverBudgetError
+        for name, value in _properties(packet, budget):
+            yield from _findings(name, value)
+
+
+def _findings(name: str, value: str) -> Iterator[Evidence]:
+    if name in _SOURCES and (code := vocabulary.source_type(value)):
+        yield Evidence(type="iptc_source_type", value=code, strength="medium")
+    elif name in _TOOLS and (tool := vocabulary.generator(value)):
+        yield Evidence(type="generator_software", value=tool, strength="weak")
+    elif name == "iptc:aisystemused":
+        yield Evidence(
+            type="iptc_ai_field", value=vocabulary.generator(value, signed=True) or "AI system named", strength="medium"
+        )
+    elif name in _AI_FIELDS:
+        yield Evidence(type="iptc_ai_field", value=_AI_FIELDS[name], strength="medium")
+    elif name in {"tc260:aigc", "tc260:label"}:
+        if label := vocabulary.aigc_label(value, named=True):
+            yield Evidence(type="aigc_label", value=label, strength="medium")
+    elif name in _TEXTS:
+        yield from vocabulary.statements(value)
+    elif name == "dcterms:provenance":
+        yield Evidence(type="c2pa_manifest", value="kept elsewhere, not fetched", strength="weak")
+
+
+def _packets(found: list[Block]) -> Iterator[bytes]:
+    for block in found:
+        if block.name == _JPEG_APP1 and block.content.startswith(_JPEG_SIGNATURE):
+            yield block.content[len(_JPEG_SIGNATURE) :][:MAX_PNG_TEXT]
+        elif block.name == b"XMP ":
+            yield block.content[:MAX_PNG_TEXT]
+    for text in png_texts(found, {_PNG_KEYWORD}):
+        yield text.text
+
+
+def _properties(packet: bytes, budget: vocabulary.Budget) -> Iterator[tuple[str, str]]:
+    """Names and values, of attributes and elements alike: XMP may write a property either way."""
+    # Without expat's namespaces: it would copy a name's whole address to each of thousands of elements.
+    parser, properties = DefusedExpatParser(forbid_dtd=True), _Properties(budget)
+    parser.setContentHandler(properties)
+    body = packet.strip(b"\0 \t\r\n")
+    try:
+        for at in range(0, len(body), CHUNK):
+            parser.feed(body[at : at + CHUNK])
+            yield from properties.take()
+    except (SAXException, DefusedXmlException, ValueError, LookupError):  # an encoding may be unknown or a lie
+        yield from properties.take()
+
+
+class _Properties(ContentHandler):
+    """Resolves the prefixes whose namespaces we know, and names a value after its property, not its `rdf:li`."""
+
+    def __init__(self, budget: vocabulary.Budget) -> None:
+        super().__init__()
+        self._budget = budget
+        self._open: list[tuple[str, dict[str, str]]] = [("", {})]
+        self._declared = 0
+        self._text: list[str] = []
+        self._length = 0
+        self._found: list[tuple[str, str]] = []
+
+    def take(self) -> Iterable[tuple[str, str]]:
+        """The properties since the last call."""
+        found, self._found = self._found, []
+        return found
+
+    def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802 - SAX's name
+        self._end_of_text()
+        self._budget.spend(1 + len(attrs))
+        outer, prefixes = self._open[-1]
+        attributes = list(attrs.items())
+        if len(self._open) > MAX_DEPTH or any(len(key) > MAX_NAME for key in (name, *attrs.keys())):
+            raise vocabulary.OverBudgetError
+        if declared := {key[6:]: _namespace(uri) for key, uri in attributes if key == "xmlns" or key[:6] == "xmlns:"}:
+            self._declared += len(declared)
+            if self._declared > MAX_PREFIXES:
+                raise vocabulary.OverBudgetError
+            prefixes = {**prefixes, **declared}
+        resolved = _resolved(name, prefixes)
+        inside = outer if resolved.startswith("rdf:") else resolved
+        self._open.append((inside, prefixes))
+        for key, value in attributes:
+            resolved = _resolved(key, prefixes) if ":" in key else ""
+            # A resource, or a value in RDF's own words, is the value of the element's property.
+            self._add(inside if resolved in {"rdf:resource", "rdf:value", "rdf:about"} else resolved, value)
+
+    def endElement(self, name: str) -> None:  # noqa: ARG002, N802 - SAX's
+        self._end_of_text()
+        self._open.pop()
+
+    def characters(self, content: str) -> None:
+        self._budget.spend(len(content) // 1024)
+        if self._open[-1][0] and self._length < MAX_VALUE:
+            self._text.append(content[: MAX_VALUE - self._length])
+            self._length += len(content)
+
+    def _end_of_text(self) -> None:
+        if self._text:
+            self._add(self._open[-1][0], "".join(self._text))
+            self._text.clear()
+            self._length = 0
+
+    def _add(self, name: str, value: str) -> None:
+        if name and not name.startswith("rdf:") and value.strip():
+            self._found.append((name, value[:MAX_VALUE]))
+
+
+def _resolved(name: str, prefixes: dict[str, str]) -> str:
+    """A name as we write it, in lower case and with our own prefix; empty when its namespace says nothing to us."""
+    prefix, _, local = name.rpartition(":")
+    namespace = prefixes.get(prefix, "")
+    return f"{namespace}:{local.lower()}" if namespace else ""
+
+
+def _namespace(uri: str) -> str:
+    bare = uri[:MAX_NAME].strip().lower().removeprefix("https://").removeprefix("http://").rstrip("/#")
+    return "tc260" if "tc260" in bare else _NAMESPACES.get(bare, "")
+
+
+def exif_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
+    """What the EXIF among an image's blocks says.
+
+    Raises:
+        OverBudgetError: More than is read of one file.
+    """
+    for exif in exif_blocks(found):
+        budget.spend(1 + len(exif) // 1024)
+        for value in texts(exif, _SOFTWARE):
+            if tool := vocabulary.generator(_decoded(value)):
+                yield Evidence(type="generator_software", value=tool, strength="weak")
+        for value in texts(exif, _COMMENTS):
+            for text in _readings(value):
+                budget.spend(1 + len(text) // 1024)
+                yield from vocabulary.statements(text)
+        for value in texts(exif, _WINDOWS_COMMENTS):
+            yield from vocabulary.statements(value.decode("utf-16-le", errors="replace"))
+
+
+def _readings(value: bytes) -> Iterator[str]:
+    """A comment as text; wide characters come in either byte order, and nothing says in which."""
+    if value.startswith(_WIDE):
+        yield value[len(_WIDE) :].decode("utf-16-be", errors="replace")
+        yield value[len(_WIDE) :].decode("utf-16-le", errors="replace")
+    else:
+        yield _decoded(value.removeprefix(_NARROW))
+
+
+def _decoded(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def png_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
+    """What the texts of a PNG and the comments of a JPEG say.
+
+    Raises:
+        OverBudgetError: More than is read of one file.
+    """
+    for text in png_texts(found, {*_TELLING, *_AIGC, *_PNG_TEXTS, *_PNG_SOFTWARE}):
+        budget.spend(1 + len(text.text) // 1024)
+        yield from _png_findings(text)
+    for block in found:
+        if block.name == _JPEG_COMMENT:
+            budget.spend(1 + len(block.content) // 1024)
+            yield from vocabulary.statements(block.content[:MAX_PNG_TEXT].decode(errors="replace"))
+
+
+def _png_findings(text: PngText) -> Iterator[Evidence]:
+    decoded = text.text.decode(errors="replace")
+    if text.keyword in _PNG_SOFTWARE:
+        if tool := vocabulary.generator(decoded):
+            yield Evidence(type="generator_software", value=tool, strength="weak")
+    elif text.keyword in _AIGC:
+        if label := vocabulary.aigc_label(decoded, named=True):
+            yield Evidence(type="aigc_label", value=label, strength="medium")
+    elif trace := _TELLING.get(text.keyword):
+        yield Evidence(type="generator_parameters", value=trace, strength="medium")
+    else:
+        yield from vocabulary.statements(decoded)
+
+
+class Examiner:
+    """Looks an image's file over for what it says about its origin."""
+
+    def __init__(self, trust_anchors_file: Path | None) -> None:
+        self._manifests = ManifestReader(trust_anchors_file.read_text() if trust_anchors_file else None)
+        # Apart from the pool that checks uploads, so that nobody's metadata keeps others' uploads waiting.
+        self._limiter = CapacityLimiter(THREADS)
+
+    async def evidence(self, data: bytes) -> list[Evidence]:
+        """The findings in a checked image, from a thread, or that there was no time for it."""
+        budget = vocabulary.Budget()
+        with move_on_after(vocabulary.SECONDS):
+            return await to_thread.run_sync(self.examine, data, budget, limiter=self._limiter)
+        return [_NO_TIME]
+
+    def examine(self, data: bytes, budget: vocabulary.Budget | None = None) -> list[Evidence]:
+        """The findings, each once; where the budget ends, the last one says so."""
+        budget = budget or vocabulary.Budget()
+        kind = content_type(data)
+        found = list(blocks(data, kind))
+        readers: dict[str, Callable[[], Iterable[Evidence]]] = {
+            "c2pa": lambda: self._manifests.evidence(data, kind, found),
+            "xmp": lambda: xmp_evidence(found, budget),
+            "exif": lambda: exif_evidence(found, budget),
+            "png": lambda: png_evidence(found, budget),
+        }
+        findings: dict[Evidence, None] = {}
+        read = [_read(name, reader, findings) for name, reader in readers.items()]
+        return [*findings][:MOST] if all(read) else [*[*findings][: MOST - 1], _LEFT_OUT]
+
+
+def _read(name: str, reader: Callable[[], Iterable[Evidence]], findings: dict[Evidence, None]) -> bool:
+    """Add what a reader finds; whether it came to its end."""
+    try:
+        for finding in reader():
+            findings[finding] = None
+            if len(findings) >= MOST:
+                break
+    except vocabulary.OverBudgetError:
+        return False
+    except Exception as error:  # noqa: BLE001 - evidence is an extra: whatever the bytes do, the verdict must get through
+        _log.warning("evidence_reader_failed", reader=name, cause=type(error).__name__)
+    return True

@@ -1,1 +1,0 @@
-"""TorchServe behind the gateway: calls, queue, readiness, a second version beside the first."""

@@ -1,0 +1,255 @@
+"""Rates: how many requests a minute a client may make, route by route, and how an answer tells it."""
+
+import asyncio
+import math
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from time import monotonic, time
+from typing import Any, Final, Literal
+
+import structlog
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from starlette.requests import HTTPConnection
+from structlog.typing import FilteringBoundLogger
+
+from gateway.context import ApiKey
+from gateway.errors import RateLimitedError, UnavailableError
+from gateway.settings import Settings
+
+_log: FilteringBoundLogger = structlog.get_logger()
+KEY_PREFIX: Final = "gateway"
+PAUSE_S: Final = 1.0
+"""How long Redis is left alone after it failed; then one request tries it and the others do not wait."""
+WARNING_INTERVAL_S: Final = 60.0
+Bucket = Literal["predict", "batch", "explain"]
+WINDOW_S: Final = 60
+POLICY_HEADER: Final = "RateLimit-Policy"
+LEFT_HEADER: Final = "RateLimit"
+FORWARDED_FOR: Final = "X-Forwarded-For"
+UNKNOWN: Final = "unknown"
+IPV6_SITE_BITS: Final = 64
+"""One customer's line has at least this network, so counting single addresses would count nothing."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Whether a request was within the rate, how many more are, and the seconds until there is one more again."""
+
+    allowed: bool
+    remaining: int
+    reset_s: int
+
+
+class OwnCounters:
+    """Counters of this process; the ones in `limits` follow the wall clock, and look at every client each time."""
+
+    def __init__(self) -> None:
+        self._windows: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def hit(self, item: RateLimitItem, client: str) -> Count:
+        """Count a request of a client; one over the rate is not counted, so that hammering does not shut it out."""
+        now, window_s, name = monotonic(), item.get_expiry(), item.key_for(client)
+        self._forget(now - window_s)
+        window = self._windows.setdefault(name, deque())
+        while window and window[0] <= now - window_s:
+            window.popleft()
+        allowed = len(window) < item.amount
+        if allowed:
+            window.append(now)
+            self._windows.move_to_end(name)
+        reset_s = max(1, math.ceil(window[0] + window_s - now))
+        return Count(allowed, item.amount - len(window), reset_s)
+
+    def _forget(self, before: float) -> None:
+        """Drop clients that have not been counted for a whole window; the one that was so longest ago is the first."""
+        while self._windows and next(iter(self._windows.values()))[-1] <= before:
+            self._windows.popitem(last=False)
+
+
+class StoreDownError(Exception):
+    """Redis cannot be reached, refuses, or takes too long."""
+
+
+class SharedCounters:
+    """Counters that all gateways with the same Redis share."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._pool = ConnectionPool.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),  # the client's own default waits for seconds between attempts
+        )
+        options: dict[str, Any] = {"connection_pool": self._pool}
+        storage = RedisStorage(f"async+{url}", implementation="redispy", key_prefix=KEY_PREFIX, **options)
+        self._limiter = MovingWindowRateLimiter(storage)
+        self._down = False
+        self._asked_again_at = -math.inf
+        self._warned_at = -math.inf
+
+    async def hit(self, item: RateLimitItem, client: str) -> Count:
+        """Count a request of a client.
+
+        Raises:
+            StoreDownError: It could not be counted.
+        """
+        if not self._may_ask():
+            raise StoreDownError
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                counted = await self._count(item, client)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(type(error).__name__)
+            raise StoreDownError from error
+        self._answered()
+        return counted
+
+    async def _count(self, item: RateLimitItem, client: str) -> Count:
+        allowed = await self._limiter.hit(item, client)
+        window = await self._limiter.get_window_stats(item, client)
+        remaining = max(0, window.remaining) if allowed else 0
+        # The window may have moved on between the two questions, and another gateway's clock may be ahead.
+        reset_s = min(max(1, math.ceil(window.reset_time - time())), item.get_expiry())
+        return Count(allowed, remaining, reset_s)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
+
+    def _may_ask(self) -> bool:
+        now = monotonic()
+        if now < self._asked_again_at:
+            return False
+        if self._down:
+            self._asked_again_at = now + PAUSE_S
+        return True
+
+    def _failed(self, cause: str) -> None:
+        now = monotonic()
+        self._down, self._asked_again_at = True, now + PAUSE_S
+        if now - self._warned_at >= WARNING_INTERVAL_S:
+            self._warned_at = now
+            _log.warning("rate_limit_store_down", cause=cause)
+
+    def _answered(self) -> None:
+        self._down, self._asked_again_at = False, -math.inf
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Requests a minute in one bucket."""
+
+    bucket: Bucket
+    amount: int
+
+    def policy_headers(self) -> dict[str, str]:
+        """The rate itself, as in the IETF's draft-ietf-httpapi-ratelimit-headers."""
+        return {POLICY_HEADER: f'"{self.bucket}";q={self.amount};w={WINDOW_S}'}
+
+    def left_headers(self, counted: Count) -> dict[str, str]:
+        """What is left of the rate, and the seconds until there is more."""
+        return {LEFT_HEADER: f'"{self.bucket}";r={counted.remaining};t={counted.reset_s}'}
+
+    def refusal(self, counted: Count) -> RateLimitedError:
+        """The answer to a request over the rate."""
+        detail = f"At most {self.amount} requests a minute. Please retry in {counted.reset_s} s."
+        return RateLimitedError(detail, {"Retry-After": str(counted.reset_s)})
+
+
+class RateLimiter:
+    """Counts in Redis when there is one, else in this process, as it does while Redis is away and that is allowed."""
+
+    def __init__(self, settings: Settings, shared: SharedCounters | None) -> None:
+        self._settings = settings
+        self._shared = shared
+        self._own = OwnCounters()
+
+    def rate(self, bucket: Bucket, key: ApiKey | None) -> Rate:
+        """The rate in a bucket: the key's own, else the default."""
+        own = key.rates.get(bucket) if key else None
+        return Rate(bucket, own or self._settings.rates()[bucket])
+
+    async def hit(self, rate: Rate, client: str) -> Count:
+        """Count a request of a client.
+
+        Raises:
+            UnavailableError: Redis is away, and requests must not pass uncounted.
+        """
+        item = RateLimitItemPerMinute(rate.amount, namespace=rate.bucket)
+        if self._shared is None:
+            return self._own.hit(item, client)
+        try:
+            return await self._shared.hit(item, client)
+        except StoreDownError as error:
+            if self._settings.redis_failure == "closed":
+                raise UnavailableError(
+                    "The service is not available right now.", self._settings.retry_after_s
+                ) from error
+            return self._own.hit(item, client)
+
+
+@asynccontextmanager
+async def open_limiter(settings: Settings) -> AsyncIterator[RateLimiter]:
+    """Build the limiter; Redis is not asked before the first request, so it may come up later than the gateway."""
+    if settings.redis_url is None:
+        yield RateLimiter(settings, None)
+        return
+    shared = SharedCounters(str(settings.redis_url.get_secret_value()), settings.redis_timeout_s)
+    try:
+        yield RateLimiter(settings, shared)
+    finally:
+        await shared.aclose()
+
+
+def counted_as(connection: HTTPConnection, key: ApiKey | None, trusted_proxies: int) -> str:
+    """The name that a request's client has in the counters."""
+    if key is not None:
+        return f"key:{key.id}"
+    peer = connection.client.host if connection.client else UNKNOWN
+    forwarded = connection.headers.getlist(FORWARDED_FOR)
+    return f"address:{_network(client_address(peer, forwarded, trusted_proxies))}"
+
+
+def client_address(peer: str, forwarded: Iterable[str], trusted_proxies: int) -> str:
+    """The address that the outermost trusted proxy saw; the peer's own when no proxy is trusted or it wrote none.
+
+    Every proxy appends its peer to `X-Forwarded-For`, so only the last `trusted_proxies` entries are not the client's
+    own invention.
+    """
+    hops = [hop.strip() for line in forwarded for hop in line.split(",")]
+    believed = hops[-trusted_proxies:] if trusted_proxies else []
+    return _without_port(believed[0]) or peer if believed else peer
+
+
+def _without_port(hop: str) -> str | None:
+    for text in (hop, hop.partition("]")[0].removeprefix("["), hop.rpartition(":")[0]):
+        try:
+            return str(ip_address(text))
+        except ValueError:
+            continue
+    return None
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address  # the server's own name for a peer without an address, as on a Unix socket
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((int(parsed), IPV6_SITE_BITS), strict=False))

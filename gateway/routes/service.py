@@ -1,0 +1,109 @@
+"""The routes for operators: index, health, metrics, drift, privacy."""
+
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.context import Lines
+from gateway.metrics import CONTENT_TYPE, Snapshot
+from gateway.privacy import as_html, preferred, statement
+from gateway.schemas import HealthBody
+from gateway.security import PAGE_HEADERS
+from gateway.services import NAME, Services, services_of
+from gateway.torchserve import unavailable
+from gateway.uploads import HISTOGRAM, MODEL, check_includes
+
+NEVER_SEEN: Final = "unknown"
+
+
+OFFERS: Final = ("application/json", "text/html")
+
+
+async def health(request: Request) -> JSONResponse:
+    """The documented health body; 503 with the same fields while no inference can be served."""
+    wanted = check_includes(request, MODEL)
+    services = services_of(request)
+    ready = await services.readiness.check()
+    body = HealthBody(
+        status="healthy" if ready else "unhealthy",
+        model_loaded=ready,
+        model_version=services.backend.model_version or NEVER_SEEN,
+        uptime_seconds=services.activity.uptime_s,
+        active_requests=services.activity.active_requests,
+        drift_detected=services.drift.report().drift_detected,
+        predictions_total=services.activity.predictions_total,
+    )
+    model = services.backend.model
+    extras = {MODEL: model.model_dump() if model else None} if wanted else {}
+    return _probe_answer(services, ok=ready, body=body.model_dump() | extras)
+
+
+async def healthz(_: Request) -> JSONResponse:
+    """Alive as long as it answers; never looks at the model."""
+    return JSONResponse({"alive": True})
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """Ready while the model server answers a real inference."""
+    services = services_of(request)
+    ready = await services.readiness.check()
+    return _probe_answer(services, ok=ready, body={"ready": ready})
+
+
+async def startup(request: Request) -> JSONResponse:
+    """Started once the model server has answered a real inference, and from then on."""
+    services = services_of(request)
+    started = services.backend.model_version is not None or await services.readiness.check()
+    return _probe_answer(services, ok=started, body={"started": started})
+
+
+def _probe_answer(services: Services, *, ok: bool, body: dict[str, Any]) -> JSONResponse:
+    if ok:
+        return JSONResponse(body)
+    refusal = unavailable(services.settings)
+    return JSONResponse(body, refusal.status, refusal.headers)
+
+
+async def index(request: Request) -> JSONResponse:
+    """Name, version and links; the links are the unversioned ones."""
+    root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
+    routes = (route for route in request.app.routes if isinstance(route, Route) and route.endpoint is not index)
+    links = {route.name: root + route.path for route in routes}
+    return JSONResponse({"name": NAME, "version": services_of(request).version, "links": links})
+
+
+async def drift(request: Request) -> JSONResponse:
+    """The window of the newest predictions beside the model's reference, and what is wrong with it."""
+    wanted = check_includes(request, HISTOGRAM)
+    services = services_of(request)
+    extras = {HISTOGRAM: services.drift.histogram().model_dump()} if wanted else {}
+    return JSONResponse(services.drift.report().model_dump() | extras)
+
+
+async def metrics(request: Request) -> Response:
+    """All metrics in Prometheus's text format."""
+    services = services_of(request)
+    report = services.drift.report()
+    snapshot = Snapshot(
+        model_loaded=await services.readiness.check(),
+        model_version=services.backend.model_version,
+        active_requests=services.activity.active_requests,
+        queued_images=services.backend.queue.waiting,
+        drift_detected=report.drift_detected,
+        drift_score=report.drift_score,
+        drift_window=report.window_size,
+        log_lines_dropped=Lines.dropped,
+    )
+    return Response(services.metrics.render(snapshot), media_type=CONTENT_TYPE)
+
+
+async def privacy(request: Request) -> Response:
+    """JSON, or a page for a client that prefers one."""
+    services = services_of(request)
+    body = statement(services.settings, services.version)
+    accept = ", ".join(request.headers.getlist("accept"))
+    if preferred(accept, OFFERS) == "text/html":
+        return HTMLResponse(as_html(body), headers={"Vary": "Accept", **PAGE_HEADERS})
+    return JSONResponse(body.model_dump(), headers={"Vary": "Accept"})

@@ -1,0 +1,283 @@
+"""Who may call and from where: API keys, CORS, and headers that tell browsers how little this service needs."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import structlog
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
+
+from gateway.context import ApiKey
+from gateway.errors import UnauthorizedError
+
+# No Strict-Transport-Security: only the proxy that ends TLS knows whether the name is served by HTTPS alone.
+JSON_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+PAGE_HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+}
+SWAGGER_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-cache",  # an ETag answers the question
+    # Swagger UI draws its icons from data addresses and calls the API from the page.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+}
+
+ASKED_HEADERS: Final = ("X-API-Key", "X-Request-ID")
+EXPOSED_HEADERS: Final = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
+PREFLIGHT: Final = "access-control-request-method"
+
+
+_log: FilteringBoundLogger = structlog.get_logger()
+Stamp = tuple[int, int, int]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
+_FIELDS: Final = frozenset({"id", "sha256", "key", "rates", "predict", "batch", "explain"})
+MISSING: Final = "No API key was sent. Send yours in the header X-API-Key."
+UNKNOWN: Final = "The API key in the header X-API-Key is not valid. Send a valid one, or ask the service's operator."
+CHALLENGE: Final = {"WWW-Authenticate": 'ApiKey realm="predictions"'}
+ID_LENGTH: Final = 8
+"""Hex digits of a key's hash that name it when it has no id of its own."""
+
+
+class DefaultHeaders:
+    """Adds headers to every answer that has not set them itself; the innermost layer wins."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
+        self._app, self._headers = app, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "http":
+            send = partial(self._send, send)
+        await self._app(scope, receive, send)
+
+    async def _send(self, send: Send, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in self._headers.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+
+class Cors(CORSMiddleware):
+    """Starlette's CORS, but a preflight goes on to its route: its answer is an `OPTIONS` with an id and a log line."""
+
+    def __init__(self, app: ASGIApp, origins: list[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=ASKED_HEADERS,
+            expose_headers=EXPOSED_HEADERS,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        await self.simple_response(scope, receive, partial(self._send, send, headers), headers)
+
+    async def _send(self, send: Send, request_headers: Headers, message: Message) -> None:
+        if message["type"] == "http.response.start" and PREFLIGHT in request_headers and "origin" in request_headers:
+            allowed = self.preflight_response(request_headers).headers
+            answer = MutableHeaders(scope=message)
+            answer.update({name: value for name, value in allowed.items() if name.startswith("access-control-")})
+            answer.add_vary_header(allowed["vary"])
+        await send(message)
+
+
+class KeyFileError(Exception):
+    """The file of keys is missing or not as documented; the text quotes nothing of it."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Rates(_Strict):
+    predict: PositiveInt | None = None
+    batch: PositiveInt | None = None
+    explain: PositiveInt | None = None
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Digests = Annotated[list[Digest], Field(min_length=1), BeforeValidator(_listed)]
+
+
+class _Entry(_Strict):
+    sha256: Digests | None = None
+    key: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+$")
+    rates: _Rates = _Rates()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.sha256 is None) == (self.key is None):
+            raise ValueError("give either `sha256` or `key`")
+        return self
+
+    def digests(self) -> list[bytes]:
+        if self.key is not None:
+            return [hash_key(self.key.encode())]
+        return [bytes.fromhex(text) for text in self.sha256 or []]
+
+
+class _Named(_Strict):
+    id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    entry: _Entry
+
+
+class KeyFile:
+    """The keys of a file; what it held last stays in force while it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: Stamp | None = None
+        self._keys: tuple[ApiKey, ...] = ()
+
+    def load(self) -> None:
+        """Read the file for the first time.
+
+        Raises:
+            KeyFileError: It is missing or broken, so the gateway must not start.
+        """
+        self._stamp = self._read_stamp()
+        try:
+            self._keys = self._read()
+        except KeyFileError as error:
+            _log.error("api_keys_file_broken", reason=str(error))
+            raise
+
+    def keys(self) -> tuple[ApiKey, ...]:
+        """The keys in force, after a look at whether the file has changed."""
+        stamp = self._read_stamp()
+        if stamp != self._stamp:
+            self._stamp = stamp  # a broken file is reported once, not with every request
+            self._reload()
+        return self._keys
+
+    def _reload(self) -> None:
+        try:
+            self._keys = self._read()
+        except KeyFileError as error:
+            _log.error("api_keys_file_broken", reason=str(error), keys_kept=len(self._keys))
+        else:
+            _log.info("api_keys_file_read", keys=len(self._keys))
+
+    def _read(self) -> tuple[ApiKey, ...]:
+        try:
+            return parse_keys(self._path.read_bytes())
+        except OSError as error:
+            raise KeyFileError(f"API_KEYS_FILE cannot be read: {error.strerror}") from error
+
+    def _read_stamp(self) -> Stamp | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        # An editor may keep the time's tick, a replaced file its size; hardly anything keeps all three.
+        return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def hash_key(key: bytes) -> bytes:
+    """What is kept and compared in a key's place."""
+    return hashlib.sha256(key).digest()
+
+
+def parse_keys(text: bytes) -> tuple[ApiKey, ...]:
+    """The keys of a file's content.
+
+    Raises:
+        KeyFileError: It is not the documented JSON.
+    """
+    keys: list[ApiKey] = []
+    for number, (key_id, entry) in enumerate(_mapping(text).items(), 1):
+        try:
+            named = _Named.model_validate({"id": key_id, "entry": entry})
+        except ValidationError as error:
+            raise KeyFileError(f"API_KEYS_FILE, entry {number}: {_reason(error)}") from None  # its text quotes keys
+        rates = named.entry.rates.model_dump(exclude_none=True)
+        keys += [ApiKey(named.id, digest, rates) for digest in named.entry.digests()]
+    if len({key.digest for key in keys}) < len(keys):
+        raise KeyFileError("API_KEYS_FILE: the same key occurs twice")
+    return tuple(keys)
+
+
+def _mapping(text: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(text, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError too
+        raise KeyFileError(f"API_KEYS_FILE is not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise KeyFileError("API_KEYS_FILE must be a JSON object that maps ids to objects")
+    return content
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Python would keep the last of two namesakes, and a key would be gone without a word.
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name occurs twice in one object")
+    return dict(pairs)
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    # A name that we do not know may be a key in the wrong place.
+    known = [str(part) for part in first["loc"] if part in _FIELDS]
+    return ": ".join([*known, first["msg"].removeprefix("Value error, ")])
+
+
+class KeyRing:
+    """The accepted API keys; authentication is on when there are any, when there is a file for them, or by order."""
+
+    def __init__(self, keys: Iterable[str], *, required: bool, file: KeyFile | None = None) -> None:
+        self._plain = tuple(_named_by_hash(key) for key in keys)
+        self._file = file
+        self._enabled = required or bool(self._plain) or file is not None
+
+    def identify(self, presented: str | None) -> ApiKey | None:
+        """The key that was presented, or None while authentication is off.
+
+        Raises:
+            UnauthorizedError: No key, or a wrong one.
+        """
+        if not self._enabled:
+            return None
+        # Header bytes reach us as Latin-1 text; a key in UTF-8 must come back as the same bytes.
+        digest = hash_key((presented or "").encode("latin-1"))
+        # Every key is compared, so the time does not tell which one came close.
+        matches = [key for key in self._accepted() if hmac.compare_digest(digest, key.digest)]
+        if not presented or not matches:
+            raise UnauthorizedError(UNKNOWN if presented else MISSING, CHALLENGE)
+        return matches[0]
+
+    def _accepted(self) -> tuple[ApiKey, ...]:
+        # The file comes first: a key that is in both places has the id and the rates that it gives.
+        return (self._file.keys() if self._file else ()) + self._plain
+
+
+def _named_by_hash(key: str) -> ApiKey:
+    digest = hash_key(key.encode())
+    return ApiKey(digest.hex()[:ID_LENGTH], digest)

@@ -1,0 +1,299 @@
+"""The client of TorchServe: pooled, bounded, with a deadline; its trouble is never the client's fault."""
+
+import asyncio
+import math
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from time import monotonic
+from typing import Final, Literal, TypeVar, get_args
+
+import aiohttp
+import httpx
+import stamina
+import structlog
+from PIL import Image
+from pydantic import BaseModel, Field, ValidationError
+from structlog.typing import FilteringBoundLogger
+
+from gateway.errors import ApiError, CorruptImageError, InvalidDimensionsError, InvalidFormatError, UnavailableError
+from gateway.fair_queue import FairQueue, QueueFullError
+from gateway.images import pixel_count
+from gateway.schemas import Explanation, ModelInfo, Verdict
+from gateway.settings import Settings
+
+_log: FilteringBoundLogger = structlog.get_logger()
+Route = Literal["predictions", "explanations"]
+ROUTES: Final[tuple[Route, ...]] = get_args(Route)
+TOKEN_REFUSED: Final = (400, 401)
+CONNECT_ERRORS: Final = (httpx.ConnectError, httpx.ConnectTimeout)
+_REFUSALS: Final[Mapping[str, tuple[type[ApiError], str]]] = {
+    "unsupported_format": (InvalidFormatError, "Supported formats: JPEG, PNG, WebP. Got: unknown"),
+    "corrupt_image": (CorruptImageError, "The image is truncated or corrupt."),
+    "too_many_pixels": (InvalidDimensionsError, "The image has too many pixels."),
+    "bad_dimensions": (InvalidDimensionsError, "A side of the image is too short or too long."),
+}
+Answer = TypeVar("Answer", bound=Verdict)
+IDLE_S: Final = 5
+"""Seconds for which an unused connection is kept."""
+PROBE_ID: Final = "readiness"
+PROBE_SIZE: Final = (32, 32)
+
+
+class TokenFileError(Exception):
+    """The key file is missing or not what TorchServe writes."""
+
+
+class _Key(BaseModel):
+    key: str = Field(pattern=r"^[\x21-\x7e]+$")
+
+
+class _KeyFile(BaseModel):
+    inference: _Key
+
+
+class TokenFile:
+    """The inference token, read again when the file changes or the token was refused."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._stamp: int | None = None
+        self._token = ""
+
+    def headers(self) -> dict[str, str]:
+        """The header that authorizes a call, or none without a key file.
+
+        Raises:
+            TokenFileError: The file cannot be read.
+        """
+        if self._path is None:
+            return {}
+        try:
+            self._refresh(self._path)
+        except OSError as error:
+            raise TokenFileError(f"cannot read {self._path}") from error
+        except ValidationError:
+            raise TokenFileError(f"no inference key in {self._path}") from None  # its text would quote the keys
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def forget(self) -> None:
+        """Read the file again before the next call: the token was refused."""
+        self._stamp = None
+
+    def _refresh(self, path: Path) -> None:
+        stamp = path.stat().st_mtime_ns
+        if stamp != self._stamp:
+            self._token = _KeyFile.model_validate_json(path.read_bytes()).inference.key
+            self._stamp = stamp
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as TorchServe knows it, how many images may be judged and wait, and the log's event for its trouble."""
+
+    name: str
+    slots: int
+    places: int
+    trouble: str
+
+
+def live(settings: Settings) -> Served:
+    """The version that TorchServe takes as the default, which all clients are answered by."""
+    return Served(settings.model_name, settings.backend_concurrency, settings.backend_queue, "model_server_trouble")
+
+
+class _Refusal(BaseModel):
+    code: Literal["unsupported_format", "corrupt_image", "too_many_pixels", "bad_dimensions"]
+
+
+class Backend:
+    """Asks TorchServe for verdicts and remembers when, and by which version, it was last answered."""
+
+    def __init__(
+        self,
+        network: httpx.AsyncBaseTransport,
+        token: TokenFile,
+        settings: Settings,
+        count_failure: Callable[[str], None] = lambda _: None,
+        served: Served | None = None,
+    ) -> None:
+        self._network = network
+        self._token = token
+        self._settings = settings
+        self._count_failure = count_failure
+        self._served = served or live(settings)
+        # The model server opens what the gateway lets through: one place decides.
+        limits = f"{settings.min_side_pixels},{settings.max_side_pixels},{settings.max_pixels}"
+        self._headers = {"Content-Type": "application/octet-stream", "X-Image-Limits": limits}
+        base = str(settings.torchserve_url).rstrip("/")
+        self._urls = {route: httpx.URL(f"{base}/{route}/{self._served.name}") for route in ROUTES}
+        self.queue = FairQueue(self._served.slots, self._served.places, settings.max_pixels_in_flight)
+        self._answered_at = -math.inf
+        self.model_version: str | None = None
+        self.model: ModelInfo | None = None
+
+    async def predict(
+        self, image: bytes, request_id: str, timeout_s: float | None = None, flow: Hashable = None
+    ) -> Verdict:
+        """Judge an image; calls of one `flow` take turns with all others, and without one the call is its own.
+
+        Raises:
+            UnavailableError: The model server is down, full, or over the deadline (the default is a setting).
+            ApiError: It cannot judge this image; one of those of `check_image`.
+        """
+        return await self._ask("predictions", image, request_id, Verdict, timeout_s, flow)
+
+    async def explain(self, image: bytes, request_id: str) -> Explanation:
+        """Judge an image and show what drove the verdict; raises as `predict` does."""
+        return await self._ask("explanations", image, request_id, Explanation)
+
+    def answered_within(self, seconds: float) -> bool:
+        """Whether a real inference was answered so recently."""
+        return monotonic() - self._answered_at < seconds
+
+    async def _ask(  # noqa: PLR0913, PLR0917 - all that a call needs, passed on
+        self,
+        route: Route,
+        image: bytes,
+        request_id: str,
+        schema: type[Answer],
+        timeout_s: float | None = None,
+        flow: Hashable = None,
+    ) -> Answer:
+        deadline = asyncio.timeout(timeout_s or self._settings.predict_timeout_s)
+        try:
+            async with deadline, self.queue.slot(object() if flow is None else flow, pixel_count(image)):
+                response = await self._post(route, image, request_id)
+        except (TimeoutError, httpx.HTTPError, TokenFileError, QueueFullError) as error:
+            raise self._unavailable(cause=type(error).__name__) from error
+        return self._read(response, schema)
+
+    async def _post(self, route: Route, image: bytes, request_id: str) -> httpx.Response:
+        headers = self._headers | {"X-Request-Id": request_id}
+        # Not a retrying caller: stamina would log its arguments, the image and the token among them.
+        async for attempt in stamina.retry_context(
+            CONNECT_ERRORS, attempts=self._settings.connect_attempts, timeout=None, wait_initial=0.05, wait_jitter=0.05
+        ):
+            with attempt:
+                request = httpx.Request(
+                    "POST", self._urls[route], content=image, headers=headers | self._token.headers()
+                )
+                # A client around the transport would look for cookies, redirects and more, at thrice the cost.
+                return await self._network.handle_async_request(request)
+        raise AssertionError  # stamina raises the last error itself
+
+    def _read(self, response: httpx.Response, schema: type[Answer]) -> Answer:
+        try:
+            if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+                raise _refused(_Refusal.model_validate_json(response.content))
+            if response.status_code != httpx.codes.OK:
+                raise self._bad_status(response.status_code)
+            answer = schema.model_validate_json(response.content)
+        except ValidationError as error:
+            raise self._unavailable(cause="not the agreed JSON", status=response.status_code) from error
+        self._answered_at, self.model_version, self.model = monotonic(), answer.model_version, answer.model
+        return answer
+
+    def _bad_status(self, status: int) -> UnavailableError:
+        if status in TOKEN_REFUSED:
+            self._token.forget()
+        return self._unavailable(cause="status", status=status)
+
+    def _unavailable(self, cause: str, status: int | None = None) -> UnavailableError:
+        _log.warning(self._served.trouble, cause=cause, status=status)
+        self._count_failure(cause)
+        return unavailable(self._settings)
+
+
+def unavailable(settings: Settings) -> UnavailableError:
+    """The answer while no verdict is to be had."""
+    return UnavailableError("The model is not available right now.", settings.retry_after_s)
+
+
+def _refused(refusal: _Refusal) -> ApiError:
+    kind, detail = _REFUSALS[refusal.code]
+    return kind(detail)
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """Plain requests over a pool of connections; to be built while the event loop runs."""
+
+    def __init__(self, connections: int, connect_timeout_s: float) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=connections, keepalive_timeout=IDLE_S, ssl=httpx.create_ssl_context(trust_env=False)
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # httpx does it
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),  # the request says all there is to say
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one attempt and read the whole answer.
+
+        Raises:
+            httpx.TransportError: There is no answer.
+        """
+        try:
+            async with self._session.request(
+                request.method,
+                str(request.url),
+                # As they were written: TorchServe's handlers tell upper case from lower.
+                headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
+                data=request.stream,
+                allow_redirects=False,
+            ) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _in_httpx_words(error) from error
+        return httpx.Response(answer.status, headers=answer.raw_headers, content=content, request=request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+def _in_httpx_words(error: Exception) -> httpx.TransportError:
+    # Only what happened before the request was sent may look like a failure to connect: those are tried again.
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return httpx.ConnectTimeout("no connection in time")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return httpx.ConnectError("no connection")
+    return httpx.ReadError("no whole answer")
+
+
+class Readiness:
+    """Ready while the model server answers: by clients' own requests, or else by a tiny picture sent to it."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        self._backend = backend
+        self._cache_s = settings.readiness_cache_s
+        self._timeout_s = settings.readiness_timeout_s
+        self._picture = _tiny_jpeg()
+        self._failed_at = -math.inf
+        self._one_at_a_time = asyncio.Lock()
+
+    async def check(self) -> bool:
+        """Whether an inference was answered within the cache time, or is answered now."""
+        async with self._one_at_a_time:
+            if self._backend.answered_within(self._cache_s):
+                return True
+            if monotonic() - self._failed_at < self._cache_s:
+                return False
+            return await self._probe()
+
+    async def _probe(self) -> bool:
+        try:
+            await self._backend.predict(self._picture, PROBE_ID, self._timeout_s)
+        except ApiError:
+            self._failed_at = monotonic()
+            return False
+        return True
+
+
+def _tiny_jpeg() -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", PROBE_SIZE, "grey").save(buffer, "JPEG")
+    return buffer.getvalue()

@@ -1,1 +1,0 @@
-"""Spans for an OpenTelemetry collector, by a setting; without it OpenTelemetry is not even imported."""

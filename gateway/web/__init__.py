@@ -1,1 +1,0 @@
-"""What every request and answer go through, whatever the route."""

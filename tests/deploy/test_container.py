@@ -1,0 +1,127 @@
+"""TorchServe as a container's process; tests/deploy/test_images.py starts it for real."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from deploy.layout import Layout, StackError, free_port
+from deploy.torchserve.container import check, prepare
+from deploy.torchserve.process import ARCHIVE, address
+from tests.deploy.fake_torchserve import pack
+
+KEYS = {"management": {"key": "m-token"}, "inference": {"key": "i-token"}}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    pack(tmp_path / ARCHIVE, "1.1.0")
+    return Layout(var=tmp_path / "var", store=tmp_path)
+
+
+@contextmanager
+def management(layout: Layout, answer: object) -> Iterator[list[str]]:
+    """A management API that answers so, and what it was sent."""
+    asked = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.path} {self.headers['Authorization']}")
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        running(layout, server.server_port)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield asked
+        server.shutdown()
+        thread.join()
+
+
+def running(layout: Layout, port: int) -> None:
+    layout.torchserve.mkdir(parents=True)
+    layout.config.write_text(f"management_address=http://127.0.0.1:{port}\n")
+    layout.key_file.write_text(json.dumps(KEYS))
+
+
+def test_inferences_and_metrics_are_for_others_and_management_is_not(layout: Layout) -> None:
+    prepare(layout, "0.0.0.0")  # noqa: S104 - only written down
+    assert address(layout.config, "inference") == "http://0.0.0.0:8085"
+    assert address(layout.config, "metrics") == "http://0.0.0.0:8087"
+    assert address(layout.config, "management") == "http://127.0.0.1:8086"
+    assert "disable_token_authorization=false" in layout.config.read_text()
+
+
+def test_metrics_alone_may_be_for_others(layout: Layout) -> None:
+    prepare(layout, listen_metrics="0.0.0.0")  # noqa: S104 - only written down
+    listening = {api: address(layout.config, api) for api in ("inference", "management", "metrics")}
+    assert listening == {
+        "inference": "http://127.0.0.1:8085",
+        "management": "http://127.0.0.1:8086",
+        "metrics": "http://0.0.0.0:8087",
+    }
+
+
+def test_all_goes_to_the_console(layout: Layout) -> None:
+    java, logging, *rest = prepare(layout, "127.0.0.1")
+    assert Path(java).name == "java"
+    path = Path(logging.removeprefix("-Dlog4j.configurationFile=file://"))
+    assert "<Console" in path.read_text()
+    assert "File" not in path.read_text()
+    assert rest[rest.index("-f") + 1] == str(layout.config)
+
+
+def test_what_an_earlier_start_left_in_mounted_folders_goes(layout: Layout) -> None:
+    running(layout, 1)
+    (layout.unpacked / "1f2e").mkdir(parents=True)
+    prepare(layout, "127.0.0.1")
+    assert [file.name for file in layout.torchserve.iterdir()] == ["config.properties"]
+    assert list((layout.var / "tmp").iterdir()) == []
+
+
+def test_a_broken_archive_stops_it_before_anything_is_written(layout: Layout) -> None:
+    (layout.store / ARCHIVE).write_bytes(b"")
+    with pytest.raises(StackError, match="is broken"):
+        prepare(layout, "127.0.0.1")
+    assert not layout.var.exists()
+
+
+def test_it_serves_when_one_worker_is_ready(layout: Layout) -> None:
+    with management(layout, [{"workers": [{"status": "UNLOADING"}, {"status": "READY"}]}]) as asked:
+        check(layout)
+    assert asked == ["/models/product-photo-detector Bearer m-token"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([{"workers": []}], "no worker is ready"),
+        ([{"workers": [{"status": "UNLOADING"}]}], "no worker is ready"),
+        ({"code": 404, "type": "ModelNotFoundException"}, "TorchServe's status could not be read"),
+    ],
+)
+def test_it_does_not_serve_without_a_ready_worker(layout: Layout, answer: object, message: str) -> None:
+    with management(layout, answer), pytest.raises(StackError, match=message):
+        check(layout)
+
+
+def test_it_does_not_serve_before_it_listens(layout: Layout) -> None:
+    running(layout, free_port())
+    with pytest.raises(StackError, match=r"TorchServe's status could not be read \(ConnectionRefusedError\)"):
+        check(layout)
+
+
+def test_it_does_not_serve_before_it_has_written_its_files(layout: Layout) -> None:
+    with pytest.raises(StackError, match=r"TorchServe's status could not be read \(FileNotFoundError\)"):
+        check(layout)

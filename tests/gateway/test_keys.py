@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.context import ApiKey
+from gateway.errors import UnauthorizedError
+from gateway.security import KeyFile, KeyFileError, KeyRing, parse_keys
+from tests.gateway.conftest import LogLines, OpenClient
+from tests.gateway.fakes import picture, upload
+
+FILES = {"file": upload(picture("JPEG"))}
+ALPHA = hashlib.sha256(b"alpha").hexdigest()
+BETA = hashlib.sha256(b"beta").hexdigest()
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "authentication.md"
+
+
+def write(path: Path, content: object) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_an_entry_is_an_id_with_a_hash_or_a_key_and_rates() -> None:
+    content = {"shop": {"sha256": ALPHA.upper()}, "partner-1": {"key": "beta", "rates": {"predict": 120, "batch": 20}}}
+    assert parse_keys(json.dumps(content).encode()) == (
+        ApiKey("shop", bytes.fromhex(ALPHA), {}),
+        ApiKey("partner-1", bytes.fromhex(BETA), {"predict": 120, "batch": 20}),
+    )
+
+
+def test_the_file_in_the_documentation_is_accepted() -> None:
+    example = PAGE.read_text().partition("```json\n")[2].partition("```")[0]
+    keys = parse_keys(example.encode())
+    assert [key.id for key in keys] == ["shop", "partner", "partner", "ci"]
+    assert keys[1].rates == {"predict": 120, "batch": 20, "explain": 40}
+
+
+def test_an_id_may_have_two_keys_while_one_replaces_the_other() -> None:
+    old, new = parse_keys(json.dumps({"shop": {"sha256": [ALPHA, BETA]}}).encode())
+    assert (old.id, new.id) == ("shop", "shop")
+    assert (old.digest.hex(), new.digest.hex()) == (ALPHA, BETA)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "API_KEYS_FILE is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("[]", "API_KEYS_FILE must be a JSON object that maps ids to objects"),
+        ('{"a": {"key": "s3cret"}, "a": {"key": "x"}}', "API_KEYS_FILE is not valid JSON: a name occurs twice"),
+        ('{"a": {"key": "s3cret"}, "b": {"key": "s3cret"}}', "API_KEYS_FILE: the same key occurs twice"),
+        ('{"ok": {"key": "x"}, "a": {}}', "API_KEYS_FILE, entry 2: give either"),
+        ('{"a": {"key": "s3cret", "sha256": "s3cret"}}', "API_KEYS_FILE, entry 1: sha256: String should match pattern"),
+        ('{"a": {"sha256": []}}', "API_KEYS_FILE, entry 1: sha256: List should have at least 1 item"),
+        ('{"a": {"key": ""}}', "API_KEYS_FILE, entry 1: key: String should match pattern"),
+        ('{"a": {"key": "s3cret "}}', "API_KEYS_FILE, entry 1: key: String should match pattern"),
+        ('{"a": "s3cret"}', "API_KEYS_FILE, entry 1: Input should be a valid dictionary"),
+        ('{"a": {"s3cret": 1, "key": "x"}}', "API_KEYS_FILE, entry 1: Extra inputs are not permitted"),
+        ('{"s3cret!": {"key": "x"}}', "API_KEYS_FILE, entry 1: id: String should match pattern"),
+        ('{"a": {"key": "x", "rates": {"predict": 0}}}', "API_KEYS_FILE, entry 1: rates: predict: Input should be"),
+        ('{"a": {"key": "x", "rates": {"fast": 1}}}', "API_KEYS_FILE, entry 1: rates: Extra inputs are not permitted"),
+    ],
+)
+def test_a_broken_file_is_refused_with_a_reason_that_quotes_no_key(text: str, reason: str) -> None:
+    with pytest.raises(KeyFileError) as caught:
+        parse_keys(text.encode())
+    assert str(caught.value).startswith(reason)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"[" * 100_000])
+def test_a_file_that_breaks_the_parser_is_just_broken(text: bytes) -> None:
+    with pytest.raises(KeyFileError, match="is not valid JSON"):
+        parse_keys(text)
+
+
+def test_a_changed_file_is_in_force_with_the_next_request(
+    open_client: OpenClient, tmp_path: Path, log_lines: LogLines
+) -> None:
+    path = write(tmp_path / "keys.json", {"shop": {"sha256": ALPHA}})
+    client = open_client(api_keys_file=path)
+    assert client.post("/predict", files=FILES, headers={"X-API-Key": "alpha"}).status_code == 200
+    write(path, {"partner": {"sha256": BETA}, "ci": {"key": "gamma"}})
+    assert client.post("/predict", files=FILES, headers={"X-API-Key": "alpha"}).status_code == 401
+    assert client.post("/predict", files=FILES, headers={"X-API-Key": "beta"}).status_code == 200
+    first, reread, refused, second = log_lines()
+    assert (first["key_id"], second["key_id"]) == ("shop", "partner")
+    assert (reread["event"], reread["keys"]) == ("api_keys_file_read", 2)
+    assert refused["status"] == 401
+
+
+def spoil_by_half_a_file(path: Path) -> None:
+    path.write_text('{"shop": {"sha')
+
+
+def spoil_by_removal(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (spoil_by_half_a_file, "API_KEYS_FILE is not valid JSON: Unterminated string starting at: line 1 column 11"),
+        (spoil_by_removal, "API_KEYS_FILE cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_breaks_later_leaves_the_last_good_keys_and_one_log_line(
+    open_client: OpenClient, tmp_path: Path, log_lines: LogLines, spoil: Callable[[Path], None], reason: str
+) -> None:
+    path = write(tmp_path / "keys.json", {"shop": {"sha256": ALPHA}})
+    client = open_client(api_keys_file=path)
+    spoil(path)
+    for _ in range(2):
+        assert client.post("/predict", files=FILES, headers={"X-API-Key": "alpha"}).status_code == 200
+    (line,) = [line for line in log_lines() if line["event"] != "request"]
+    assert (line["event"], line["level"], line["keys_kept"]) == ("api_keys_file_broken", "error", 1)
+    assert line["reason"].startswith(reason)
+    write(path, {"shop": {"sha256": BETA}})
+    assert client.post("/predict", files=FILES, headers={"X-API-Key": "beta"}).status_code == 200
+
+
+def test_a_file_that_is_broken_or_missing_at_the_start_stops_it(
+    open_client: OpenClient, tmp_path: Path, log_lines: LogLines
+) -> None:
+    with pytest.raises(KeyFileError, match="API_KEYS_FILE cannot be read: No such file or directory"):
+        open_client(api_keys_file=tmp_path / "keys.json")
+    with pytest.raises(KeyFileError, match="API_KEYS_FILE must be a JSON object"):
+        open_client(api_keys_file=write(tmp_path / "keys.json", ["alpha"]))
+    assert [line["event"] for line in log_lines()] == ["api_keys_file_broken", "api_keys_file_broken"]
+
+
+def test_a_file_without_keys_lets_nobody_in(open_client: OpenClient, tmp_path: Path) -> None:
+    client = open_client(api_keys_file=write(tmp_path / "keys.json", {}))
+    assert client.post("/predict", files=FILES).status_code == 401
+
+
+def test_the_hash_of_nothing_does_not_open_for_those_without_a_key(tmp_path: Path) -> None:
+    file = KeyFile(write(tmp_path / "keys.json", {"slip": {"sha256": hashlib.sha256(b"").hexdigest()}}))
+    file.load()
+    for presented in (None, ""):
+        with pytest.raises(UnauthorizedError):
+            KeyRing([], required=False, file=file).identify(presented)
+
+
+def test_a_key_in_both_places_has_the_id_and_the_rates_of_the_file(tmp_path: Path) -> None:
+    file = KeyFile(write(tmp_path / "keys.json", {"shop": {"sha256": ALPHA, "rates": {"explain": 1}}}))
+    file.load()
+    ring = KeyRing(["alpha", "gamma:delta"], required=False, file=file)
+    assert ring.identify("alpha") == ApiKey("shop", bytes.fromhex(ALPHA), {"explain": 1})
+    colon = ring.identify("gamma:delta")
+    assert colon is not None
+    assert colon.id == hashlib.sha256(b"gamma:delta").hexdigest()[:8]

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import Any
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway.app import create_app
+from gateway.context import request_id
+from gateway.middleware import RequestLayer
+from gateway.settings import Settings
+from tests.gateway.conftest import LogLines, OpenClient
+from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
+
+
+@pytest.mark.parametrize("presented", ["a", "x" * 128, "with space & ~!", "8f14e45f"])
+def test_a_printable_id_is_kept(client: TestClient, presented: str) -> None:
+    assert client.get("/healthz", headers={"X-Request-ID": presented}).headers["x-request-id"] == presented
+
+
+@pytest.mark.parametrize("presented", [None, "", "  ", "x" * 129, "tab\there", "é", "\x7f", "a\nb"])
+def test_any_other_id_is_replaced(presented: str | None) -> None:
+    new = request_id(presented)
+    assert len(new) == 32
+    assert int(new, 16) >= 0
+    assert new != request_id(presented)
+
+
+def test_one_log_line_a_request(client: TestClient, log_lines: LogLines) -> None:
+    client.get("/healthz?key=in-the-query", headers={"X-Request-ID": "trace-1"})
+    (line,) = log_lines()
+    assert line.pop("duration_ms") >= 0
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "request",
+        "level": "info",
+        "request_id": "trace-1",
+        "method": "GET",
+        "path": "/healthz",
+        "status": 200,
+    }
+
+
+def test_a_long_path_is_cut_in_the_log(client: TestClient, log_lines: LogLines) -> None:
+    client.get("/" + "x" * 500)
+    assert log_lines()[0]["path"] == "/" + "x" * 199
+
+
+def test_a_batch_logs_its_counts_and_no_names(client: TestClient, log_lines: LogLines) -> None:
+    files = [
+        ("files", upload(picture("JPEG"), "secret-name.jpg")),
+        ("files", upload(picture("GIF"), "secret-name.gif")),
+    ]
+    client.post("/predict/batch", files=files)
+    (line,) = log_lines()
+    assert (line["total"], line["failed"], line["model_version"]) == (2, 1, "1.0.0")
+    assert "secret-name" not in str(line)
+
+
+def test_head_is_get_without_the_body(client: TestClient) -> None:
+    for path in ("/", "/v1/", "/v1", "/health", "/healthz", "/readyz", "/startup"):
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_breaks_off_is_not_mended(log_lines: LogLines, open_client: OpenClient) -> None:
+    open_client()  # configures the logs
+    sent: list[Message] = []
+
+    async def breaking(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("halfway")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    with pytest.raises(RuntimeError, match="halfway"):
+        await RequestLayer(breaking)(scope, receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start"]
+    assert [line["event"] for line in log_lines()] == ["unhandled_exception", "request"]
+
+
+@pytest.mark.anyio
+async def test_what_the_stopping_server_cancels_is_answered_with_503(
+    torchserve: TorchServe, log_lines: LogLines
+) -> None:
+    asked = asyncio.Event()
+
+    async def endless(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    torchserve.handler = endless
+    bare = BareClient(create_app(Settings(), torchserve.transport()), "/predict", [multipart("file", picture("JPEG"))])
+    request = asyncio.create_task(bare.run())
+    await asyncio.wait_for(asked.wait(), 5)
+    request.cancel()
+    await request
+    assert (bare.status, bare.answer_headers["retry-after"]) == (503, "5")
+    assert bare.json() == {"error": "Service unavailable", "detail": "The service is stopping. Please retry."}
+    assert [line["status"] for line in log_lines() if line["event"] == "request"] == [503]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE])
+def test_a_full_disk_and_too_many_open_files_are_503_and_no_bug(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(number, "of this machine")
+
+    monkeypatch.setattr("gateway.uploads.quick_blocks", full)
+    answer = client.post("/predict", files={"file": upload(picture("JPEG"))})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["detail"] == "The service has no room right now. Please retry."

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gateway.errors import ApiError, CorruptImageError, EmptyFileError, InvalidDimensionsError, InvalidFormatError
+from gateway.images import ImageLimits, check_image, content_type, pixel_count
+from tests.gateway.fakes import picture
+
+LIMITS = ImageLimits(min_side=10, max_side=10_000, max_pixels=50_000_000)
+KINDS = ("JPEG", "PNG", "WEBP", "MPO")
+PICTURES = [picture(kind) for kind in KINDS]
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no pixels."""
+    fields = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", fields), (b"IDAT", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+def webp_header(width: int, height: int) -> bytes:
+    """A lossless WebP that claims a size."""
+    bits = (width - 1) | (height - 1) << 14
+    chunk = b"VP8L" + struct.pack("<I", 6) + b"\x2f" + struct.pack("<I", bits) + b"\0"
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+@pytest.mark.parametrize("data", PICTURES, ids=KINDS)
+def test_supported_formats_pass(data: bytes) -> None:
+    check_image(data, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        *(("JPEG", mode) for mode in ("L", "RGB", "CMYK", "YCbCr")),
+        *(("PNG", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+        *(("WEBP", mode) for mode in ("RGB", "RGBA")),
+    ],
+)
+def test_every_kind_of_pixel_passes(kind: str, mode: str) -> None:
+    check_image(saved(Image.new(mode, (64, 48)), kind), LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "MPO"])
+def test_several_frames_pass(kind: str) -> None:
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "green", "blue")]
+    data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
+    with Image.open(BytesIO(data)) as image:
+        assert getattr(image, "n_frames", 1) == 3
+    check_image(data, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "options", [{"progressive": True}, {"exif": b"Exif\0\0MM\0*\0\0\0\b\0\0"}, {"icc_profile": b"p" * 90_000}]
+)
+def test_extras_of_a_jpeg_pass(options: dict[str, Any]) -> None:
+    check_image(saved(Image.new("RGB", (64, 48)), "JPEG", **options), LIMITS)
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:  # noqa: ANN401 - any option of Pillow's
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def iso(major: bytes, *compatible: bytes) -> bytes:
+    """The beginning of an ISO base media file."""
+    brands = b"ftyp" + major + bytes(4) + b"".join(compatible)
+    return struct.pack(">I", len(brands) + 4) + brands + b"\0\0\0\x08free"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (picture("GIF"), "image/gif"),
+        (picture("BMP"), "image/bmp"),
+        (picture("TIFF"), "image/tiff"),
+        (picture("ICO"), "image/x-icon"),
+        (picture("AVIF"), "image/avif"),
+        (b"%PDF-1.7 ", "application/pdf"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "application/postscript"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- made by hand --><svg/>", "image/svg+xml"),
+        (b"\n<!DOCTYPE html><html><svg/></html>", "text/html"),
+        (b"<?xml version='1.0'?><feed/>", "unknown"),
+        *((iso(brand), "image/heic") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
+        (iso(b"mif1", b"mif1", b"heic"), "image/heic"),
+        (iso(b"msf1", b"hevc"), "image/heic"),
+        (iso(b"mif1", b"miaf", b"avif"), "image/avif"),
+        (iso(b"msf1"), "image/heif"),
+        (iso(b"mif1"), "image/heif"),
+        (iso(b"avis", b"msf1"), "image/avif"),
+        (iso(b"crx "), "image/x-canon-cr3"),
+        (iso(b"isom", b"mp42"), "video/mp4"),
+        (iso(b"qt  "), "video/quicktime"),
+        (b"\xff\xff\xff\xffftyp" + b"abcd" * 100_000, "video/mp4"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ", "image/jp2"),
+        (b"\xff\x4f\xff\x51\0\x2f", "image/jp2"),
+        (b"\xff\x0a\xfa\x1f", "image/jxl"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
+        (b"8BPS\0\1", "image/vnd.adobe.photoshop"),
+        (b"PK\3\4", "application/zip"),
+        (b"\0", "unknown"),
+    ],
+)
+def test_other_content_is_named_when_known(data: bytes, kind: str) -> None:
+    with pytest.raises(InvalidFormatError) as refused:
+        check_image(data, LIMITS)
+    assert refused.value.detail == f"Supported formats: JPEG, PNG, WebP. Got: {kind}"
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1, 1), (16_000, 17)])
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("JPEG", "RGB", {}),
+        ("JPEG", "L", {"progressive": True}),
+        ("PNG", "RGB", {}),
+        ("WEBP", "RGB", {}),
+        ("WEBP", "RGBA", {"lossless": True}),
+        ("WEBP", "RGB", {"exif": b"Exif\0\0MM\0*\0\0\0\b\0\0"}),
+    ],
+)
+def test_the_pixels_of_a_header_are_counted(
+    kind: str, mode: str, options: dict[str, Any], size: tuple[int, int]
+) -> None:
+    assert pixel_count(saved(Image.new(mode, size), kind, **options)) == size[0] * size[1]
+
+
+def test_a_long_header_counts_as_any_number_of_pixels() -> None:
+    data = picture("JPEG")
+    assert pixel_count(data[:2] + b"\xff\xfe\0\2" * 100 + data[2:]) == math.inf
+    assert pixel_count(b"GIF89a") == 0
+
+
+@pytest.mark.parametrize("extra", [b"\0\0\0\4gAMA\0\0\0\1wrng", b"\0\0\0\3iCCPa\0\7" + (0x4ECC23DC).to_bytes(4, "big")])
+def test_a_fault_beside_the_pixels_of_a_png_is_none_of_the_images(extra: bytes) -> None:
+    data = picture("PNG")
+    check_image(data[:33] + extra + data[33:], LIMITS)
+
+
+def test_a_broken_profile_in_a_jpeg_is_none_of_the_images() -> None:
+    data = picture("JPEG")
+    check_image(data[:2] + b"\xff\xe2\0\x0eICC_PROFILE\0" + data[2:], LIMITS)
+
+
+def test_nothing_is_an_empty_file() -> None:
+    with pytest.raises(EmptyFileError):
+        check_image(b"", LIMITS)
+
+
+@pytest.mark.parametrize("data", PICTURES, ids=KINDS)
+def test_a_cut_header_is_corrupt(data: bytes) -> None:
+    with pytest.raises(CorruptImageError):
+        check_image(data[:20], LIMITS)
+
+
+@pytest.mark.parametrize("size", [(10, 10), (10_000, 5000), (10, 10_000), (5000, 10_000)])
+def test_sizes_at_the_limits_pass(size: tuple[int, int]) -> None:
+    check_image(png_header(*size), LIMITS)
+
+
+@pytest.mark.parametrize("size", [(9, 10), (10, 9), (10_001, 10), (10, 10_001), (60_000, 60_000)])
+def test_sides_past_the_limits_are_refused_from_the_header(size: tuple[int, int]) -> None:
+    with pytest.raises(InvalidDimensionsError) as refused:
+        check_image(png_header(*size), LIMITS)
+    assert refused.value.detail == f"Each side must have 10 to 10000 pixels. Got: {size[0]}x{size[1]}"
+
+
+@pytest.mark.parametrize("make", [png_header, webp_header])
+def test_too_many_pixels_are_refused_from_the_header(make: object) -> None:
+    assert callable(make)
+    with pytest.raises(InvalidDimensionsError) as refused:
+        check_image(make(10_000, 10_000), LIMITS)
+    assert refused.value.detail == "At most 50 megapixels. Got: 10000x10000"
+
+
+@settings(max_examples=300, deadline=None)
+@given(head=st.sampled_from([b"", *(data[:cut] for data in PICTURES for cut in (3, 12, 20))]), tail=st.binary())
+@example(head=b"\xff\xd8\xff", tail=b"")
+def test_no_bytes_escape_as_anything_but_a_client_error(head: bytes, tail: bytes) -> None:
+    assert outcome(head + tail) == 400
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.sampled_from(PICTURES),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8),
+    cut=st.integers(0, 1000),
+)
+def test_mutated_pictures_pass_or_are_client_errors(data: bytes, changes: list[tuple[int, int]], cut: int) -> None:
+    mutated = bytearray(data)
+    for position, value in changes:
+        mutated[position % len(mutated)] = value
+    assert outcome(bytes(mutated[: max(cut, 1)])) <= 400
+
+
+def outcome(data: bytes) -> int:
+    try:
+        check_image(data, LIMITS)
+    except ApiError as error:
+        return error.status
+    return 200
+
+
+@given(st.binary(max_size=40))
+def test_a_type_is_always_a_media_type_or_unknown(data: bytes) -> None:
+    kind = content_type(data)
+    assert kind == "unknown" or kind.count("/") == 1

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import SaveManifest, row
+from training.data.manifest import (
+    LABELS,
+    InvalidDataError,
+    Photo,
+    PhotoDataset,
+    of_split,
+    read_manifest,
+    read_rows,
+    sampling_weights,
+)
+
+MANIFEST = Path("manifest.csv")
+
+
+def photo(label: str, source: str, split: str = "train") -> Photo:
+    return Photo("a.png", label, split, source, "none", "shoes", "group", "CC0")
+
+
+def test_a_manifest_gives_its_photos_in_order(data_root: Path, rows: list[dict[str, str]]) -> None:
+    photos = read_manifest(data_root, MANIFEST)
+    assert photos == [Photo(**entry) for entry in rows]
+    assert Counter((p.split, p.label) for p in photos) == {
+        ("train", "real"): 12,
+        ("train", "ai_generated"): 12,
+        ("dev", "real"): 6,
+        ("dev", "ai_generated"): 6,
+        ("test", "real"): 6,
+        ("test", "ai_generated"): 6,
+    }
+
+
+def test_an_absent_manifest_says_where_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError) as refused:
+        read_manifest(tmp_path, MANIFEST)
+    assert str(refused.value) == (
+        f"no manifest at {tmp_path}/manifest.csv: set your data folder with --set data.root=FOLDER; it holds "
+        "manifest.csv with the columns path, label, split, source, generator, domain, group, licence and the pictures"
+    )
+
+
+@pytest.mark.parametrize("column", ["path", "label", "split", "source", "generator", "domain", "group", "licence"])
+def test_a_missing_column_is_named(column: str, save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real")])
+    text = (root / MANIFEST).read_text(encoding="utf-8")
+    (root / MANIFEST).write_text(text.replace(column, "other", 1), encoding="utf-8")
+    with pytest.raises(InvalidDataError, match=f"manifest.csv: no column {column}$"):
+        read_manifest(root, MANIFEST)
+
+
+def test_an_empty_file_lacks_all_columns(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).touch()
+    with pytest.raises(InvalidDataError, match="no column domain, generator, group, label"):
+        read_manifest(tmp_path, MANIFEST)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("label", "fake"), ("split", "validation"), ("label", ""), ("split", "")]
+)
+def test_an_unknown_label_or_split_is_named_with_its_line(column: str, value: str, save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real"), row(1, "train", "real") | {column: value}])
+    with pytest.raises(
+        InvalidDataError,
+        match=rf"manifest.csv, line 3: .*{column} '{value}'.* is unknown",
+    ):
+        read_manifest(root, MANIFEST)
+
+
+def test_a_short_line_is_refused(save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real")])
+    with (root / MANIFEST).open("a", encoding="utf-8") as file:
+        file.write("train/0.png\n")
+    with pytest.raises(
+        InvalidDataError,
+        match="line 3: label '' or split '' is unknown",
+    ):
+        read_manifest(root, MANIFEST)
+
+
+def test_a_missing_picture_is_named_with_its_line(save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real"), row(1, "train", "real")])
+    (root / "train" / "1.png").unlink()
+    with pytest.raises(InvalidDataError, match=r"manifest.csv, line 3: missing image train/1.png$"):
+        read_manifest(root, MANIFEST)
+
+
+def test_a_group_in_two_splits_is_named_with_its_line(save_manifest: SaveManifest) -> None:
+    root = save_manifest([row(0, "train", "real"), row(1, "dev", "real") | {"group": "train-0-real"}])
+    with pytest.raises(InvalidDataError, match=r"manifest.csv, line 3: group 'train-0-real' is in two splits$"):
+        read_manifest(root, MANIFEST)
+
+
+def test_columns_and_cells_that_are_not_required_read_as_empty(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    file.write_bytes("\ufeffpath,label,note\n a.jpg ,real,nice\nb.jpg\n".encode())
+    rows = read_rows(file, required=("path", "label"))
+    assert [(r["path"], r["label"], r["split"]) for r in rows] == [("a.jpg", "real", ""), ("b.jpg", "", "")]
+
+
+def test_an_absent_file_of_rows_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError) as refused:
+        read_rows(tmp_path / "m.csv")
+    assert str(refused.value) == (
+        f"no manifest at {tmp_path}/m.csv: run the stage download, or name your data with data.source"
+    )
+
+
+def test_all_missing_columns_are_named(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,label,split,source,group,licence\n", encoding="utf-8")
+    with pytest.raises(InvalidDataError, match=r"m\.csv: no column domain, generator$"):
+        read_rows(tmp_path / "m.csv")
+
+
+def test_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("path,label\ngröße.jpg,real\n".encode("latin-1"))
+    with pytest.raises(InvalidDataError, match=r"m\.csv is not UTF-8: save it as CSV UTF-8$"):
+        read_rows(tmp_path / "m.csv", required=())
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_a_split_without_a_class_is_refused(split: str) -> None:
+    photos = [photo("real", "a", "train"), photo("real", "a", "dev"), photo("real", "a", "test")]
+    with pytest.raises(InvalidDataError, match=f"^split {split} has no photo labelled ai_generated$"):
+        of_split(photos, split)  # type: ignore[arg-type]  # parametrize gives plain strings
+
+
+def test_an_empty_split_lacks_both_classes() -> None:
+    with pytest.raises(InvalidDataError, match=r"^split dev has no photo labelled ai_generated, real$"):
+        of_split([], "dev")
+
+
+@pytest.mark.parametrize(
+    ("power", "share"), [(0.0, 1 / 2), (0.5, 3 / 5), (1.0, 9 / 13)], ids=["sources alike", "by root of size", "by size"]
+)
+def test_classes_weigh_alike_and_sources_by_a_power_of_their_size(power: float, share: float) -> None:
+    photos = [photo("real", "a")] * 9 + [photo("real", "b")] * 4 + [photo("ai_generated", "a")]
+    masses: Counter[tuple[str, str]] = Counter()
+    for one, weight in zip(photos, sampling_weights(photos, power), strict=True):
+        masses[one.label, one.source] += weight  # type: ignore[assignment]  # typeshed counts in integers
+    assert masses["ai_generated", "a"] == pytest.approx(1)
+    assert masses["real", "a"] == pytest.approx(share)
+    assert masses["real", "b"] == pytest.approx(1 - share)
+
+
+def test_a_dataset_gives_pictures_with_their_labels(data_root: Path) -> None:
+    photos = read_manifest(data_root, MANIFEST)[:2]
+    dataset = PhotoDataset(photos, data_root, lambda image: [torch.tensor(image.size)])
+    sizes, labels = zip(*(dataset[index] for index in range(len(dataset))), strict=True)
+    assert all(64 <= side <= 96 for [size] in sizes for side in size.tolist())
+    assert [LABELS[int(label)] for label in labels] == ["real", "ai_generated"]
+
+
+def test_within_a_view_that_both_classes_have_they_weigh_alike() -> None:
+    """Else the classes' shares of scaled pictures would tell them apart."""
+    photos = [
+        Photo(f"{label}{number}", label, "train", f"{label}{number % 2}", "", "", str(number), "", view)
+        for label, view, count in (
+            ("real", "native", 9),
+            ("real", "whole", 1),
+            ("ai_generated", "native", 2),
+            ("ai_generated", "whole", 8),
+            ("ai_generated", "sheet", 3),
+        )
+        for number in range(count)
+    ]
+    weights = sampling_weights(photos, 0.4)
+    mass = {
+        (label, view): sum(
+            w for photo, w in zip(photos, weights, strict=True) if (photo.label, photo.view) == (label, view)
+        )
+        for label in LABELS
+        for view in ("native", "whole", "sheet")
+    }
+    assert sum(mass[label, view] for label, view in mass if label == "real") == pytest.approx(1)
+    assert sum(mass[label, view] for label, view in mass if label == "ai_generated") == pytest.approx(1)
+    share = [mass[label, "native"] / (mass[label, "native"] + mass[label, "whole"]) for label in LABELS]
+    assert share[0] == pytest.approx(share[1], abs=0.02)

@@ -1,0 +1,1 @@
+"""The pictures: where they come from, the manifest that lists them, and what training makes of them."""

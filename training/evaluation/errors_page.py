@@ -1,0 +1,144 @@
+"""The page of an evaluation: headline, goals, plots, robustness, and the worst errors with their heat maps."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.progress import track
+
+from handler import heads
+from handler.detector import Detector, Item, Judged
+from handler.images import decode
+from handler.network import TorchEngine
+from training import files as pages
+from training.data.manifest import Photo
+from training.evaluation.figures import Bools, Floats, Scored
+from training.evaluation.goals import goals
+from training.evaluation.robustness import DESCRIPTIONS
+from training.files import Paths, data_uri, read_json, read_optional_json, read_spec
+from training.params import Params
+
+WORST = 12
+THUMBNAIL = 208
+"""Pixels, long side."""
+_BATCH = 4
+
+
+PLOTS = {
+    "evaluate/roc": "ROC",
+    "evaluate/precision_recall": "Precision and recall",
+    "evaluate/reliability": "Reliability",
+    "calibrate/reliability": "Reliability on dev, before and after calibration",
+    "evaluate/scores_dev": "Scores on dev",
+    "evaluate/scores_test": "Scores on test",
+    "evaluate/confusion_dev": "Verdicts on dev",
+    "evaluate/confusion_test": "Verdicts on test",
+    "evaluate/robustness": "Robustness",
+    "evaluate/by_source_auroc": "Ranking by source",
+    "evaluate/by_source_flagged": "Flagged by source",
+    "evaluate/by_generator_auroc": "Ranking by generator",
+    "evaluate/by_generator_flagged": "Flagged by generator",
+    "crossvalidate/sources": "Sources left out of training",
+}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong verdict with its images, JPEG as data URIs."""
+
+    photo: Photo
+    probability: float
+    picture: str
+    heatmap: str
+
+
+def false_alarms(scored: Scored) -> Scored:
+    """Return the real photos that were called AI-generated with the highest probability, worst first."""
+    return _first(scored, scored.flagged & ~scored.generated, -scored.probabilities)
+
+
+def misses(scored: Scored) -> Scored:
+    """Return the AI-generated photos that were called real with the lowest probability, worst first."""
+    return _first(scored, ~scored.flagged & scored.generated, scored.probabilities)
+
+
+def explain(detector: Detector, root: Path, wrong: Scored, description: str) -> list[Mistake]:
+    """Predict misclassified images again, with heat maps and a progress bar."""
+    mistakes = []
+    for start in track(range(0, len(wrong.photos), _BATCH), description):
+        some = wrong.photos[start : start + _BATCH]
+        contents = [(root / photo.path).read_bytes() for photo in some]
+        answers = detector.judge([Item(content, explain=True) for content in contents])
+        mistakes += [_mistake(*found) for found in zip(some, contents, answers, strict=True)]
+    return mistakes
+
+
+def _first(scored: Scored, wrong: Bools, order: Floats) -> Scored:
+    ranked = [index for index in np.argsort(order, kind="stable").tolist() if wrong[index]][:WORST]
+    return Scored([scored.photos[index] for index in ranked], scored.probabilities[ranked], scored.base_rate)
+
+
+def _mistake(photo: Photo, content: bytes, answer: Judged | Exception) -> Mistake:
+    if isinstance(answer, Exception):
+        raise answer  # the same bytes were judged a moment ago
+    heatmap = decode(answer.heatmap or content)
+    return Mistake(photo, answer.verdict.probability, _thumbnail(decode(content)), _thumbnail(heatmap))
+
+
+def _thumbnail(image: Image.Image) -> str:
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    saved = io.BytesIO()
+    image.save(saved, "JPEG", quality=80)
+    return data_uri(saved.getvalue(), "jpeg")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Errors of one kind in one split."""
+
+    title: str
+    errors: int
+    total: int
+    worst: list[Mistake]
+
+
+def write(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> None:
+    """Write the page, self-contained, from the reports and plots beside it and from each split's verdicts."""
+    metrics = read_json(paths.metrics, "evaluate")
+    pages.write(
+        paths.evaluation_page,
+        metrics=metrics,
+        calibration=read_json(paths.calibration, "calibrate"),
+        goals=goals(metrics, read_optional_json(paths.data_validation)),
+        conditions=DESCRIPTIONS,
+        plots=_plots(paths),
+        grids=_grids(params, paths, splits),
+        worst=WORST,
+    )
+
+
+def _plots(paths: Paths) -> list[dict[str, str]]:
+    files = ((title, paths.figures / f"{name}.png") for name, title in PLOTS.items())
+    return [
+        {"title": title, "uri": pages.data_uri(file.read_bytes(), "png")} for title, file in files if file.is_file()
+    ]
+
+
+def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[Grid]:
+    spec = read_spec(paths)
+    engine = TorchEngine.load(paths.weights, spec, torch.device("cpu"))
+    detector = Detector(spec, engine, heads.load(paths.weights, spec))
+    grids = []
+    for name, scored in splits.items():
+        for kind, wrong, total in (
+            ("false alarms", false_alarms(scored), ~scored.generated),
+            ("misses", misses(scored), scored.generated),
+        ):
+            errors = int((total & (scored.flagged != scored.generated)).sum())
+            found = explain(detector, params.data.root, wrong, f"explaining {kind} of {name}")
+            grids.append(Grid(f"{name}: {kind}", errors, int(total.sum()), found))
+    return grids

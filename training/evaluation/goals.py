@@ -1,0 +1,295 @@
+"""Goals of the detector and operating points, compared with what was measured; and the gate against the baseline."""
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from handler.spec import ModelSpec
+from training.data.manifest import Photo
+from training.evaluation.figures import Figures, Floats, Scored, rates, score
+from training.files import MissingReportError, Paths, read_json, read_optional_json, write_bytes
+from training.params import OperatingPoint, Params, parse_command_line
+
+AUROC_GOAL, AUROC_USEFUL = 0.90, 0.80
+MAX_PRODUCT_FALSE_ALARMS = 0.05
+MAX_CALIBRATION_ERROR = 0.05
+MAX_JPEG_LOSS = 0.03
+MAX_METADATA_DISTANCE = 0.05
+MAX_STATISTICS_AUC = 0.60
+
+
+FALSE_ALARM_LIMITS: dict[OperatingPoint, float] = {"false_alarms_5": 0.05, "false_alarms_1": 0.01}
+_CANDIDATES = np.arange(9_999, 0, -1) / 10_000
+"""Base rates, the most alarming first."""
+_ODDS = 0.49995 / 0.50005
+"""Of the least probability that four decimals round up to 0.5."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bar, the figure held against it, and whether it is cleared; `met` is None where nothing was measured."""
+
+    name: str
+    bar: str
+    reached: str
+    met: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the bar is cleared, in words."""
+        return "not measured" if self.met is None else "met" if self.met else "**not met**"
+
+
+def goals(metrics: Mapping[str, Any], validation: Mapping[str, Any] | None) -> list[Goal]:
+    """Return every goal, from `metrics.json` and, where it was run, `data_validation.json`."""
+    judged_on = headline_split(metrics)
+    split = metrics["splits"][judged_on]
+    figures = split["unseen_sources"] or {}
+    clean, jpeg70 = (metrics["robustness"][judged_on][name]["auroc"] for name in ("clean", "jpeg70"))
+    return [
+        _at_least(f"AUROC on unseen sources of {judged_on}, to be useful", figures.get("auroc"), AUROC_USEFUL),
+        _at_least(f"AUROC on unseen sources of {judged_on}, the goal", figures.get("auroc"), AUROC_GOAL),
+        *(_product_goal(judged_on, which, part) for which, part in split["product_photos"].items()),
+        _at_most(
+            f"expected calibration error on unseen sources of {judged_on}",
+            figures.get("expected_calibration_error"),
+            MAX_CALIBRATION_ERROR,
+        ),
+        _at_most(f"AUROC lost on {judged_on} under JPEG 70", clean - jpeg70, MAX_JPEG_LOSS),
+        *_leak_goals(validation),
+    ]
+
+
+def headline_split(metrics: Mapping[str, Any]) -> str:
+    """Return the split for headline figures: test if it was read, else dev."""
+    return "test" if "test" in metrics["splits"] else "dev"
+
+
+def leak_report(validation: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the leak report of `data_validation.json`, where it was run."""
+    found: Mapping[str, Any] | None = (validation or {}).get("leaks")
+    return found
+
+
+def _product_goal(judged_on: str, which: str, part: Mapping[str, Any] | None) -> Goal:
+    name = f"false alarms on real product photos of {judged_on}, {which.replace('_', ' ')}"
+    share = part["false_positive_rate"] if part else None
+    reached = f"{share:.1%} of {part['n']}" if part else "-"
+    return Goal(name, f"at most {MAX_PRODUCT_FALSE_ALARMS:.0%}", reached, _met(share, MAX_PRODUCT_FALSE_ALARMS))
+
+
+def _leak_goals(validation: Mapping[str, Any] | None) -> list[Goal]:
+    leaks = leak_report(validation) or {}
+    metadata = _leak(leaks, "metadata_after_pipeline", "distance")
+    statistics = _leak(leaks, "statistics_after_pipeline", "auc")
+    return [
+        _at_most(
+            "leak: distance from chance (0.5) of the AUC by file metadata alone, after the pipeline",
+            metadata,
+            MAX_METADATA_DISTANCE,
+        ),
+        _at_most("leak: AUC by trivial statistics alone, after the pipeline", statistics, MAX_STATISTICS_AUC),
+    ]
+
+
+def _leak(leaks: Mapping[str, Any], name: str, figure: str) -> float | None:
+    found = (leaks.get(name) or {}).get("across_sources")
+    return None if found is None else float(found[figure])
+
+
+def _at_least(name: str, value: float | None, bar: float) -> Goal:
+    met = None if value is None else value >= bar
+    return Goal(name, f"at least {bar:.2f}", _text(value), met)
+
+
+def _at_most(name: str, value: float | None, bar: float) -> Goal:
+    return Goal(name, f"at most {bar:.2f}", _text(value), _met(value, bar))
+
+
+def _met(value: float | None, bar: float) -> bool | None:
+    return None if value is None else value <= bar
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def operating_points(scored: Scored, products: Collection[str]) -> dict[str, float]:
+    """Return the base rate of each operating point on photos of both classes.
+
+    `balanced` has the best balanced accuracy, from the middle where several do. The others are the highest base rates
+    at which at most the named percentage of the real photos is flagged; where none does, the lowest that there is. Real
+    photos of the product domains count alone if there are any, and by the worse of two measures: all pooled, and the
+    mean over their sources.
+    """
+    recall = _flagged_share(scored.where(scored.generated))
+    balance = recall - _flagged_share(scored.where(~scored.generated))
+    real = _real_products(scored, products)
+    false_alarms = np.maximum(_flagged_share(real), _mean_over_sources(real))
+    best = np.flatnonzero(np.isclose(balance, balance.max()))
+    points: dict[str, float] = {"balanced": float(_CANDIDATES[best[(len(best) - 1) // 2]])}
+    for name, limit in FALSE_ALARM_LIMITS.items():
+        within = np.flatnonzero(false_alarms <= limit)
+        points[name] = float(_CANDIDATES[within[0] if len(within) else -1])
+    return points
+
+
+def rates_at(
+    base_rates: Mapping[str, float], photos: Sequence[Photo], logits: torch.Tensor, spec: ModelSpec, samples: int
+) -> dict[str, Figures]:
+    """Return each operating point's base rate with the rates that it has on photos with logits of shape (N,)."""
+    return {
+        name: {
+            "base_rate": base_rate,
+            **rates(score(photos, logits, dataclasses.replace(spec, base_rate=base_rate)), samples),
+        }
+        for name, base_rate in base_rates.items()
+    }
+
+
+def by_source(scored: Scored, products: Collection[str], point: OperatingPoint) -> dict[str, Any]:
+    """Return how the false alarms of an operating point spread over sources of real product photos.
+
+    Each source is held against the base rate that the others alone would choose, as a new shop would be.
+    """
+    real = _real_products(scored, products)
+    sources = sorted({photo.source for photo in real.photos})
+    if len(sources) < 2:  # noqa: PLR2004 - one to choose on, one to hold against it
+        return {"sources": len(sources)}
+    shares, flagged = {}, 0
+    for source in sources:
+        of_it = np.array([photo.source == source for photo in scored.photos])
+        rate = operating_points(scored.where(~of_it), products)[point]
+        hits = _of_source(real, source).rebased(rate).flagged
+        shares[source], flagged = float(hits.mean()), flagged + int(hits.sum())
+    worst = max(shares, key=shares.__getitem__)
+    return {
+        "sources": len(sources),
+        "n": len(real.photos),
+        "pooled": flagged / len(real.photos),
+        "mean": float(np.mean(list(shares.values()))),
+        "std": float(np.std(list(shares.values()))),
+        "worst": worst,
+        "worst_share": shares[worst],
+    }
+
+
+def _real_products(scored: Scored, products: Collection[str]) -> Scored:
+    real = scored.where(~scored.generated)
+    found = real.that(lambda photo: photo.domain in products)
+    return found if found.photos else real
+
+
+def _of_source(scored: Scored, source: str) -> Scored:
+    return scored.that(lambda photo: photo.source == source)
+
+
+def _mean_over_sources(scored: Scored) -> Floats:
+    sources = sorted({photo.source for photo in scored.photos})
+    shares = [_flagged_share(_of_source(scored, source)) for source in sources]
+    mean: Floats = np.mean(shares, axis=0)
+    return mean
+
+
+def _flagged_share(scored: Scored) -> Floats:
+    """Return the share that is flagged at each candidate."""
+    odds = np.sort(scored.balanced / np.maximum(1 - scored.balanced, np.finfo(np.float64).tiny))
+    below = np.searchsorted(odds, _ODDS * (1 - _CANDIDATES) / _CANDIDATES, side="left")
+    share: Floats = (len(odds) - below) / len(odds)
+    return share
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A figure of `metrics.json` that must not get worse."""
+
+    name: str
+    path: str
+    higher_is_better: bool
+
+    def value(self, metrics: Mapping[str, Any]) -> float | None:
+        """Return the figure, or nothing where it was not measured."""
+        found: Any = metrics
+        for key in self.path.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return None if found is None else float(found)
+
+    def loss(self, before: float, now: float) -> float:
+        """Return by how much the figure has got worse."""
+        return before - now if self.higher_is_better else now - before
+
+
+WATCHED = (
+    Watched("AUROC on unseen sources of dev", "splits.dev.unseen_sources.auroc", higher_is_better=True),
+    Watched("AUROC of the worst robustness tier on dev", "robustness.dev.worst.auroc", higher_is_better=True),
+    Watched(
+        "false alarms on real product photos of dev",
+        "splits.dev.product_photos.unseen_sources.false_positive_rate",
+        higher_is_better=False,
+    ),
+    Watched(
+        "calibration error on unseen sources of dev",
+        "splits.dev.unseen_sources.expected_calibration_error",
+        higher_is_better=False,
+    ),
+)
+"""None is of test: what chooses versions says nothing of how good the chosen one is."""
+
+
+class RegressionError(RuntimeError):
+    """Figures that fell behind the baseline's; the message lists each with both values."""
+
+
+def run(params: Params, paths: Paths) -> str:
+    """Compare the evaluation with the baseline and return the outcome.
+
+    Raises:
+        RegressionError: A watched figure is worse by more than `evaluate.max_regression`, or is no longer measured.
+        MissingReportError: There is no evaluation.
+    """
+    baseline = read_optional_json(paths.baseline)
+    metrics = read_json(paths.metrics, "evaluate")
+    if baseline is None:
+        return f"no baseline at {paths.baseline}: create one with `python -m training.evaluation.goals --accept`"
+    regressed = regressions(metrics, baseline, params.evaluate.max_regression)
+    if regressed:
+        raise RegressionError(
+            f"worse than {paths.baseline} by more than {params.evaluate.max_regression:g}: {'; '.join(regressed)}. "
+            "To accept it, run python -m training.evaluation.goals --accept"
+        )
+    return f"no watched figure is worse than {paths.baseline}'s by more than {params.evaluate.max_regression:g}"
+
+
+def regressions(metrics: Mapping[str, Any], baseline: Mapping[str, Any], allowed: float) -> list[str]:
+    """Describe each watched figure that got worse by more than what is allowed."""
+    described = []
+    for figure in WATCHED:
+        before, now = figure.value(baseline), figure.value(metrics)
+        if before is None:
+            continue
+        if now is None:
+            described.append(f"{figure.name} was {before:.4f} and is no longer measured")
+        elif figure.loss(before, now) > allowed:
+            described.append(f"{figure.name} was {before:.4f} and is {now:.4f}")
+    return described
+
+
+def accept(paths: Paths) -> None:
+    """Make the evaluation the baseline of the next ones."""
+    read_json(paths.metrics, "evaluate")
+    write_bytes(paths.baseline, paths.metrics.read_bytes())
+
+
+def main() -> None:
+    """Run from the command line."""
+    params, paths, arguments = parse_command_line("gate")
+    try:
+        if arguments.accept:
+            accept(paths)
+        print(run(params, paths))
+    except (MissingReportError, RegressionError) as error:
+        raise SystemExit(f"gate: {error}") from error

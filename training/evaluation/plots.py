@@ -1,0 +1,251 @@
+"""Plots of scores, PNG, in one style."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.data.manifest import LABELS
+from training.evaluation.figures import FALSE_ALARM_BUDGETS, Floats, Scored, class_weights, curve, in_bins, ranking
+from training.evaluation.robustness import Matrix
+from training.files import write_bytes, write_csv
+
+REAL, GENERATED, NEUTRAL = "#2b6cb0", "#c2410c", "#64748b"
+SERIES = ("#0f766e", "#7c3aed", "#b45309")
+STYLE: dict[str, Any] = {
+    "axes.edgecolor": "#94a3b8",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": "#334155",
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "figure.dpi": 130,
+    "font.size": 10,
+    "grid.color": "#e2e8f0",
+    "legend.frameon": False,
+    "xtick.color": "#475569",
+    "ytick.color": "#475569",
+}
+
+
+AXES = {"auroc": "AUROC", "flagged": "share called AI-generated"}
+Rows = Sequence[tuple[str, Mapping[str, Any]]]
+"""Names with figures that hold `auroc` and `auroc_ci95`, or `flagged` and `flagged_ci95`."""
+TITLES = {"by_source": "By source", "by_generator": "By generator"}
+
+
+@contextmanager
+def canvas(file: Path, title: str, size: tuple[float, float] = (5.6, 5.2)) -> Iterator[Axes]:
+    """Give an empty plot to draw on, then write it; it needs no display."""
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        axes.set_title(title)
+        yield axes
+        content = io.BytesIO()
+        figure.savefig(content, format="png", metadata={"Software": None})
+    write_bytes(file, content.getvalue())
+
+
+def roc(series: Mapping[str, Scored], file: Path) -> None:
+    """Draw a ROC curve a series, with marks at 1 and 5 % false alarms."""
+    with canvas(file, "ROC: found against false alarms") as axes:
+        for colour, (name, scored) in zip(SERIES, series.items(), strict=False):
+            ones = _ones(scored)
+            fpr, tpr, _ = (values[0] for values in curve(scored, ones))
+            figures = {key: float(value[0]) for key, value in ranking(scored, ones).items()}
+            found = " and ".join(f"{figures[mark]:.0%}" for mark in FALSE_ALARM_BUDGETS)
+            axes.plot(fpr, tpr, color=colour, label=f"{name}: AUROC {figures['auroc']:.3f}, found {found}")
+            for mark, budget in FALSE_ALARM_BUDGETS.items():
+                axes.plot(budget, figures[mark], "o", color=colour, markersize=5)
+        axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="chance")
+        _unit_square(axes, "false alarms (share of real photos)", "found (share of AI-generated)")
+        _legend_below(axes, "dots, found: at 1 % and 5 % false alarms")
+
+
+def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
+    """Draw a precision-recall curve a series."""
+    with canvas(file, "Precision against recall") as axes:
+        for colour, (name, scored) in zip(SERIES, series.items(), strict=False):
+            ones = _ones(scored)
+            _, recall, precision = (values[0] for values in curve(scored, ones))
+            average = float(ranking(scored, ones)["average_precision"][0])
+            axes.plot(recall, precision, color=colour, label=f"{name}: average precision {average:.3f}")
+            axes.axhline(float(scored.generated.mean()), color=colour, linestyle=":", linewidth=1)
+        _unit_square(axes, "recall", "precision")
+        _legend_below(axes, "dotted: flagging everything")
+
+
+def confusion(name: str, scored: Scored, file: Path) -> None:
+    """Draw how many photos of each class of a split got which verdict."""
+    counts = np.array([[np.sum((scored.generated == a) & (scored.flagged == p)) for p in (0, 1)] for a in (0, 1)])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    with canvas(file, f"Verdicts on {name}, base rate {scored.base_rate:.4f}", (4.8, 4.2)) as axes:
+        axes.grid(visible=False)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.6 else "#0f172a"  # noqa: PLR2004 - where dark blue begins
+            text = f"{counts[row, column]}\n{share:.1%}"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+        axes.set_xticks([0, 1], ["real", "AI-generated"])
+        axes.set_yticks([0, 1], ["real", "AI-generated"], rotation=90, va="center")
+        axes.set_xlabel("verdict")
+        axes.set_ylabel("truth")
+
+
+def score_histogram(name: str, scored: Scored, file: Path) -> None:
+    """Draw the share of each class of a split in 20 bins of the probability."""
+    bins = np.linspace(0, 1, 21)
+    with canvas(file, f"Scores on {name}", (6.4, 3.8)) as axes:
+        for label, members, colour in (
+            ("real", ~scored.generated, REAL),
+            ("AI-generated", scored.generated, GENERATED),
+        ):
+            weights = np.full(int(members.sum()), 1 / max(int(members.sum()), 1))
+            axes.hist(
+                scored.probabilities[members], bins.tolist(), weights=weights, color=colour, alpha=0.6, label=label
+            )
+        axes.axvline(0.5, color="#0f172a", linestyle="--", linewidth=1, label="called AI-generated from here on")
+        axes.set_xlim(0, 1)
+        axes.set_xlabel(f"probability of being AI-generated, base rate {scored.base_rate:.4f}")
+        axes.set_ylabel("share of the class")
+        axes.legend()
+
+
+def reliability(series: Mapping[str, Scored], file: Path) -> None:
+    """Draw, for ten bins of the balanced probability, how many photos are AI-generated; classes weigh alike.
+
+    Dots grow with the bin.
+    """
+    with canvas(file, "Reliability: said against true") as axes:
+        axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="honest")
+        for colour, (name, scored) in zip(SERIES, series.items(), strict=False):
+            members = in_bins(scored) * class_weights(scored)[:, None]
+            sizes = members.sum(axis=0)
+            used = sizes > 0
+            said, true = ((values @ members)[used] / sizes[used] for values in (scored.balanced, scored.generated))
+            axes.plot(said, true, color=colour, linewidth=1)
+            axes.scatter(said, true, s=20 + 300 * sizes[used], color=colour, alpha=0.7, label=name)
+        _unit_square(axes, "probability of being AI-generated, base rate 0.5", "share that is AI-generated")
+        for handle in axes.legend(loc="upper left").legend_handles:
+            if handle is not None and hasattr(handle, "set_sizes"):
+                handle.set_sizes([40])
+
+
+def _unit_square(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_aspect("equal")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def _legend_below(axes: Axes, title: str) -> None:
+    """Keep the legend off the curves, which may run anywhere."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), title=title)
+
+
+def _ones(scored: Scored) -> Floats:
+    return np.ones((1, len(scored.photos)))
+
+
+def robustness_bars(matrices: Mapping[str, Mapping[str, Mapping[str, Any]]], file: Path) -> None:
+    """Draw each condition's AUROC, a bar a split; `matrices` are figures by split and condition."""
+    conditions = list(next(iter(matrices.values())))
+    height = 0.8 / len(matrices)
+    with canvas(file, "Robustness: AUROC under what the web does to pictures", (7.2, 5.2)) as axes:
+        for index, (colour, (split, matrix)) in enumerate(zip(SERIES, matrices.items(), strict=False)):
+            places = np.arange(len(conditions)) + (index - (len(matrices) - 1) / 2) * height
+            values = [matrix[condition]["auroc"] for condition in conditions]
+            spread = _spread([matrix[condition] for condition in conditions], "auroc")
+            axes.barh(
+                places,
+                values,
+                height * 0.9,
+                xerr=spread,
+                color=colour,
+                alpha=0.8,
+                label=split,
+                error_kw={"linewidth": 1},
+            )
+            axes.axvline(values[0], color=colour, linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(conditions)), conditions)
+        axes.invert_yaxis()
+        low = min(figures["auroc_ci95"][0] for matrix in matrices.values() for figures in matrix.values())
+        axes.set_xlim(min(0.5, max(0.0, low - 0.02)), 1)
+        axes.set_xlabel("AUROC with 95 % interval; dotted: clean")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(matrices))
+
+
+def auroc_dots(rows: Rows, title: str, file: Path) -> None:
+    """Draw an AUROC with its interval a line; lines whose name starts with `real/` have the real photos' colour."""
+    _dots([row for row in rows if "auroc" in row[1]], "auroc", title, file)
+
+
+def flagged_dots(rows: Rows, title: str, file: Path) -> None:
+    """Draw the share flagged with its interval a line: false alarms for `real/`, found for the others."""
+    _dots(rows, "flagged", title, file)
+
+
+def _dots(rows: Rows, key: str, title: str, file: Path) -> None:
+    if not rows:
+        return
+    with canvas(file, title, (7.2, 1.4 + 0.28 * len(rows))) as axes:
+        for place, (name, figures) in enumerate(rows):
+            colour = REAL if name.partition(": ")[2].startswith("real/") else GENERATED
+            axes.errorbar(figures[key], place, xerr=_spread([figures], key), fmt="o", color=colour, capsize=2)
+        axes.set_yticks(range(len(rows)), [f"{name} ({figures['n']})" for name, figures in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        if key == "auroc":
+            axes.axvline(0.5, color=NEUTRAL, linestyle=":")  # chance
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlabel(f"{AXES[key]}, with 95 % interval\nblue: real, orange: AI-generated; in brackets: photos")
+
+
+def _spread(rows: Sequence[Mapping[str, Any]], key: str) -> Floats:
+    """Return how far each interval reaches below and above its figure, shape (2, N)."""
+    values = np.array([row[key] for row in rows])
+    bounds = np.array([row[f"{key}_ci95"] for row in rows])
+    return np.stack([np.maximum(values - bounds[:, 0], 0), np.maximum(bounds[:, 1] - values, 0)])
+
+
+def draw_scores(splits: Mapping[str, Scored], folder: Path) -> None:
+    """Draw what follows from the scores of each split."""
+    roc(splits, folder / "roc.png")
+    precision_recall(splits, folder / "precision_recall.png")
+    reliability(splits, folder / "reliability.png")
+    for name, scored in splits.items():
+        confusion(name, scored, folder / f"confusion_{name}.png")
+        score_histogram(name, scored, folder / f"scores_{name}.png")
+
+
+def draw_tables(tables: Mapping[str, Mapping[str, Any]], matrices: Mapping[str, Matrix], folder: Path) -> None:
+    """Draw the figures by source and by generator, and the robustness matrix."""
+    robustness_bars(matrices, folder / "robustness.png")
+    for table, title in TITLES.items():
+        rows = [(f"{split}: {name}", row) for split, found in tables.items() for name, row in found[table].items()]
+        auroc_dots(rows, f"{title}: ranking against the whole other class", folder / f"{table}_auroc.png")
+        flagged_dots(rows, f"{title}: share called AI-generated", folder / f"{table}_flagged.png")
+
+
+def write_curves(splits: Mapping[str, Scored], folder: Path) -> None:
+    """Write each split's ROC and precision-recall curve, and its verdicts beside the truth, as CSV."""
+    for name, scored in splits.items():
+        fpr, tpr, precision = (values[0].round(6) for values in curve(scored, np.ones((1, len(scored.photos)))))
+        verdicts = zip(scored.generated.astype(int), scored.flagged.astype(int), strict=True)
+        write_csv(folder / name / "roc.csv", ("fpr", "tpr"), zip(fpr, tpr, strict=True))
+        write_csv(folder / name / "pr.csv", ("recall", "precision"), zip(tpr, precision, strict=True))
+        write_csv(
+            folder / name / "confusion.csv",
+            ("actual", "predicted"),
+            ((LABELS[actual], LABELS[predicted]) for actual, predicted in verdicts),
+        )

