@@ -22,7 +22,7 @@ IMAGES = "europe-west1-docker.pkg.dev/shop-prod/product-photo-detector"
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_missing_value_is_named(name: str) -> None:
-    with pytest.raises(StackError, match=f"^{name} is missing: name it with {name}={re.escape(EXAMPLES[name])}$"):
+    with pytest.raises(StackError, match=f"^{name} is missing: set it with {name}={re.escape(EXAMPLES[name])}$"):
         render(MANIFEST, VALUES | {name: ""})
 
 
@@ -38,7 +38,7 @@ def test_a_missing_value_is_named(name: str) -> None:
     ],
 )
 def test_a_value_that_google_would_refuse_is_refused(name: str, value: str) -> None:
-    with pytest.raises(StackError, match=f"^{name} makes no sense"):
+    with pytest.raises(StackError, match=f"^{name} is invalid"):
         render(MANIFEST, VALUES | {name: value})
 
 
@@ -140,11 +140,11 @@ def test_the_tag_is_the_commit_unless_named() -> None:
         (
             ("deploy", "REGION=europe-west1"),
             ("docker", "gcloud"),
-            "PROJECT is missing: name it with PROJECT=my-project",
+            "PROJECT is missing: set it with PROJECT=my-project",
         ),
-        (("deploy", "PROJECT=shop-prod"), ("docker", "gcloud"), "REGION is missing: name it with REGION=europe-west1"),
-        (("deploy-manifest",), (), "PROJECT is missing: name it with PROJECT=my-project"),
-        (("deploy-rollback", *NAMED), ("gcloud",), "TAG is missing: name it with TAG=3f2c1a9b7d4e"),
+        (("deploy", "PROJECT=shop-prod"), ("docker", "gcloud"), "REGION is missing: set it with REGION=europe-west1"),
+        (("deploy-manifest",), (), "PROJECT is missing: set it with PROJECT=my-project"),
+        (("deploy-rollback", *NAMED), ("gcloud",), "TAG is missing: set it with TAG=3f2c1a9b7d4e"),
         (("deploy", *NAMED, "TAG=v7"), ("docker",), "gcloud is not installed, or not on PATH"),
         (("deploy-rollback", *NAMED, "TAG=v6"), (), "gcloud is not installed, or not on PATH"),
         (("deploy", *NAMED, "TAG=v7"), ("gcloud",), "docker is not installed, or not on PATH"),

@@ -64,7 +64,7 @@ def test_score_names_what_it_was_not_told(words: tuple[str, ...], named: str) ->
 def test_values_that_make_or_a_shell_would_act_on_are_refused(name: str, value: str, tmp_path: Path) -> None:
     given = {name: value.replace("FILE", str(tmp_path / "file"))}
     done = make("--dry-run", "deploy-rollback", "repro", "PROJECT=shop-prod", "REGION=europe-west1", **given)
-    assert f"*** {name} holds what make or a shell would act on.  Stop." in done.stderr
+    assert f"*** {name} contains characters that make or a shell would interpret.  Stop." in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

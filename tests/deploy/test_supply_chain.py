@@ -129,13 +129,13 @@ def test_what_is_installed_comes_under_accepted_licences_or_has_a_reason() -> No
 )
 def test_a_licence_that_is_not_accepted_wants_a_reason(licences: list[str] | None, said: str | None) -> None:
     policy = Policy(frozenset({"mit", "mit license", "apache software license"}), {}, {})
-    rest = ": give a reason in requirements/policy.toml, or do without it"
+    rest = ": give a reason in requirements/policy.toml, or remove it"
     assert list(refused({"stranger": licences}, policy)) == ([f"stranger comes under {said}{rest}"] if said else [])
     reasoned = Policy(policy.licences, {"strange*": "because"}, {})
     assert list(refused({"stranger": licences}, reasoned)) == []
     assert list(table({"stranger": ["GPL-3.0"]}, reasoned))[4:] == ["| stranger | GPL-3.0 | because |"]
     [gone] = refused({"click": ["MIT"]}, reasoned)
-    assert gone == "no package is called strange* any more: take its reason out of requirements/policy.toml"
+    assert gone == "no package matches strange*: remove its reason from requirements/policy.toml"
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def test_a_source_with_both_classes_is_left_out_whole() -> None:
 
 
 def test_a_class_of_one_source_cannot_be_left_out() -> None:
-    with pytest.raises(InvalidDataError, match=r"two sources of each class; real has 1: set crossvalidate\.folds"):
+    with pytest.raises(InvalidDataError, match=r"two sources per class; real has 1: set crossvalidate\.folds"):
         assign(photos({"a": 5}, {"x": 5, "y": 5}), 2, seed=0)
 
 

@@ -33,7 +33,7 @@ def test_evidence_is_in_words_with_its_strength() -> None:
     assert "<strong>Kind of source, by its IPTC metadata:</strong> taken with a digital camera" in html
     assert "<strong>new_kind:</strong> new value" in html
     assert html.count("weak: a hint that anybody can type") == 2
-    assert "no part of the probability" in html
+    assert "does not affect the probability" in html
 
 
 def test_what_was_left_out_is_said_without_a_strength() -> None:
