@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 from starlette.testclient import TestClient
 
-from gateway.evidence import metadata as examiner_module
-from gateway.evidence import vocabulary
+from gateway.evidence import metadata, vocabulary
 from gateway.evidence.metadata import Examiner
 from gateway.evidence.vocabulary import generator, parameters, source_type
 from gateway.schemas import ExplanationWithEvidence, PredictionWithEvidence
@@ -319,7 +318,7 @@ def test_ordinary_files_give_no_evidence(examiner: Examiner, data: bytes) -> Non
 def test_each_finding_comes_once_and_no_more_than_twenty(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
     text = png_chunk(b"tEXt", b"parameters\0" + A1111.encode())
     assert len(findings(examiner, in_png(text * 30))) == 1
-    monkeypatch.setattr(examiner_module, "MOST", 2)
+    monkeypatch.setattr(metadata, "MOST", 2)
     many = [png_chunk(b"tEXt", b"Software\0" + name) for name in (b"Midjourney", b"DALL-E", b"Ideogram", b"ComfyUI")]
     assert len(findings(examiner, in_png(*many))) == 2
 
@@ -404,8 +403,8 @@ def test_evidence_that_gets_no_turn_in_time_is_left_out_and_verdicts_go_on(
         assert done.wait(10)
         return []
 
-    monkeypatch.setattr(examiner_module, "SECONDS", 0.2)
-    monkeypatch.setattr(examiner_module, "exif_evidence", hung)
+    monkeypatch.setattr(vocabulary, "SECONDS", 0.2)
+    monkeypatch.setattr(metadata, "exif_evidence", hung)
     files = {"file": upload(picture("PNG"))}
     first = threading.Thread(target=client.post, args=("/predict?include=evidence",), kwargs={"files": files})
     first.start()
@@ -453,7 +452,7 @@ def test_a_failing_reader_costs_no_answer(
     def broken(*_: object) -> Any:  # noqa: ANN401
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(examiner_module, "xmp_evidence", broken)
+    monkeypatch.setattr(metadata, "xmp_evidence", broken)
     data = with_text("Software", "NovelAI")
     answer = client.post("/predict?include=evidence", files={"file": upload(data)})
     assert answer.json()["evidence"] == [{"type": "generator_software", "value": "NovelAI", "strength": "weak"}]
