@@ -126,7 +126,7 @@ def test_on_all_addresses_it_is_heard_on_both_families(gateway: tuple[subprocess
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("API_KEYS", ",", "gateway: API_KEYS: it is set but holds no key: list keys with commas between them"),
+        ("API_KEYS", ",", "gateway: API_KEYS: set but empty: list keys separated by commas, or unset it"),
         ("GATEWAY_PORT", "high", "gateway: GATEWAY_PORT: Input should be a valid integer"),
         ("GATEWAY_UPLOAD_BUDGET_BYTES", "9", "gateway: GATEWAY_UPLOAD_BUDGET_BYTES is 9: the largest batch needs"),
     ],
