@@ -1,4 +1,4 @@
-"""The panels of the shipped Grafana dashboards: titles, units and PromQL."""
+"""The drift demo's dashboards: the panels that ship, drawn from Prometheus's data while the story runs."""
 
 import json
 import re
@@ -19,8 +19,6 @@ from benchmarks.prometheus import AlertState, Prometheus, Series, Traffic
 from deploy.layout import ROOT, StackError
 
 FOLDER: Final = ROOT / "docker" / "grafana" / "dashboards"
-
-
 ALERT: Final = "DriftDetected"
 SETTINGS: Final[Mapping[str, str]] = {
     "API_KEYS": "",

@@ -28,8 +28,6 @@ from deploy.local.stack import LocalStack, Report, running
 SAMPLES: Final = ("coffee", "chelsea", "astronaut", "coins", "camera", "motorcycle_left", "brick", "gravel", "rocket")
 QUALITIES: Final = (35, 50, 65, 80, 90, 95)
 ODD_SIDE: Final = 96
-
-
 PHOTOS = 60
 RATE_INTERVAL = "10s"
 

@@ -15,8 +15,6 @@ from rich.table import Table
 
 HOST: Final = "127.0.0.1"
 _LENGTH: Final = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
-
-
 BAR_ADDED_MS: Final = 3.0
 BAR_PER_CPU_S: Final = 1000.0
 LARGE: Final = 100

@@ -1,4 +1,4 @@
-"""Prometheus as a process on this machine, with the shipped configuration in quick motion."""
+"""Prometheus as a process on this machine: the shipped configuration at short intervals, its API, and its traffic."""
 
 import re
 import shutil
@@ -19,8 +19,6 @@ from deploy.local.stack import Report
 from deploy.local.supervisor import Supervisor
 
 AlertState = Literal["inactive", "pending", "firing"]
-
-
 SHIPPED: Final = ROOT / "docker" / "prometheus"
 INTERVAL: Final = "1s"
 """Between scrapes, and between evaluations of the rules."""

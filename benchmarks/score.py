@@ -28,8 +28,6 @@ from deploy.torchserve.process import ARCHIVE
 
 SCRIPT: Final = ROOT / "benchmarks/inprocess.py"
 BATCHES: Final = (1, 2, 4, 8)
-
-
 GOAL: Final = 0.9
 """Of the ceiling."""
 

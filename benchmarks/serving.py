@@ -29,8 +29,6 @@ from deploy.torchserve.process import ARCHIVE
 
 STACKS = (figures.SMALL, figures.PLAIN, figures.TORCHSERVE, figures.GATEWAY)
 BAR_WIDTH = 0.8 / len(STACKS)
-
-
 COLUMNS = ("of ceiling", "x plain", "x plain 224", "memory MB", "start-up s")
 WIDTH: Final = 180
 """Characters of a line, so that the table is whole in a log as well."""

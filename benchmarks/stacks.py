@@ -29,8 +29,6 @@ from deploy.local.stack import START_S, LocalStack, running
 from deploy.torchserve.process import MODEL
 
 TARGET_START_S: Final = 180
-
-
 SMALL_SIDE: Final = 224
 """Pixels; what EfficientNet-B0 was made for."""
 VERDICT: Final = json.dumps(

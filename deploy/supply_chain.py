@@ -22,8 +22,6 @@ from deploy.torchserve.process import ARCHIVE, MODEL
 
 LOCKS = ROOT / "requirements"
 _PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
-
-
 FILE = LOCKS / "policy.toml"
 COMPONENT = "demo"
 """Whose lock brings all that serves, scores and trains."""

@@ -29,8 +29,6 @@ _START_OF_SCAN: Final = 0xDA
 _END_OF_IMAGE: Final = 0xD9
 _FILLING: Final = 0xFF
 _WITHOUT_LENGTH: Final = frozenset({0x00, 0x01, *range(0xD0, 0xD9), _FILLING})
-
-
 MAX_TEXT: Final = 64 * 1024
 """Bytes of a text value that are looked at."""
 MAX_ENTRIES: Final = 500

@@ -18,13 +18,13 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 _ACCEPTABLE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
 Result = TypeVar("Result")
-HEADER: Final = "traceparent"
+TRACEPARENT: Final = "traceparent"
 SAMPLED: Final = 1
 # Version 00 has these four fields; a later one may add more behind them, and ff is none.
 _PARENT: Final = re.compile(
     r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
 )
-MAX_LENGTH: Final = 512
+MAX_TRACEPARENT: Final = 512
 REFUSALS_A_SECOND: Final = 50
 """Lines a second about requests that were refused: anybody can cause them, with or without a key."""
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -139,12 +139,12 @@ class TraceParent:
 def trace_of(scope: Scope) -> TraceParent | None:
     """The request's own span where it has one, else what its client sent."""
     own = cast(TraceParent | None, scope.get("state", {}).get("trace"))
-    return own or parse(Headers(scope=scope).get(HEADER))
+    return own or parse(Headers(scope=scope).get(TRACEPARENT))
 
 
 def parse(header: str | None) -> TraceParent | None:
     """The trace of a `traceparent` header, or None for anything that the specification tells to ignore."""
-    found = _PARENT.fullmatch((header or "")[:MAX_LENGTH].strip(" \t"))
+    found = _PARENT.fullmatch((header or "")[:MAX_TRACEPARENT].strip(" \t"))
     if found is None or found["version"] == "ff" or (found["version"] == "00" and found["more"]):
         return None
     if not int(found["trace"], 16) or not int(found["span"], 16):

@@ -29,8 +29,6 @@ from gateway.errors import CorruptImageError, EmptyFileError, InvalidDimensionsE
 RAW_EXIF: Final = "Raw profile type exif"
 """ImageMagick's way to put EXIF into a PNG: hexadecimal digits after three lines."""
 HEX_DIGITS_FROM: Final = 3
-
-
 MEGA: Final = 1_000_000
 QUICK_BLOCKS: Final = 32
 QUICK_BYTES: Final = 16 * 1024

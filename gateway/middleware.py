@@ -32,8 +32,6 @@ NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 """A full disk and too many open files: what the client sent is not to blame, and waiting helps."""
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
-
 Result = TypeVar("Result")
 LOWEST_ERROR: Final = 500
 

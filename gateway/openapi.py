@@ -19,8 +19,6 @@ from gateway.settings import Settings
 from gateway.uploads import EVIDENCE, HISTOGRAM, MODEL, PARAMETER, batch_too_large, file_too_large
 
 JSON: Final = "application/json"
-
-
 SERVERS: Final = ({"url": "/", "description": "Unversioned."}, {"url": "/v1", "description": "The same, versioned."})
 TAGS: Final = {
     "predictions": "Real photograph or AI-generated?",

@@ -25,8 +25,6 @@ from gateway.settings import Settings
 from gateway.torchserve import Backend, Served, TokenFile
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
-
 Answer = TypeVar("Answer", bound=Verdict)
 Judge = Callable[[UploadFile], Awaitable[Verdict]]
 Outcome = Verdict | ApiError

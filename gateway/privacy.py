@@ -44,8 +44,6 @@ COLLECTOR: Final = (
     "The operator's trace collector: of every request the trace id, time, method, route, status, error code and "
     "duration; nothing of images, file names, API keys or network addresses."
 )
-
-
 _QUALITY: Final = re.compile(rb"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 

@@ -44,8 +44,6 @@ SWAGGER_HEADERS: Final[Mapping[str, str]] = {
 ASKED_HEADERS: Final = ("X-API-Key", "X-Request-ID")
 EXPOSED_HEADERS: Final = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
 PREFLIGHT: Final = "access-control-request-method"
-
-
 _log: FilteringBoundLogger = structlog.get_logger()
 Stamp = tuple[int, int, int]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]

@@ -37,8 +37,6 @@ SPARE_FILES: Final = 64
 """Descriptors for what is neither a connection nor a call to the model server."""
 
 _log: FilteringBoundLogger = structlog.get_logger()
-
-
 LAST_CALL_S: Final = 1.0
 """Between the last connection that is let in and the goodbye to idle ones, so that requests under way arrive."""
 CLOSE: Final = (b"connection", b"close")

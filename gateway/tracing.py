@@ -31,8 +31,6 @@ OTHER_METHOD: Final = "_OTHER"
 MAX_TRACESTATE: Final = 512
 """What the specification wants passed on; a model server would refuse a call with a header of any length."""
 DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
-
-
 FLUSH_S: Final = 2.0
 """What the last spans may add to the time that the last requests took to finish."""
 PATH: Final = "v1/traces"

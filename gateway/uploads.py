@@ -35,8 +35,6 @@ _FAULTS: Final = {
 _EXTENDED: Final = re.compile(rb";\s*filename\*", re.IGNORECASE)
 _SHOWN: Final = re.compile(r"[\w.\[\]/+-]{1,60}", re.ASCII)
 """Names of the client's that an answer repeats."""
-
-
 Extra = Literal["evidence", "histogram", "model"]
 EVIDENCE: Final[Extra] = "evidence"
 HISTOGRAM: Final[Extra] = "histogram"

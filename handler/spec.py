@@ -10,8 +10,6 @@ from typing import Any, Final, Literal
 OLDER: Final = (
     "it is of an older version of this code, pack it again with `python -m training.repack VERSION --archive FILE`"
 )
-
-
 Confidence = Literal["low", "medium", "high"]
 
 

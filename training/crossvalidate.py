@@ -32,8 +32,6 @@ from training.tracking import tracked
 
 Fold = frozenset[str]
 """Names of sources that are left out together."""
-
-
 COLUMNS = ("path", "label", "source", "domain", "fold", "logit")
 RANKING = ("n_real", "n_ai_generated", "auroc", "auroc_ci95", "average_precision", *figures.FALSE_ALARM_BUDGETS)
 

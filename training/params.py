@@ -24,8 +24,6 @@ CLIP: dict[str, Any] = {
     "std": (0.26862954, 0.26130258, 0.27577711),
 }
 """What CLIP's pixels are normalised by."""
-
-
 OperatingPoint = Literal["balanced", "false_alarms_5", "false_alarms_1"]
 LOOPBACK = "localhost,127.0.0.1,::1"
 

@@ -28,8 +28,6 @@ from training.params import Params, dump, parse_command_line
 from training.tracking import follows_another_process, tracked
 
 _DECISIVE = ("data.", "model.", "train.", "augment.")
-
-
 CALIBRATION_PHOTOS: Final = 200
 
 

@@ -35,8 +35,6 @@ STRENGTHS = {
 }
 NOTHING = "The file says nothing about where it came from. That proves nothing: most apps remove such data."
 APART = "Anybody can write or remove such data. It does not affect the probability."
-
-
 HINT = "The verdict is a hint, not proof: weigh it with what else you know about the listing."
 WARM: dict[Prediction, str] = {
     "ai_generated": "The warm areas of the heat map are the regions that speak most for AI generation.",

@@ -22,7 +22,6 @@ from ui.wording import CheckError, in_page_words
 SINGLES_MAX, BATCHES_MAX = 64 * 1024 * 1024, 100 * 1024 * 1024
 COPIES = 3
 
-
 # A gateway that is restarted, or a rate that is used up, is waited for this long before photos count as failed.
 PATIENCE_S = 300.0
 STOPPED = "Stopped before it was sent."

@@ -25,8 +25,6 @@ SESSIONS_MAX = 512
 STATES_MAX = 64
 EVENTS_AT_ONCE = 8
 EVENTS_WAITING_MAX = 32
-
-
 API = "/gradio_api"
 JOIN, DATA, UPLOAD, FILE = f"{API}/queue/join", f"{API}/queue/data", f"{API}/upload", f"{API}/file="
 PROGRESS, HEARTBEAT = f"{API}/upload_progress", f"{API}/heartbeat/"

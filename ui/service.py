@@ -19,8 +19,6 @@ WIDTH, HEIGHT = 640, 226
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 12, 40
 STEPS = (0.05, 0.1, 0.2, 0.25, 0.5)
 LINES_MAX = 5
-
-
 STATUSES = {
     "monitoring": ("No drift", "The newest photos and scores look like those that the model was calibrated on."),
     "collecting": ("Not enough predictions yet", "Drift is checked once there are enough predictions."),

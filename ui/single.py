@@ -21,8 +21,6 @@ OFFERED = (
     ("Motorcycle", "skimage", "data/motorcycle_left.png"),
     ("Rocket", "skimage", "data/rocket.jpg"),
 )
-
-
 CHECKS_AT_ONCE = 8
 PRIVACY = (
     '<p class="facts">JPEG, PNG or WebP. The photo is sent unchanged to the service, '

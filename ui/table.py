@@ -15,8 +15,6 @@ from ui.wording import CheckError
 
 FAILED = "failed"
 CLOSELY = "closely"
-
-
 SHEET_COLUMNS = ("number", "file", "prediction", "probability", "confidence", "model_version", "error")
 # A spreadsheet would take a text that begins with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

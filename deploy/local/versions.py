@@ -22,8 +22,6 @@ from deploy.torchserve.process import ARCHIVE, MODEL, check_archive
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 CONFIG = "model-config.yaml"
-
-
 READY_S = 180
 """Seconds to wait for a version's workers, which import torch beside those that serve."""
 DRAIN_S = 120

@@ -13,8 +13,6 @@ from pathlib import Path
 from deploy.layout import HOST, ROOT, Layout, Ports, StackError, replace_text
 
 OLDEST = 17
-
-
 LOGGING = ROOT / "docker/torchserve/log4j2.xml"
 """All to the console, where whoever runs it bounds it; TorchServe's own configuration fills 3 GB of files."""
 MODEL = "product-photo-detector"

@@ -14,8 +14,6 @@ Confidence = Literal["low", "medium", "high"]
 JPEG_START = b"\xff\xd8"
 EMPTY_HEATMAP = b"no region speaks for this verdict"
 """The comment of such a heat map's JPEG."""
-
-
 T = TypeVar("T")
 
 

@@ -18,8 +18,6 @@ T = TypeVar("T")
 EVIDENCE: Final = "evidence"
 HISTOGRAM: Final = "histogram"
 MODEL: Final = "model"
-
-
 KINDS: Final = 'a photo is its bytes, a path, or a file opened with "rb"'
 TEXT: Final = 'a photo\'s file must be opened for bytes: open(path, "rb")'
 URL: Final = "http://127.0.0.1:8080"

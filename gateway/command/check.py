@@ -16,8 +16,6 @@ from gateway.command.output import Tally, reporting, row_of, writer
 STDIN = "-"
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp"})
 """What is taken from a folder; a file that is named is always taken."""
-
-
 STDIN_STEM = "stdin"
 USER_AGENT = "product-photo-command"
 

@@ -31,8 +31,6 @@ The API key is never an argument, where other users could read it: it comes from
 exit codes: 0 all predicted; 1 one matches --fail-on; 2 usage; 3 one has no prediction;
 4 the service was unreachable; 5 the API key was refused; 130 Ctrl-C; 141 the reader of the output is gone
 """
-
-
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 BUCKETS = ("predict", "batch", "explain")
 KEYS_EXAMPLES = """\

@@ -19,8 +19,6 @@ from gateway.schemas import InputName
 Floats = npt.NDArray[np.float64]
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-
-
 _log: FilteringBoundLogger = structlog.get_logger()
 Share = Annotated[float, Field(ge=0, le=1)]
 QUANTILES: Final = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)

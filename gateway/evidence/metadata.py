@@ -53,8 +53,6 @@ _AI_FIELDS: Final = {
     "iptc:aipromptwritername": "writer of a prompt for an AI system named",
 }
 """IPTC's standard of 2025; AISystemUsed has a value of its own."""
-
-
 _SOFTWARE: Final = frozenset({0x000B, 0x0131})
 """ProcessingSoftware, Software."""
 _COMMENTS: Final = frozenset({0x010E, 0x010F, 0x0110, 0x9286})
@@ -299,7 +297,7 @@ class Examiner:
     async def evidence(self, data: bytes) -> list[Evidence]:
         """The findings in a checked image, from a thread, or that there was no time for it."""
         budget = vocabulary.Budget()
-        with move_on_after(vocabulary.SECONDS):
+        with move_on_after(vocabulary.BUDGET_S):
             return await to_thread.run_sync(self.examine, data, budget, limiter=self._limiter)
         return [_NO_TIME]
 

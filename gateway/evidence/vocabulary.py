@@ -126,10 +126,8 @@ _AIGC_PARTY: Final = re.compile(
 )
 _AIGC_LABEL: Final = re.compile(r'"label\\{0,8}"\s{0,8}:\s{0,8}\\{0,8}"?\s{0,8}([123])\b', re.IGNORECASE)
 _AIGC_LABELS: Final = {"1": ": AI-generated", "2": ": possibly AI-generated", "3": ": suspected to be AI-generated"}
-
-
-SECONDS: Final = 2.0
-STEPS: Final = 20_000
+BUDGET_S: Final = 2.0
+BUDGET_STEPS: Final = 20_000
 """XML elements and attributes, and kilobytes of text, together; honest files have some hundreds, few have thousands."""
 
 
@@ -187,7 +185,7 @@ class OverBudgetError(Exception):
 class Budget:
     """The steps and the time that are left to all readers of one file."""
 
-    def __init__(self, seconds: float = SECONDS, steps: int = STEPS) -> None:
+    def __init__(self, seconds: float = BUDGET_S, steps: int = BUDGET_STEPS) -> None:
         self._end = monotonic() + seconds
         self._steps = steps
 

@@ -16,8 +16,6 @@ from gateway.torchserve import unavailable
 from gateway.uploads import HISTOGRAM, MODEL, check_includes
 
 NEVER_SEEN: Final = "unknown"
-
-
 OFFERS: Final = ("application/json", "text/html")
 
 

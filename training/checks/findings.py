@@ -17,8 +17,6 @@ Severity = Literal["error", "warning", "info"]
 EXAMPLES = 12
 MIN_MINORITY = 0.25
 """Share of a split's rarer class below which the split is called unbalanced."""
-
-
 BLOCK = 512
 """Rows of the matrix of distances that are in memory at once."""
 Pairs = NDArray[np.int64]

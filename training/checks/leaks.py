@@ -49,8 +49,6 @@ CONTENT = ("log_file_size", "bits_per_pixel")
 """Features that follow from what is in the image where every image is saved alike."""
 ABSENT = -1.0
 """What a feature of JPEG alone is for other formats."""
-
-
 STATISTICS = (
     "mean_red",
     "mean_green",

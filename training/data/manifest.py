@@ -25,8 +25,6 @@ Split = Literal["train", "dev", "test"]
 LABELS = ("real", "ai_generated")
 RAKES = 20
 """Rounds of weighing; one is enough where there is one view."""
-
-
 NAME = "SHA256SUMS"
 SHARES = MappingProxyType({"train": 0.7, "dev": 0.15, "test": 0.15})
 SOURCES_NEEDED = 3

@@ -26,8 +26,6 @@ WORST = 12
 THUMBNAIL = 208
 """Pixels, long side."""
 _BATCH = 4
-
-
 PLOTS = {
     "evaluate/roc": "ROC",
     "evaluate/precision_recall": "Precision and recall",

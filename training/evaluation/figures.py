@@ -18,8 +18,6 @@ from training.data.manifest import LABELS, Photo
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2
 Figures = dict[str, float | int | list[float]]

@@ -20,8 +20,6 @@ MAX_CALIBRATION_ERROR = 0.05
 MAX_JPEG_LOSS = 0.03
 MAX_METADATA_DISTANCE = 0.05
 MAX_STATISTICS_AUC = 0.60
-
-
 FALSE_ALARM_LIMITS: dict[OperatingPoint, float] = {"false_alarms_5": 0.05, "false_alarms_1": 0.01}
 _CANDIDATES = np.arange(9_999, 0, -1) / 10_000
 """Base rates, the most alarming first."""

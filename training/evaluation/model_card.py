@@ -22,8 +22,6 @@ LEAKS = {
     "metadata_after_pipeline": "file metadata, after the training pipeline",
     "statistics_after_pipeline": "trivial statistics, after the training pipeline",
 }
-
-
 _RATES = ("true_positive_rate", "false_positive_rate")
 STARTS = {
     "package": (

@@ -35,8 +35,6 @@ STYLE: dict[str, Any] = {
     "xtick.color": "#475569",
     "ytick.color": "#475569",
 }
-
-
 AXES = {"auroc": "AUROC", "flagged": "share called AI-generated"}
 Rows = Sequence[tuple[str, Mapping[str, Any]]]
 """Names with figures that hold `auroc` and `auroc_ci95`, or `flagged` and `flagged_ci95`."""

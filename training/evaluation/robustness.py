@@ -26,8 +26,6 @@ from training.model.predict import predict
 CLEAN = "clean"
 Matrix = dict[str, figures.Figures]
 """Figures by condition."""
-
-
 DESCRIPTIONS: Mapping[str, str] = {
     CLEAN: "as it is",
     "jpeg90": "JPEG, quality 90",

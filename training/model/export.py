@@ -31,8 +31,6 @@ from handler.network import FrozenTransformer
 from handler.spec import ModelSpec
 
 HEADER_BEGINS: Final = 8
-
-
 INT8_LEVELS: Final = 127
 SMOOTHING: Final = 0.5
 """How much of the spread between channels goes from inputs to weights; 0.5 is the paper's."""

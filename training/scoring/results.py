@@ -27,8 +27,6 @@ SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
 UNREADABLE: Final = "unreadable_file"
 """The code of a file that is not there or cannot be read; all others are those of the service."""
 SIGNATURE_BYTES: Final = 16
-
-
 PATH: Final = "path"
 RESULTS: Final = pa.schema(
     {

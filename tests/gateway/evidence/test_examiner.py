@@ -403,7 +403,7 @@ def test_evidence_that_gets_no_turn_in_time_is_left_out_and_verdicts_go_on(
         assert done.wait(10)
         return []
 
-    monkeypatch.setattr(vocabulary, "SECONDS", 0.2)
+    monkeypatch.setattr(vocabulary, "BUDGET_S", 0.2)
     monkeypatch.setattr(metadata, "exif_evidence", hung)
     files = {"file": upload(picture("PNG"))}
     first = threading.Thread(target=client.post, args=("/predict?include=evidence",), kwargs={"files": files})
