@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -179,6 +180,36 @@ def test_the_page_asks_the_gateway_and_its_variables_are_settings() -> None:
         given = variables(place) | {"UI_ALLOWED_HOSTS": "photos.example.com"}
         assert set(given) == {"UI_GATEWAY_URL", "UI_ALLOWED_HOSTS"}
         assert PageSettings.from_env(given).gateway_url == f"http://gateway:{Ports().gateway}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("image", "modules"),
+    [
+        ("gateway", "gateway.app, gateway.server"),
+        ("torchserve", "deploy.torchserve.container"),
+        ("training", "training.train, training.evaluate, training.package, training.scoring.score"),
+        ("ui", "ui.__main__"),
+    ],
+)
+def test_an_image_holds_all_of_ours_that_it_imports(image: str, modules: str, tmp_path: Path) -> None:
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) (\S+)$", (ROOT / f"docker/{image}.Dockerfile").read_text(), re.MULTILINE)
+    for source, target in [(source, target) for sources, target in copied for source in sources.split()]:
+        if not (ROOT / source).exists():
+            continue  # a pattern for locks that may be missing
+        assert sent & {source, *map(str, Path(source).parents)}, f"{source} is not sent to the builder"
+        if target.endswith("/"):
+            (tmp_path / target).mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, tmp_path / target / (Path(source).name if target.endswith("/") else ""))
+    program = (
+        f"import sys, {modules}\nprint(*filter(None, (getattr(one, '__file__', None) for one in sys.modules.values())))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ours = [file for file in done.stdout.split() if Path(file).is_relative_to(ROOT) and "site-packages" not in file]
+    none(ours, of=done.stdout.split())
 
 
 def test_images_set_variables_that_are_settings() -> None:
