@@ -17,7 +17,9 @@ from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.package import read_archive
 
-DECIDING: Final = ("engines.py", "heads.py", "images.py", "network.py", "spec.py", "transforms.py")
+DECIDING: Final = tuple(
+    f"{name}.py" for name in ("colour", "engines", "files", "heads", "images", "network", "spec", "transforms")
+)
 """Modules of the handler that a verdict depends on."""
 
 
