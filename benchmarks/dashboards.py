@@ -126,7 +126,7 @@ class Storyteller:
             StackError: Something did not happen in time.
         """
         self.traffic.send(usual)
-        moments = [self._when(self._is_full, "the drift window is full of usual photos")]
+        moments = [self._when(self._is_full, "the drift window is full of ordinary images")]
         self._rest(calm_s)
         self.traffic.send(odd)
         moments += [

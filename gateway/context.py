@@ -1,5 +1,6 @@
 """What one request carries along: its id, its client's name, its trace and its log line; and the process's counters."""
 
+import atexit
 import logging
 import re
 import sys
@@ -188,9 +189,18 @@ class Lines:
     def flush(self) -> None:
         """Do nothing: every line goes out at once."""
 
+    @staticmethod
+    def let_go() -> None:
+        """Forget what could not be written, which Python would try again at exit and end with an error."""
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            sys.stderr = None  # type: ignore[assignment]  # as Python has it where there is none
+
 
 def configure() -> None:
     """Send structlog's events, and what uvicorn and others log, to standard error in one format."""
+    atexit.register(Lines.let_go)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

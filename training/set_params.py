@@ -69,7 +69,7 @@ def prepare(folder: Path) -> Path:
     settings = (ROOT / ".dvc/config").read_text(encoding="utf-8")
     # Git ignores the folder, and DVC takes no stages from a place that Git ignores.
     write_bytes(folder / ".dvc/config", settings.replace("[core]\n", "[core]\n    no_scm = true\n").encode())
-    for name in ("dvc.yaml", "params.yaml"):
+    for name in (".dvcignore", "dvc.yaml", "params.yaml"):
         write_bytes(folder / name, (ROOT / name).read_bytes())
     for name in ("handler", "training"):
         link = folder / name

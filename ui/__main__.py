@@ -16,7 +16,6 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ui.gateway import Gateway
 from ui.settings import BadSetting, Settings
 
 CONNECTIONS_MAX = 512
@@ -87,7 +86,9 @@ def main() -> int:
     try:
         settings = Settings.from_env()
         with _private_gradio(settings) as folder:
-            from ui import page  # noqa: PLC0415  # Gradio reads the environment set above when it is imported
+            # Gradio reads the environment set above when it is imported.
+            from ui import page  # noqa: PLC0415
+            from ui.gateway import Gateway  # noqa: PLC0415
 
             serve(page.application(Gateway(settings), settings, folder), settings)
     except (BadSetting, OSError) as error:

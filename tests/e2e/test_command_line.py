@@ -30,8 +30,8 @@ SHELL = """
 set -o pipefail
 product-photo-detector() {
   case $1 in
-    models) "$PYTHON" -m cli "$@" --var "$VAR" --store "$STORE" ;;
-    *) "$PYTHON" -m cli "$@" ;;
+    models) "$PYTHON" -m gateway.command "$@" --var "$VAR" --store "$STORE" ;;
+    *) "$PYTHON" -m gateway.command "$@" ;;
   esac
 }
 make() { command make --no-print-directory --old-file=install --makefile "$ROOT/Makefile" RUN="$PYTHON" "$@"; }

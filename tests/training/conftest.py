@@ -19,7 +19,7 @@ from handler.spec import ModelSpec
 from training import calibrate, crossvalidate, evaluate, features, package, params, reference, train
 from training.data.manifest import LABELS, Photo
 from training.files import Paths
-from training.model import predict as engine
+from training.model import predict
 from training.params import Params
 
 SIZES = {"train": 24, "dev": 12, "test": 12}
@@ -209,20 +209,25 @@ FROZEN = (
 )
 
 
-def _all_stages(chosen: Params, paths: Paths) -> Pipeline:
-    """Run them; predict in float32, since the weights of a moment's training leave less apart than bfloat16 rounds."""
+@pytest.fixture(scope="session", autouse=True)
+def _predict_in_float32() -> Iterator[None]:
+    """The weights of a moment's training leave less apart than bfloat16 rounds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "AUTO", "f32")
-        return Pipeline(
-            chosen,
-            paths,
-            auroc=train.run(chosen, paths),
-            crossvalidation=crossvalidate.run(chosen, paths),
-            calibration=calibrate.run(chosen, paths),
-            report=evaluate.run(chosen, paths),
-            reference=reference.run(chosen, paths),
-            archive=package.run(chosen, paths),
-        )
+        patch.setattr(predict, "AUTO", "f32")
+        yield
+
+
+def _all_stages(chosen: Params, paths: Paths) -> Pipeline:
+    return Pipeline(
+        chosen,
+        paths,
+        auroc=train.run(chosen, paths),
+        crossvalidation=crossvalidate.run(chosen, paths),
+        calibration=calibrate.run(chosen, paths),
+        report=evaluate.run(chosen, paths),
+        reference=reference.run(chosen, paths),
+        archive=package.run(chosen, paths),
+    )
 
 
 @pytest.fixture(scope="session")

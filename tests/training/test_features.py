@@ -67,7 +67,7 @@ def test_an_architecture_that_trains_whole_has_none(tiny: Tiny, tmp_path: Path) 
 def test_features_of_other_photos_are_refused(frozen_pipeline: Pipeline, tiny: Tiny, tmp_path: Path) -> None:
     paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
     features.run(tiny(), paths)
-    with pytest.raises(MissingReportError, match=r"other photos or blocks: run `python -m training\.features`$"):
+    with pytest.raises(MissingReportError, match=r"other images or blocks: run `python -m training\.features`$"):
         read(frozen_pipeline.params, paths)
 
 

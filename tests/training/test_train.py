@@ -143,7 +143,7 @@ def test_the_command_says_in_one_line_that_the_data_folder_is_missing(tmp_path: 
     command = [sys.executable, "-m", "training.train", "--set", f"data.root={tmp_path}", "--run", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"train: no manifest at {tmp_path}/manifest.csv: name your data folder with --set")
+    assert done.stderr.startswith(f"train: no manifest at {tmp_path}/manifest.csv: set your data fold")
     assert done.stderr.count("\n") == 1
 
 

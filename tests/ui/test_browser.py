@@ -20,7 +20,7 @@ REFUSALS = [
     (JSONResponse({"error": "x", "detail": "10 a minute."}, 429), "Too many checks.*10 a minute"),
     (JSONResponse({"error": "x", "detail": "Missing API key."}, 401), "wants an API key.*Missing API key"),
     (Response("<h1>Oops</h1>", 500), "failed internally"),
-    (Response("<h1>Hello</h1>"), "does not understand"),
+    (Response("<h1>Hello</h1>"), "Unexpected response from the service"),
     (JSONResponse({"error": "x", "detail": "Most is 5 MB."}, 413), "too large.*Most is 5 MB"),
 ]
 
