@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from benchmarks.load import Spread, percentile
 
-CEILING, ALONE = "in-process ceiling", "in-process, one picture"
+CEILING, ALONE = "in-process ceiling", "in-process, one image"
 SMALL, PLAIN = "plain, 224 px", "plain, our views"
 TORCHSERVE, GATEWAY = "TorchServe direct", "through the gateway"
 PREDICT, EXPLAIN, BATCH, HEALTH = "predict", "explain", "batch of 10", "health under load"
