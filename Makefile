@@ -207,7 +207,7 @@ test: dev ## Run every test, including the real TorchServe, browser and pipeline
 	$(RUN) -m pytest --durations=50
 
 fuzz: dev ## Send 10,000 hostile uploads and check the responses (UPLOADS=400, SEED=1)
-	FUZZ_UPLOADS=$(or $(UPLOADS),10000) FUZZ_SEED=$(or $(SEED),1) $(RUN) -m pytest --quiet tests/gateway/test_upload_fuzz.py
+	MALLOC_ARENA_MAX=2 FUZZ_UPLOADS=$(or $(UPLOADS),10000) FUZZ_SEED=$(or $(SEED),1) $(RUN) -m pytest --quiet tests/gateway/test_upload_fuzz.py
 
 bench-gateway: install ## Measure the gateway's overhead against a bare echo (ARGS="--photo 1MB --json")
 	$(RUN) -m benchmarks.gateway $(ARGS)

@@ -25,6 +25,7 @@ LABEL org.opencontainers.image.title="AI product photo detector: gateway" \
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    MALLOC_ARENA_MAX=2 \
     GATEWAY_HOST=0.0.0.0 \
     GATEWAY_DRIFT_FILE=/var/lib/gateway/drift_window.json
 WORKDIR /app

@@ -29,6 +29,7 @@ LABEL org.opencontainers.image.title="AI product photo detector: TorchServe and 
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    MALLOC_ARENA_MAX=2 \
     HOME=/app/var/tmp \
     LOGNAME=torchserve
 WORKDIR /app

@@ -23,6 +23,7 @@ LABEL org.opencontainers.image.title="AI product photo detector: page" \
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    MALLOC_ARENA_MAX=2 \
     HOME=/tmp \
     LOGNAME=page \
     UI_HOST=0.0.0.0 \
