@@ -195,7 +195,7 @@ class Lines:
         try:
             sys.stderr.flush()
         except (OSError, ValueError):
-            sys.stderr = None  # type: ignore[assignment]  # as Python has it where there is none
+            sys.stderr = None  # as Python has it where there is none
 
 
 def configure() -> None:
