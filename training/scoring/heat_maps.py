@@ -21,7 +21,7 @@ from handler import gradcam, heads
 from handler.engines import AUTO, Engine, cpus
 from handler.spec import ModelSpec, decide
 from handler.transforms import to_pixels
-from training.data.manifest import Photo, of_split, read_manifest, read_photo
+from training.data.manifest import InvalidDataError, Photo, of_split, read_manifest, read_photo
 from training.files import Paths
 from training.package import MODEL_NAME
 from training.scoring.archive import InvalidArchiveError, Packed, read_packed
@@ -102,11 +102,11 @@ def main() -> None:
     parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
     parser.add_argument("--data", type=Path, default=Path("data/photos"), help="folder with a manifest.csv")
     arguments = parser.parse_args()
-    photos = of_split(read_manifest(arguments.data, Path("manifest.csv")), "dev")
     try:
+        photos = of_split(read_manifest(arguments.data, Path("manifest.csv")), "dev")
         with tempfile.TemporaryDirectory() as folder:
             print(run(read_packed(arguments.archive, Path(folder)), arguments.data, photos))
-    except InvalidArchiveError as error:
+    except (InvalidArchiveError, InvalidDataError) as error:
         raise SystemExit(f"heat_maps: {error}") from error
 
 
