@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from time import monotonic, time
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -40,8 +40,7 @@ IPV6_SITE_BITS: Final = 64
 """One customer's line has at least this network, so counting single addresses would count nothing."""
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     """Whether a request was within the rate, how many more are, and the seconds until there is one more again."""
 
     allowed: bool
@@ -61,7 +60,9 @@ class OwnCounters:
     def hit(self, item: RateLimitItem, client: str) -> Count:
         """Count a request of a client; one over the rate is not counted, so that hammering does not shut it out."""
         now, window_s, name = monotonic(), item.get_expiry(), item.key_for(client)
-        self._forget(now - window_s)
+        # Clients that have not been counted for a whole window go; the one that was so longest ago is the first.
+        while self._windows and next(iter(self._windows.values()))[-1] <= now - window_s:
+            self._windows.popitem(last=False)
         window = self._windows.setdefault(name, deque())
         while window and window[0] <= now - window_s:
             window.popleft()
@@ -71,15 +72,6 @@ class OwnCounters:
             self._windows.move_to_end(name)
         reset_s = max(1, math.ceil(window[0] + window_s - now))
         return Count(allowed, item.amount - len(window), reset_s)
-
-    def _forget(self, before: float) -> None:
-        """Drop clients that have not been counted for a whole window; the one that was so longest ago is the first."""
-        while self._windows and next(iter(self._windows.values()))[-1] <= before:
-            self._windows.popitem(last=False)
-
-
-class StoreDownError(Exception):
-    """Redis cannot be reached, refuses, or takes too long."""
 
 
 class SharedCounters:
@@ -96,25 +88,23 @@ class SharedCounters:
         options: dict[str, Any] = {"connection_pool": self._pool}
         storage = RedisStorage(f"async+{url}", implementation="redispy", key_prefix=KEY_PREFIX, **options)
         self._limiter = MovingWindowRateLimiter(storage)
-        self._down = False
-        self._asked_again_at = -math.inf
+        self._retry_at = -math.inf
         self._warned_at = -math.inf
 
-    async def hit(self, item: RateLimitItem, client: str) -> Count:
-        """Count a request of a client.
-
-        Raises:
-            StoreDownError: It could not be counted.
-        """
-        if not self._may_ask():
-            raise StoreDownError
+    async def hit(self, item: RateLimitItem, client: str) -> Count | None:
+        """Count a request of a client; None while Redis cannot be reached, refuses, or takes too long."""
+        now = monotonic()
+        if now < self._retry_at:
+            return None
+        if self._retry_at > -math.inf:  # it was down: the others do not wait for this request's attempt
+            self._retry_at = now + PAUSE_S
         try:
             async with asyncio.timeout(self._timeout_s):
                 counted = await self._count(item, client)
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(type(error).__name__)
-            raise StoreDownError from error
-        self._answered()
+            return None
+        self._retry_at = -math.inf
         return counted
 
     async def _count(self, item: RateLimitItem, client: str) -> Count:
@@ -125,27 +115,16 @@ class SharedCounters:
         reset_s = min(max(1, math.ceil(window.reset_time - time())), item.get_expiry())
         return Count(allowed, remaining, reset_s)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._pool.aclose()
-
-    def _may_ask(self) -> bool:
-        now = monotonic()
-        if now < self._asked_again_at:
-            return False
-        if self._down:
-            self._asked_again_at = now + PAUSE_S
-        return True
-
     def _failed(self, cause: str) -> None:
         now = monotonic()
-        self._down, self._asked_again_at = True, now + PAUSE_S
+        self._retry_at = now + PAUSE_S
         if now - self._warned_at >= WARNING_INTERVAL_S:
             self._warned_at = now
             _log.warning("rate_limit_store_down", cause=cause)
 
-    def _answered(self) -> None:
-        self._down, self._asked_again_at = False, -math.inf
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
 
 
 @dataclass(frozen=True)
@@ -189,16 +168,10 @@ class RateLimiter:
             UnavailableError: Redis is away, and requests must not pass uncounted.
         """
         item = RateLimitItemPerMinute(rate.amount, namespace=rate.bucket)
-        if self._shared is None:
-            return self._own.hit(item, client)
-        try:
-            return await self._shared.hit(item, client)
-        except StoreDownError as error:
-            if self._settings.redis_failure == "closed":
-                raise UnavailableError(
-                    "The service is not available right now.", self._settings.retry_after_s
-                ) from error
-            return self._own.hit(item, client)
+        counted = await self._shared.hit(item, client) if self._shared else None
+        if counted is None and self._shared and self._settings.redis_failure == "closed":
+            raise UnavailableError("The service is not available right now.", self._settings.retry_after_s)
+        return counted or self._own.hit(item, client)
 
 
 @asynccontextmanager
