@@ -12,7 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from gateway import errors
-from gateway.images import check_image, quick_blocks
+from gateway.images import CheckedImage, check_image, is_quick
 from gateway.settings import Settings
 
 LEAST_HELD_BYTES: Final = 256 * 1024
@@ -93,8 +93,8 @@ async def uploaded(request: Request, field: str, most: int) -> AsyncIterator[lis
         await form.close()
 
 
-async def read_image(upload: UploadFile, settings: Settings) -> bytes:
-    """An upload's bytes, unchanged, once its size and header are within the limits; the upload is closed.
+async def read_image(upload: UploadFile, settings: Settings) -> CheckedImage:
+    """An upload once its size and header are within the limits; the upload is closed.
 
     Raises:
         ApiError: One of those of `check_image`, or `FileTooLargeError`.
@@ -103,11 +103,10 @@ async def read_image(upload: UploadFile, settings: Settings) -> bytes:
         raise file_too_large(settings)
     data = await upload.read()
     await upload.close()  # its copy of them goes
-    if (found := quick_blocks(data)) is not None:
-        check_image(data, settings.image_limits(), found)
-    else:  # a header can be megabytes of tiny segments, so reading it stays out of the event loop
-        await run_in_threadpool(check_image, data, settings.image_limits())
-    return data
+    if is_quick(data):
+        return check_image(data, settings.image_limits())
+    # A header can be megabytes of tiny segments, so reading it stays out of the event loop.
+    return await run_in_threadpool(check_image, data, settings.image_limits())
 
 
 def check_total(uploads: list[UploadFile], settings: Settings) -> None:

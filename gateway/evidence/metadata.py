@@ -13,7 +13,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.expatreader import DefusedExpatParser
 from structlog.typing import FilteringBoundLogger
 
-from gateway.blocks import MAX_PNG_TEXT, Block, PngText, blocks, exif_blocks, png_texts, texts
+from gateway.blocks import MAX_PNG_TEXT, Block, blocks, exif_blocks, png_texts, texts
 from gateway.evidence import vocabulary
 from gateway.evidence.c2pa import ManifestReader
 from gateway.images import content_type
@@ -137,8 +137,8 @@ def _packets(found: list[Block]) -> Iterator[bytes]:
             yield block.content[len(_JPEG_SIGNATURE) :][:MAX_PNG_TEXT]
         elif block.name == b"XMP ":
             yield block.content[:MAX_PNG_TEXT]
-    for text in png_texts(found, {_PNG_KEYWORD}):
-        yield text.text
+    for _, text in png_texts(found, {_PNG_KEYWORD}):
+        yield text
 
 
 def _properties(packet: bytes, budget: vocabulary.Budget) -> Iterator[tuple[str, str]]:
@@ -263,27 +263,26 @@ def png_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evid
     Raises:
         OverBudgetError: More than is read of one file.
     """
-    for text in png_texts(found, {*_TELLING, *_AIGC, *_PNG_TEXTS, *_PNG_SOFTWARE}):
-        budget.spend(1 + len(text.text) // 1024)
-        yield from _png_findings(text)
+    for keyword, text in png_texts(found, {*_TELLING, *_AIGC, *_PNG_TEXTS, *_PNG_SOFTWARE}):
+        budget.spend(1 + len(text) // 1024)
+        yield from _png_findings(keyword, text.decode(errors="replace"))
     for block in found:
         if block.name == _JPEG_COMMENT:
             budget.spend(1 + len(block.content) // 1024)
             yield from vocabulary.statements(block.content[:MAX_PNG_TEXT].decode(errors="replace"))
 
 
-def _png_findings(text: PngText) -> Iterator[Evidence]:
-    decoded = text.text.decode(errors="replace")
-    if text.keyword in _PNG_SOFTWARE:
-        if tool := vocabulary.generator(decoded):
+def _png_findings(keyword: str, text: str) -> Iterator[Evidence]:
+    if keyword in _PNG_SOFTWARE:
+        if tool := vocabulary.generator(text):
             yield Evidence(type="generator_software", value=tool, strength="weak")
-    elif text.keyword in _AIGC:
-        if label := vocabulary.aigc_label(decoded, named=True):
+    elif keyword in _AIGC:
+        if label := vocabulary.aigc_label(text, named=True):
             yield Evidence(type="aigc_label", value=label, strength="medium")
-    elif trace := _TELLING.get(text.keyword):
+    elif trace := _TELLING.get(keyword):
         yield Evidence(type="generator_parameters", value=trace, strength="medium")
     else:
-        yield from vocabulary.statements(decoded)
+        yield from vocabulary.statements(text)
 
 
 class Examiner:

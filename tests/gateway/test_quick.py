@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from gateway.images import quick_blocks
+from gateway.images import is_quick
 from tests.gateway.fakes import picture
 
 JPEG = picture("JPEG")
@@ -17,15 +17,15 @@ def with_segments(*sizes: int) -> bytes:
     return JPEG[:2] + comments + JPEG[2:]
 
 
-def test_a_plain_jpeg_quick_blocks() -> None:
-    assert quick_blocks(JPEG)
+def test_a_plain_jpeg_is_quick() -> None:
+    assert is_quick(JPEG)
 
 
-def test_a_photo_with_an_icc_profile_and_some_exif_quick_blocks() -> None:
+def test_a_photo_with_an_icc_profile_and_some_exif_is_quick() -> None:
     exif, buffer = Image.Exif(), BytesIO()
     exif[0x0110] = "Camera"
     Image.new("RGB", (64, 48)).save(buffer, "JPEG", exif=exif, icc_profile=bytes(3144))
-    assert quick_blocks(buffer.getvalue())
+    assert is_quick(buffer.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_a_photo_with_an_icc_profile_and_some_exif_quick_blocks() -> None:
     ids=["many segments", "large segments", "no end of segments", "filling", "PNG", "WebP", "GIF", "nothing"],
 )
 def test_what_could_take_long_is_not_quick(data: bytes) -> None:
-    assert not quick_blocks(data)
+    assert not is_quick(data)
 
 
 def test_pixels_do_not_count() -> None:
     buffer = BytesIO()
     Image.effect_noise((800, 800), 100).save(buffer, "JPEG", quality=95)
     assert len(buffer.getvalue()) > 400_000
-    assert quick_blocks(buffer.getvalue())
+    assert is_quick(buffer.getvalue())

@@ -14,7 +14,8 @@ from starlette.types import Message
 
 from gateway.app import create_app
 from gateway.fair_queue import FairQueue
-from gateway.predictions import Judged, Shadow, ShadowSample
+from gateway.images import CheckedImage
+from gateway.predictions import Predicted, Shadow, ShadowSample
 from gateway.schemas import Verdict
 from gateway.services import Services, open_services
 from gateway.settings import Settings
@@ -23,6 +24,7 @@ from tests.gateway.fakes import VERDICT, BareClient, Handler, TorchServe, multip
 from tests.gateway.test_metrics import scrape
 
 JPEG = picture("JPEG")
+IMAGE = CheckedImage(JPEG, 64 * 48)
 FILES = {"file": upload(JPEG)}
 LIVE, SHADOW = "/predictions/product-photo-detector", "/predictions/product-photo-detector/2.0"
 OTHER = {"prediction": "real", "probability": 0.4321, "confidence": "low", "model_version": "2.0.0"}
@@ -79,8 +81,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def judged(count: int) -> list[Judged]:
-    return [Judged(JPEG, Verdict.model_validate(VERDICT), "id")] * count
+def predicted(count: int) -> list[Predicted]:
+    return [Predicted(IMAGE, Verdict.model_validate(VERDICT), "id")] * count
 
 
 @pytest.mark.parametrize("version", [None, ""])
@@ -135,7 +137,7 @@ async def test_a_sample_is_the_configured_share(torchserve: TorchServe) -> None:
         assert [number for number in range(60) if tenth.picks()] == [3, 6, 8, 10, 11, 21, 33, 34, 56]
         nothing = Shadow(shadow.backend, services.backend.queue, services.metrics, Settings(shadow_fraction=0))
         sample = ShadowSample(nothing, "id")
-        sample.consider(JPEG, Verdict.model_validate(VERDICT))
+        sample.consider(IMAGE, Verdict.model_validate(VERDICT))
         assert sample.task() is None
 
 
@@ -186,7 +188,7 @@ async def test_at_shutdown_what_is_unfinished_is_given_up(torchserve: TorchServe
     torchserve.handler = answering(endless)
     before = asyncio.all_tasks()
     async with opened(torchserve) as (_, shadow):
-        await shadow.judge(judged(3))
+        await shadow.predict(predicted(3))
         await until(lambda: len(asked(torchserve)) == 2)
     assert cancelled == ["shadow call"] * 2
     assert asyncio.all_tasks() == before
@@ -202,13 +204,13 @@ async def test_no_more_calls_at_once_than_configured_and_the_rest_is_dropped(tor
 
     torchserve.handler = answering(slow)
     async with opened(torchserve) as (services, shadow):
-        await shadow.judge(judged(10))
+        await shadow.predict(predicted(10))
         await until(lambda: len(asked(torchserve)) == 2)
         assert (shadow.backend.queue.running, shadow.backend.queue.waiting) == (2, 6)
         assert result(services, "dropped") == 2
         finish.set()
         await until(lambda: result(services, "agreement") == 8)
-        await shadow.judge(judged(1))
+        await shadow.predict(predicted(1))
         await until(lambda: result(services, "agreement") == 9)
         assert result(services, "dropped") == 2
 
@@ -221,7 +223,7 @@ async def test_nothing_is_sampled_while_live_images_wait(torchserve: TorchServe)
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(live.slot("client").__aenter__())
             await until(lambda: live.waiting == 1)
-            await busy.judge(judged(1))
+            await busy.predict(predicted(1))
             waiting.cancel()
         assert result(services, "dropped") == 1
         assert torchserve.requests == []
