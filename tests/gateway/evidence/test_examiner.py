@@ -5,6 +5,7 @@ import threading
 import time
 import tracemalloc
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -398,10 +399,10 @@ def test_evidence_that_gets_no_turn_in_time_is_left_out_and_verdicts_go_on(
 ) -> None:
     busy, done = threading.Event(), threading.Event()
 
-    def hung(*_: object) -> list[Any]:
+    def hung(*_: object) -> Iterator[Any]:
         busy.set()
         assert done.wait(10)
-        return []
+        yield from ()
 
     monkeypatch.setattr(vocabulary, "BUDGET_S", 0.2)
     monkeypatch.setattr(metadata, "exif_evidence", hung)
@@ -449,7 +450,8 @@ def test_no_jpeg_breaks_the_examiner(examiner: Examiner, marker: int, content: b
 def test_a_failing_reader_costs_no_answer(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
-    def broken(*_: object) -> Any:  # noqa: ANN401
+    def broken(*_: object) -> Iterator[Any]:
+        yield from ()
         raise RuntimeError("secret")
 
     monkeypatch.setattr(metadata, "xmp_evidence", broken)
