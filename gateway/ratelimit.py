@@ -4,9 +4,8 @@ import asyncio
 import math
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from contextlib import aclosing, asynccontextmanager
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from time import monotonic, time
 from typing import Any, Final, Literal, NamedTuple
 
@@ -32,10 +31,6 @@ PAUSE_S: Final = 1.0
 WARNING_INTERVAL_S: Final = 60.0
 Bucket = Literal["predict", "batch", "explain"]
 WINDOW_S: Final = 60
-POLICY_HEADER: Final = "RateLimit-Policy"
-LEFT_HEADER: Final = "RateLimit"
-FORWARDED_FOR: Final = "X-Forwarded-For"
-UNKNOWN: Final = "unknown"
 IPV6_SITE_BITS: Final = 64
 """One customer's line has at least this network, so counting single addresses would count nothing."""
 
@@ -102,7 +97,11 @@ class SharedCounters:
             async with asyncio.timeout(self._timeout_s):
                 counted = await self._count(item, client)
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed(type(error).__name__)
+            now = monotonic()
+            self._retry_at = now + PAUSE_S
+            if now - self._warned_at >= WARNING_INTERVAL_S:
+                self._warned_at = now
+                _log.warning("rate_limit_store_down", cause=type(error).__name__)
             return None
         self._retry_at = -math.inf
         return counted
@@ -115,20 +114,12 @@ class SharedCounters:
         reset_s = min(max(1, math.ceil(window.reset_time - time())), item.get_expiry())
         return Count(allowed, remaining, reset_s)
 
-    def _failed(self, cause: str) -> None:
-        now = monotonic()
-        self._retry_at = now + PAUSE_S
-        if now - self._warned_at >= WARNING_INTERVAL_S:
-            self._warned_at = now
-            _log.warning("rate_limit_store_down", cause=cause)
-
     async def aclose(self) -> None:
         """Close the connections."""
         await self._pool.aclose()
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(NamedTuple):
     """Requests a minute in one bucket."""
 
     bucket: Bucket
@@ -136,11 +127,11 @@ class Rate:
 
     def policy_headers(self) -> dict[str, str]:
         """The rate itself, as in the IETF's draft-ietf-httpapi-ratelimit-headers."""
-        return {POLICY_HEADER: f'"{self.bucket}";q={self.amount};w={WINDOW_S}'}
+        return {"RateLimit-Policy": f'"{self.bucket}";q={self.amount};w={WINDOW_S}'}
 
     def left_headers(self, counted: Count) -> dict[str, str]:
         """What is left of the rate, and the seconds until there is more."""
-        return {LEFT_HEADER: f'"{self.bucket}";r={counted.remaining};t={counted.reset_s}'}
+        return {"RateLimit": f'"{self.bucket}";r={counted.remaining};t={counted.reset_s}'}
 
     def refusal(self, counted: Count) -> RateLimitedError:
         """The answer to a request over the rate."""
@@ -180,19 +171,17 @@ async def open_limiter(settings: Settings) -> AsyncIterator[RateLimiter]:
     if settings.redis_url is None:
         yield RateLimiter(settings, None)
         return
-    shared = SharedCounters(str(settings.redis_url.get_secret_value()), settings.redis_timeout_s)
-    try:
+    url = str(settings.redis_url.get_secret_value())
+    async with aclosing(SharedCounters(url, settings.redis_timeout_s)) as shared:
         yield RateLimiter(settings, shared)
-    finally:
-        await shared.aclose()
 
 
 def counted_as(connection: HTTPConnection, key: ApiKey | None, trusted_proxies: int) -> str:
     """The name that a request's client has in the counters."""
     if key is not None:
         return f"key:{key.id}"
-    peer = connection.client.host if connection.client else UNKNOWN
-    forwarded = connection.headers.getlist(FORWARDED_FOR)
+    peer = connection.client.host if connection.client else "unknown"
+    forwarded = connection.headers.getlist("X-Forwarded-For")
     return f"address:{_network(client_address(peer, forwarded, trusted_proxies))}"
 
 
@@ -221,8 +210,6 @@ def _network(address: str) -> str:
         parsed = ip_address(address)
     except ValueError:
         return address  # the server's own name for a peer without an address, as on a Unix socket
-    if not isinstance(parsed, IPv6Address):
+    if isinstance(parsed, IPv4Address):
         return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Network((int(parsed), IPV6_SITE_BITS), strict=False))
+    return str(parsed.ipv4_mapped or IPv6Network((int(parsed), IPV6_SITE_BITS), strict=False))

@@ -3,11 +3,10 @@
 import asyncio
 import math
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from time import monotonic
-from typing import Final, Literal, TypeVar, get_args
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import aiohttp
 import httpx
@@ -24,8 +23,6 @@ from gateway.schemas import Explanation, ModelInfo, Verdict
 from gateway.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger()
-Route = Literal["predictions", "explanations"]
-ROUTES: Final[tuple[Route, ...]] = get_args(Route)
 TOKEN_REFUSED: Final = (400, 401)
 CONNECT_ERRORS: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 _REFUSALS: Final[Mapping[str, tuple[type[ApiError], str]]] = {
@@ -66,26 +63,20 @@ class TokenFile:
         if self._path is None:
             return {}
         try:
-            self._refresh(self._path)
-        except OSError as error:
-            raise TokenFileError(f"cannot read {self._path}") from error
-        except ValidationError:
-            raise TokenFileError(f"no inference key in {self._path}") from None  # its text would quote the keys
+            stamp = self._path.stat().st_mtime_ns
+            if stamp != self._stamp:
+                self._token = _KeyFile.model_validate_json(self._path.read_bytes()).key
+                self._stamp = stamp
+        except (OSError, ValidationError):
+            raise TokenFileError(f"no inference key in {self._path}") from None  # its text could quote the keys
         return {"Authorization": f"Bearer {self._token}"}
 
     def forget(self) -> None:
         """Read the file again before the next call: the token was refused."""
         self._stamp = None
 
-    def _refresh(self, path: Path) -> None:
-        stamp = path.stat().st_mtime_ns
-        if stamp != self._stamp:
-            self._token = _KeyFile.model_validate_json(path.read_bytes()).key
-            self._stamp = stamp
 
-
-@dataclass(frozen=True)
-class Served:
+class Served(NamedTuple):
     """A model as TorchServe knows it, how many calls may run and wait, and the log's event for its trouble."""
 
     name: str
@@ -121,7 +112,8 @@ class Backend:
         limits = f"{settings.min_side_pixels},{settings.max_side_pixels},{settings.max_pixels}"
         self._headers = {"Content-Type": "application/octet-stream", "X-Image-Limits": limits}
         base = str(settings.torchserve_url).rstrip("/")
-        self._urls = {route: httpx.URL(f"{base}/{route}/{self._served.name}") for route in ROUTES}
+        self._predictions = httpx.URL(f"{base}/predictions/{self._served.name}")
+        self._explanations = httpx.URL(f"{base}/explanations/{self._served.name}")
         self.queue = FairQueue(self._served.slots, self._served.places, settings.max_pixels_in_flight)
         self._answered_at = -math.inf
         self.model_version: str | None = None
@@ -136,45 +128,36 @@ class Backend:
             UnavailableError: The model server is down, full, or over the deadline (the default is a setting).
             ApiError: It cannot predict this image; one of those of `check_image`.
         """
-        return await self._ask("predictions", image, request_id, Verdict, timeout_s, flow)
+        timeout_s = timeout_s or self._settings.predict_timeout_s
+        return self._read(await self._post(self._predictions, image, request_id, timeout_s, flow), Verdict)
 
     async def explain(self, image: CheckedImage, request_id: str) -> Explanation:
         """Predict an image and show what drove the prediction; raises as `predict` does."""
-        return await self._ask("explanations", image, request_id, Explanation)
+        timeout_s = self._settings.predict_timeout_s
+        return self._read(await self._post(self._explanations, image, request_id, timeout_s), Explanation)
 
     def answered_within(self, seconds: float) -> bool:
         """Whether a real inference was answered so recently."""
         return monotonic() - self._answered_at < seconds
 
-    async def _ask(  # noqa: PLR0913, PLR0917 - all that a call needs, passed on
-        self,
-        route: Route,
-        image: CheckedImage,
-        request_id: str,
-        schema: type[Answer],
-        timeout_s: float | None = None,
-        flow: Hashable = None,
-    ) -> Answer:
-        deadline = asyncio.timeout(timeout_s or self._settings.predict_timeout_s)
+    async def _post(
+        self, url: httpx.URL, image: CheckedImage, request_id: str, timeout_s: float, flow: Hashable = None
+    ) -> httpx.Response:
+        # Not a retrying caller: stamina would log its arguments, the image and the token among them.
+        attempts = stamina.retry_context(
+            CONNECT_ERRORS, attempts=self._settings.connect_attempts, timeout=None, wait_initial=0.05, wait_jitter=0.05
+        )
+        slot = self.queue.slot(object() if flow is None else flow, image.pixels)
         try:
-            async with deadline, self.queue.slot(object() if flow is None else flow, image.pixels):
-                response = await self._post(route, image.data, request_id)
+            async with asyncio.timeout(timeout_s), slot:
+                async for attempt in attempts:
+                    with attempt:
+                        headers = self._headers | {"X-Request-Id": request_id} | self._token.headers()
+                        request = httpx.Request("POST", url, content=image.data, headers=headers)
+                        # A client around the transport would look for cookies, redirects and more, at thrice the cost.
+                        return await self._network.handle_async_request(request)
         except (TimeoutError, httpx.HTTPError, TokenFileError, QueueFullError) as error:
             raise self._unavailable(cause=type(error).__name__) from error
-        return self._read(response, schema)
-
-    async def _post(self, route: Route, image: bytes, request_id: str) -> httpx.Response:
-        headers = self._headers | {"X-Request-Id": request_id}
-        # Not a retrying caller: stamina would log its arguments, the image and the token among them.
-        async for attempt in stamina.retry_context(
-            CONNECT_ERRORS, attempts=self._settings.connect_attempts, timeout=None, wait_initial=0.05, wait_jitter=0.05
-        ):
-            with attempt:
-                request = httpx.Request(
-                    "POST", self._urls[route], content=image, headers=headers | self._token.headers()
-                )
-                # A client around the transport would look for cookies, redirects and more, at thrice the cost.
-                return await self._network.handle_async_request(request)
         raise AssertionError  # stamina raises the last error itself
 
     def _read(self, response: httpx.Response, schema: type[Answer]) -> Answer:
