@@ -57,20 +57,12 @@ def is_frame(block: Block) -> bool:
 
 
 def blocks(data: bytes, kind: str) -> Iterator[Block]:
-    """The blocks of a file of this media type, up to the pixels of a JPEG, and to the end of a PNG or WebP.
-
-    Raises:
-        CorruptImageError: There is no end to them.
-    """
+    """The blocks of a file, of a JPEG up to its pixels; raises CorruptImageError where there is no end to them."""
     return _segments(data) if kind == "image/jpeg" else _chunks(data, is_png=kind == "image/png")
 
 
 def count_scans(data: bytes, frame: Block) -> int:
-    """The scans of a JPEG as far as they can be more than one: up to one more than there may be.
-
-    Raises:
-        CorruptImageError: There is no end to the segments between them.
-    """
+    """A JPEG's scans, or one more than there may be; raises CorruptImageError where segments have no end."""
     scans, at = 0, 2
     for _ in range(MAX_STEPS):
         marker = _MARKER.search(data, at)
@@ -183,15 +175,14 @@ def _order(exif: bytes) -> str:
 
 def png_texts(found: Iterable[Block], keywords: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """Keyword and beginning of the texts among a PNG's blocks under some keywords; a broken one is passed over."""
-    chunks = ((_keyword(content), name, content) for name, content in found if name in {b"tEXt", b"zTXt", b"iTXt"})
-    for keyword, name, content in islice((chunk for chunk in chunks if chunk[0] in keywords), MAX_TEXTS):
-        text = _text(name, content[len(keyword) + 1 :])
-        if text is not None:
-            yield keyword, text
-
-
-def _keyword(content: bytes) -> str:
-    return content[: MAX_KEYWORD + 1].partition(b"\0")[0].decode("latin-1")
+    left = MAX_TEXTS
+    for name, content in found:
+        keyword = content[: MAX_KEYWORD + 1].partition(b"\0")[0].decode("latin-1")
+        if name in {b"tEXt", b"zTXt", b"iTXt"} and keyword in keywords and left:
+            left -= 1
+            text = _text(name, content[len(keyword) + 1 :])
+            if text is not None:
+                yield keyword, text
 
 
 def _text(kind: bytes, rest: bytes) -> bytes | None:

@@ -31,11 +31,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def slot(self, flow: Hashable, weight: float = 0) -> AsyncIterator[None]:
-        """Hold a slot while the block runs, after waiting for the flow's turn.
-
-        Raises:
-            QueueFullError: There is no place left to wait in.
-        """
+        """Hold a slot while the block runs, after the flow's turn; raises QueueFullError without a place to wait in."""
         weight = min(weight, self._room)
         await self._enter(flow, weight)
         self.running += 1

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from random import Random
 from time import perf_counter
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import httpx
 import structlog
@@ -28,12 +28,8 @@ _log: FilteringBoundLogger = structlog.get_logger()
 Answer = TypeVar("Answer", bound=Verdict)
 
 
-class Predicted(NamedTuple):
-    """An image, what the live version said about it, and the request that brought it."""
-
-    image: CheckedImage
-    verdict: Verdict
-    request_id: str
+Predicted = tuple[CheckedImage, Verdict]
+"""An image and what the live version said about it."""
 
 
 class Shadow:
@@ -58,13 +54,13 @@ class Shadow:
         """Whether the next image belongs to the sample."""
         return self._chance() < self._settings.shadow_fraction
 
-    async def predict(self, sample: list[Predicted]) -> None:
-        """Have images predicted in the background, as many as there is room for."""
-        for predicted in sample:
+    async def predict(self, sample: list[Predicted], request_id: str) -> None:
+        """Have a request's images predicted in the background, as many as there is room for."""
+        for image, live in sample:
             if self._live.waiting or len(self._pending) >= self._settings.shadow_backlog:
                 self._metrics.shadow_missed("dropped")
                 continue
-            task = asyncio.create_task(self._compare(predicted))
+            task = asyncio.create_task(self._compare(image, live, request_id))
             self._pending.add(task)
             task.add_done_callback(self._pending.discard)
 
@@ -74,17 +70,17 @@ class Shadow:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _compare(self, predicted: Predicted) -> None:
+    async def _compare(self, image: CheckedImage, live: Verdict, request_id: str) -> None:
         started = perf_counter()
         try:
             # One flow for all samples, so that they take turns with clients' own comparisons.
-            verdict = await self.backend.predict(predicted.image, predicted.request_id, flow=self)
+            verdict = await self.backend.predict(image, request_id, flow=self)
         except Exception as error:  # noqa: BLE001 - nobody waits for this task, so nobody else would see it
             self._metrics.shadow_missed("error")
             if not isinstance(error, ApiError):
                 _log.exception("unhandled_exception")
         else:
-            self._metrics.shadow_judged(predicted.verdict, verdict, perf_counter() - started)
+            self._metrics.shadow_judged(live, verdict, perf_counter() - started)
 
 
 class ShadowSample:
@@ -97,11 +93,11 @@ class ShadowSample:
     def consider(self, image: CheckedImage, verdict: Verdict) -> None:
         """Take an image into the sample, or not."""
         if self._shadow.picks():
-            self._images.append(Predicted(image, verdict, self._request_id))
+            self._images.append((image, verdict))
 
     def task(self) -> BackgroundTask | None:
         """What is to be done after the answer."""
-        return BackgroundTask(self._shadow.predict, self._images) if self._images else None
+        return BackgroundTask(self._shadow.predict, self._images, self._request_id) if self._images else None
 
 
 @asynccontextmanager

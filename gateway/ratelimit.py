@@ -153,11 +153,7 @@ class RateLimiter:
         return Rate(bucket, own or self._settings.rates()[bucket])
 
     async def hit(self, rate: Rate, client: str) -> Count:
-        """Count a request of a client.
-
-        Raises:
-            UnavailableError: Redis is away, and requests must not pass uncounted.
-        """
+        """Count a request; raises UnavailableError while Redis is away and requests must not pass uncounted."""
         item = RateLimitItemPerMinute(rate.amount, namespace=rate.bucket)
         counted = await self._shared.hit(item, client) if self._shared else None
         if counted is None and self._shared and self._settings.redis_failure == "closed":

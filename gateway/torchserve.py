@@ -55,11 +55,7 @@ class TokenFile:
         self._token = ""
 
     def headers(self) -> dict[str, str]:
-        """The header that authorizes a call, or none without a key file.
-
-        Raises:
-            TokenFileError: The file cannot be read.
-        """
+        """The header that authorizes a call, none without a key file; raises TokenFileError where it cannot be read."""
         if self._path is None:
             return {}
         try:
@@ -201,11 +197,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Make one attempt and read the whole answer.
-
-        Raises:
-            httpx.TransportError: There is no answer.
-        """
+        """Make one attempt and read the whole answer; raises httpx.TransportError where there is none."""
         try:
             async with self._session.request(
                 request.method,

@@ -141,11 +141,7 @@ class ManifestReader:
         self._context = Context.from_dict({"verify": verify, **trust})
 
     def evidence(self, data: bytes, kind: str, found: list[Block]) -> Iterator[Evidence]:
-        """What the manifest says, if there is one in the file.
-
-        Raises:
-            OverBudgetError: It is larger than is read.
-        """
+        """What a manifest in the file says; raises OverBudgetError where it is larger than is read."""
         held = [block for block in found if block.name in {_JPEG_APP11, b"caBX", b"C2PA"}]
         if any(block.name != _JPEG_APP11 or b"c2pa" in block.content[:128] for block in held):
             # Of a JPEG's segments without their heads, or a box's name could hide on the border of two.

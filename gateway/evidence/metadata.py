@@ -101,11 +101,7 @@ _log: FilteringBoundLogger = structlog.get_logger()
 
 
 def xmp_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
-    """What the XMP packets among an image's blocks say, up to the first fault of each.
-
-    Raises:
-        OverBudgetError: More than is read of one file.
-    """
+    """What XMP says, up to the first fault of each packet; raises OverBudgetError past what is read of one file."""
     for number, packet in enumerate(_packets(found)):
         if number >= MAX_PACKETS:
             raise vocabulary.OverBudgetError
@@ -208,11 +204,7 @@ def _namespace(uri: str) -> str:
 
 
 def exif_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
-    """What the EXIF among an image's blocks says.
-
-    Raises:
-        OverBudgetError: More than is read of one file.
-    """
+    """What EXIF says; raises OverBudgetError past what is read of one file."""
     for exif in exif_blocks(found):
         budget.spend(1 + len(exif) // 1024)
         for value in texts(exif, _SOFTWARE):
@@ -233,11 +225,7 @@ def _readings(value: bytes) -> list[str]:
 
 
 def text_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
-    """What the texts of a PNG and the comments of a JPEG say.
-
-    Raises:
-        OverBudgetError: More than is read of one file.
-    """
+    """What a PNG's texts and a JPEG's comments say; raises OverBudgetError past what is read of one file."""
     comments = (("Comment", content[:MAX_PNG_TEXT]) for name, content in found if name == b"\xfe")
     for keyword, text in chain(png_texts(found, _PNG), comments):
         budget.spend(1 + len(text) // 1024)

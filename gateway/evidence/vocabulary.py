@@ -193,11 +193,7 @@ class Budget:
         self._steps = steps
 
     def spend(self, steps: int = 1) -> None:
-        """Take some steps.
-
-        Raises:
-            OverBudgetError: There are none left, or no time.
-        """
+        """Take some steps; raises OverBudgetError where none are left, or no time."""
         self._steps -= steps
         if self._steps < 0 or monotonic() > self._end:
             raise OverBudgetError

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gateway.errors import ApiError, CorruptImageError, EmptyFileError, InvalidDimensionsError, InvalidFormatError
-from gateway.images import ImageLimits, check_image, content_type
+from gateway.images import ImageLimits, check_image, content_type, is_quick
 from tests.gateway.fakes import picture
 
 LIMITS = ImageLimits(min_side=10, max_side=10_000, max_pixels=50_000_000)
@@ -213,3 +213,30 @@ def outcome(data: bytes) -> int:
 def test_a_type_is_always_a_media_type_or_unknown(data: bytes) -> None:
     kind = content_type(data)
     assert kind == "unknown" or kind.count("/") == 1
+
+
+def with_comments(*sizes: int) -> bytes:
+    """A JPEG with comments of so many bytes."""
+    comments = b"".join(b"\xff\xfe" + (size + 2).to_bytes(2) + bytes(size) for size in sizes)
+    return PICTURES[0][:2] + comments + PICTURES[0][2:]
+
+
+CAMERA = Image.Exif()
+CAMERA[0x0110] = "Camera"
+
+
+@pytest.mark.parametrize(
+    ("data", "quick"),
+    [
+        (PICTURES[0], True),
+        (saved(Image.new("RGB", (64, 48)), "JPEG", exif=CAMERA, icc_profile=bytes(3144)), True),
+        (saved(Image.effect_noise((800, 800), 100), "JPEG", quality=95), True),
+        (with_comments(*[1] * 33), False),
+        (with_comments(9_000, 9_000), False),
+        (with_comments(*[0] * 20_001), False),
+        (PICTURES[0][:2] + b"\xff" * 30_000 + PICTURES[0][2:], False),
+        *((data, False) for data in (*PICTURES[1:3], b"GIF89a", b"")),
+    ],
+)
+def test_only_the_header_of_a_usual_jpeg_is_quick_whatever_its_pixels(data: bytes, *, quick: bool) -> None:
+    assert is_quick(data) is quick

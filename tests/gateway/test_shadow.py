@@ -15,7 +15,7 @@ from starlette.types import Message
 from gateway.app import create_app
 from gateway.fair_queue import FairQueue
 from gateway.images import CheckedImage
-from gateway.predictions import Predicted, Shadow, ShadowSample
+from gateway.predictions import Shadow, ShadowSample
 from gateway.schemas import Verdict
 from gateway.services import Services, open_services
 from gateway.settings import Settings
@@ -81,8 +81,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def predicted(count: int) -> list[Predicted]:
-    return [Predicted(IMAGE, Verdict.model_validate(VERDICT), "id")] * count
+PREDICTED = (IMAGE, Verdict.model_validate(VERDICT))
 
 
 @pytest.mark.parametrize("version", [None, ""])
@@ -95,16 +94,6 @@ def test_without_a_version_nobody_else_is_asked(
     assert {request.url.path for request in torchserve.requests} == {LIVE}
 
 
-def test_the_shadow_version_gets_the_same_bytes_under_the_same_id(
-    open_client: OpenClient, torchserve: TorchServe
-) -> None:
-    client = open_client(**ALL)
-    client.post("/predict", files=FILES, headers={"X-Request-ID": "order 66"})
-    assert sampled(client, 1) == {"agreement": 1}
-    (request,) = asked(torchserve)
-    assert (request.method, request.content, request.headers["x-request-id"]) == ("POST", JPEG, "order 66")
-
-
 def test_each_image_of_a_batch_is_sampled_and_no_explanation(open_client: OpenClient, torchserve: TorchServe) -> None:
     client = open_client(**ALL)
     client.post("/predict/explain", files=FILES)
@@ -114,10 +103,14 @@ def test_each_image_of_a_batch_is_sampled_and_no_explanation(open_client: OpenCl
     assert sorted(request.content for request in asked(torchserve)) == sorted([JPEG, picture("PNG")])
 
 
-def test_agreement_and_difference_are_exact(open_client: OpenClient, torchserve: TorchServe) -> None:
+def test_the_same_bytes_are_predicted_under_the_same_id_and_compared_exactly(
+    open_client: OpenClient, torchserve: TorchServe
+) -> None:
     client = open_client(**ALL)
-    client.post("/predict", files=FILES)
+    client.post("/predict", files=FILES, headers={"X-Request-ID": "order 66"})
     assert sampled(client, 1) == {"agreement": 1}
+    (request,) = asked(torchserve)
+    assert (request.method, request.content, request.headers["x-request-id"]) == ("POST", JPEG, "order 66")
     torchserve.handler = answering(other)
     client.post("/predict", files=FILES)
     assert sampled(client, 2) == {"agreement": 1, "disagreement": 1}
@@ -137,7 +130,7 @@ async def test_a_sample_is_the_configured_share(torchserve: TorchServe) -> None:
         assert [number for number in range(60) if tenth.picks()] == [3, 6, 8, 10, 11, 21, 33, 34, 56]
         nothing = Shadow(shadow.backend, services.backend.queue, services.metrics, Settings(shadow_fraction=0))
         sample = ShadowSample(nothing, "id")
-        sample.consider(IMAGE, Verdict.model_validate(VERDICT))
+        sample.consider(*PREDICTED)
         assert sample.task() is None
 
 
@@ -175,22 +168,11 @@ def test_a_hanging_shadow_delays_nobody_and_holds_up_no_shutdown(torchserve: Tor
 
 @pytest.mark.anyio
 async def test_at_shutdown_what_is_unfinished_is_given_up(torchserve: TorchServe) -> None:
-    cancelled: list[str] = []
-
-    async def endless(_: httpx.Request) -> httpx.Response:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled.append("shadow call")
-            raise
-        raise AssertionError
-
-    torchserve.handler = answering(endless)
+    torchserve.handler = answering(hanging)
     before = asyncio.all_tasks()
     async with opened(torchserve) as (_, shadow):
-        await shadow.predict(predicted(3))
+        await shadow.predict([PREDICTED] * 3, "id")
         await until(lambda: len(asked(torchserve)) == 2)
-    assert cancelled == ["shadow call"] * 2
     assert asyncio.all_tasks() == before
 
 
@@ -204,13 +186,13 @@ async def test_no_more_calls_at_once_than_configured_and_the_rest_is_dropped(tor
 
     torchserve.handler = answering(slow)
     async with opened(torchserve) as (services, shadow):
-        await shadow.predict(predicted(10))
+        await shadow.predict([PREDICTED] * 10, "id")
         await until(lambda: len(asked(torchserve)) == 2)
         assert (shadow.backend.queue.running, shadow.backend.queue.waiting) == (2, 6)
         assert result(services, "dropped") == 2
         finish.set()
         await until(lambda: result(services, "agreement") == 8)
-        await shadow.predict(predicted(1))
+        await shadow.predict([PREDICTED], "id")
         await until(lambda: result(services, "agreement") == 9)
         assert result(services, "dropped") == 2
 
@@ -223,27 +205,32 @@ async def test_nothing_is_sampled_while_live_images_wait(torchserve: TorchServe)
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(live.slot("client").__aenter__())
             await until(lambda: live.waiting == 1)
-            await busy.predict(predicted(1))
+            await busy.predict([PREDICTED], "id")
             waiting.cancel()
         assert result(services, "dropped") == 1
         assert torchserve.requests == []
 
 
-@pytest.mark.parametrize("failure", ["status", "refusal", "down", "bug"])
-def test_failures_of_the_shadow_are_its_own(
-    open_client: OpenClient, torchserve: TorchServe, log_lines: LogLines, failure: str
-) -> None:
-    async def fail(_: httpx.Request) -> httpx.Response:
-        match failure:
-            case "status":
-                return httpx.Response(503)
-            case "refusal":
-                return httpx.Response(422, json={"code": "corrupt_image"})
-            case "down":
-                raise httpx.ConnectError("refused")
-        raise RuntimeError
+async def broken(_: httpx.Request) -> httpx.Response:
+    raise RuntimeError
 
-    torchserve.handler = answering(fail)
+
+async def refused(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(422, json={"code": "corrupt_image"})
+
+
+async def unavailable(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(503)
+
+
+@pytest.mark.parametrize(
+    ("failure", "events"),
+    [(unavailable, {"shadow_trouble"}), (refused, set()), (broken, {"unhandled_exception"})],
+)
+def test_failures_of_the_shadow_are_its_own(
+    open_client: OpenClient, torchserve: TorchServe, log_lines: LogLines, failure: Handler, events: set[str]
+) -> None:
+    torchserve.handler = answering(failure)
     client = open_client(**ALL)
     assert client.post("/predict", files=FILES).json() | {"inference_time_ms": 0} == VERDICT | {"inference_time_ms": 0}
     assert sampled(client, 1) == {"error": 1}
@@ -252,10 +239,7 @@ def test_failures_of_the_shadow_are_its_own(
     assert predictions == {("high", "ai_generated", "success"): 1}
     assert {value for (name, _), value in found.items() if "backend_errors" in name or "validation" in name} == {0}
     assert client.get("/drift").json()["window_size"] == 1
-    events = {line["event"] for line in log_lines()} - {"request", "stamina.retry_scheduled"}
-    assert events == {"status": {"shadow_trouble"}, "down": {"shadow_trouble"}, "refusal": set()}.get(
-        failure, {"unhandled_exception"}
-    )
+    assert {line["event"] for line in log_lines()} - {"request", "stamina.retry_scheduled"} == events
 
 
 def test_the_shadows_verdicts_are_in_nothing_but_its_own_metrics(
