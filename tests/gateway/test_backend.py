@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ async def test_a_refused_image_is_the_clients_error(torchserve: TorchServe, code
     [
         (200, None),
         (200, {}),
+        (200, VERDICT),  # of an explanation, without its map
         (200, VERDICT | {"probability": 1.2}),
         (200, VERDICT | {"prediction": "maybe"}),
         (200, VERDICT | {"model_version": ""}),
@@ -84,17 +85,10 @@ async def test_anything_else_is_unavailable(torchserve: TorchServe, status: int,
     torchserve.always(status, body)
     async with opened(torchserve, retry_after_s=7) as backend:
         with pytest.raises(UnavailableError) as refused:
-            await backend.predict(IMAGE, "id")
+            await (backend.explain if body == VERDICT else backend.predict)(IMAGE, "id")
     assert refused.value.headers == {"Retry-After": "7"}
     assert refused.value.detail == "The model is not available right now. Please retry."
     assert len(torchserve.requests) == 1
-
-
-async def test_an_explanation_without_its_map_is_unavailable(torchserve: TorchServe) -> None:
-    torchserve.always(200, VERDICT)
-    async with opened(torchserve) as backend:
-        with pytest.raises(UnavailableError):
-            await backend.explain(IMAGE, "id")
 
 
 def failing(error: Callable[[str], Exception], times: int) -> TorchServe:
@@ -110,15 +104,12 @@ def failing(error: Callable[[str], Exception], times: int) -> TorchServe:
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout])
-async def test_connecting_is_tried_again(error: Callable[[str], Exception]) -> None:
+async def test_connecting_is_tried_again_and_given_up_after_the_attempts(error: Callable[[str], Exception]) -> None:
     torchserve = failing(error, times=2)
     async with opened(torchserve) as backend:
         assert await backend.predict(IMAGE, "id") == Verdict.model_validate(VERDICT)
     assert len(torchserve.requests) == 3
-
-
-async def test_connecting_is_given_up_after_the_attempts() -> None:
-    torchserve = failing(httpx.ConnectError, times=99)
+    torchserve = failing(error, times=99)
     async with opened(torchserve) as backend:
         with pytest.raises(UnavailableError):
             await backend.predict(IMAGE, "id")
@@ -187,34 +178,29 @@ async def test_trouble_is_logged_without_image_or_token(
     assert "the image" not in str(lines)
 
 
-async def test_the_token_is_sent_and_read_again_when_the_file_changes(torchserve: TorchServe, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "stamp"),
+    [(200, 2), (400, 1), (401, 1)],
+    ids=["the file changed", "refused with 400", "refused with 401, and a clock too coarse to show the change"],
+)
+async def test_the_token_is_sent_and_read_again(
+    torchserve: TorchServe, tmp_path: Path, status: int, stamp: int
+) -> None:
     key_file = tmp_path / "key_file.json"
     key_file.write_text(json.dumps(TOKENS))
+    os.utime(key_file, ns=(1, 1))
+    torchserve.always(status, VERDICT)
     async with opened(torchserve, torchserve_key_file=key_file) as backend:
-        await backend.predict(IMAGE, "id")
+        with suppress(UnavailableError):
+            await backend.predict(IMAGE, "id")
         key_file.write_text(json.dumps(TOKENS | {"inference": {"key": "wxyz9876"}}))
-        os.utime(key_file, ns=(1, 1))
+        os.utime(key_file, ns=(stamp, stamp))
+        torchserve.handler = torchserve.judge
         await backend.predict(IMAGE, "id")
     assert [request.headers["authorization"] for request in torchserve.requests] == [
         "Bearer abcd1234",
         "Bearer wxyz9876",
     ]
-
-
-@pytest.mark.parametrize("status", [400, 401])
-async def test_a_refused_token_is_read_again(torchserve: TorchServe, tmp_path: Path, status: int) -> None:
-    key_file = tmp_path / "key_file.json"
-    key_file.write_text(json.dumps(TOKENS))
-    os.utime(key_file, ns=(1, 1))
-    torchserve.always(status)
-    async with opened(torchserve, torchserve_key_file=key_file) as backend:
-        with pytest.raises(UnavailableError):
-            await backend.predict(IMAGE, "id")
-        key_file.write_text(json.dumps(TOKENS | {"inference": {"key": "wxyz9876"}}))
-        os.utime(key_file, ns=(1, 1))  # a clock too coarse to show the change
-        torchserve.handler = torchserve.judge
-        await backend.predict(IMAGE, "id")
-    assert torchserve.requests[-1].headers["authorization"] == "Bearer wxyz9876"
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"inference": {"key": "line\\nbreak"}}'])
