@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from io import BytesIO
 from typing import Any
 
@@ -11,10 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gateway.errors import ApiError, CorruptImageError, EmptyFileError, InvalidDimensionsError, InvalidFormatError
-from gateway.images import ImageLimits, check_image, content_type, is_quick
+from gateway.images import check_image, content_type, is_quick
 from tests.gateway.fakes import picture
+from tests.gateway.test_traps import LIMITS, png_chunk
 
-LIMITS = ImageLimits(min_side=10, max_side=10_000, max_pixels=50_000_000)
 KINDS = ("JPEG", "PNG", "WEBP", "MPO")
 PICTURES = [picture(kind) for kind in KINDS]
 
@@ -22,10 +21,7 @@ PICTURES = [picture(kind) for kind in KINDS]
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds no pixels."""
     fields = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", fields), (b"IDAT", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", fields) + png_chunk(b"IDAT", b"")
 
 
 def webp_header(width: int, height: int) -> bytes:
