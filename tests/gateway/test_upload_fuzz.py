@@ -250,8 +250,8 @@ def test_whatever_is_sent_the_answer_is_200_400_or_413_and_memory_stays_flat(
         with capsys.disabled():
             sys.stdout.write(
                 f"\n{UPLOADS} uploads of seed {SEED} in {monotonic() - started:.0f} s: "
-                f"{dict(sorted(statuses.items()))}, memory {grown / 2**20:+.1f} MiB, {(ended - began) / 2**20:+.1f} MiB in all, "
-                f"open files {open_files() - files:+d}\n"
+                f"{dict(sorted(statuses.items()))}, memory {grown / 2**20:+.1f} MiB, "
+                f"{(ended - began) / 2**20:+.1f} MiB in all, open files {open_files() - files:+d}\n"
             )
     assert set(statuses) == {200, 400, 413}
     assert grown < MEMORY_GROWTH
