@@ -177,8 +177,10 @@ def png_texts(found: Iterable[Block], keywords: Collection[str]) -> Iterator[tup
     """Keyword and beginning of the texts among a PNG's blocks under some keywords; a broken one is passed over."""
     left = MAX_TEXTS
     for name, content in found:
+        if not left or name not in {b"tEXt", b"zTXt", b"iTXt"}:
+            continue
         keyword = content[: MAX_KEYWORD + 1].partition(b"\0")[0].decode("latin-1")
-        if name in {b"tEXt", b"zTXt", b"iTXt"} and keyword in keywords and left:
+        if keyword in keywords:
             left -= 1
             text = _text(name, content[len(keyword) + 1 :])
             if text is not None:

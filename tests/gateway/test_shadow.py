@@ -23,6 +23,7 @@ from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, Handler, TorchServe, multipart, picture, upload
 from tests.gateway.test_metrics import scrape
 
+pytestmark = pytest.mark.anyio
 JPEG = picture("JPEG")
 IMAGE = CheckedImage(JPEG, 64 * 48)
 FILES = {"file": upload(JPEG)}
@@ -121,7 +122,6 @@ def test_the_same_bytes_are_predicted_under_the_same_id_and_compared_exactly(
     assert found["aidetect_shadow_latency_seconds_count", ()] == 2
 
 
-@pytest.mark.anyio
 async def test_a_sample_is_the_configured_share(torchserve: TorchServe) -> None:
     async with opened(torchserve) as (services, shadow):
         chance = Random(7).random  # noqa: S311 - reproducible, no secret
@@ -147,7 +147,6 @@ class Watching(BareClient):
         self.asked_before = [request.url.path for request in self.torchserve.requests]
 
 
-@pytest.mark.anyio
 async def test_the_answer_is_out_before_the_shadow_version_is_asked(torchserve: TorchServe) -> None:
     app = create_app(Settings(**ALL), torchserve.transport())
     bare = Watching(app, "/predict", [multipart("file", JPEG)])
@@ -166,7 +165,6 @@ def test_a_hanging_shadow_delays_nobody_and_holds_up_no_shutdown(torchserve: Tor
     assert monotonic() - started < 5
 
 
-@pytest.mark.anyio
 async def test_at_shutdown_what_is_unfinished_is_given_up(torchserve: TorchServe) -> None:
     torchserve.handler = answering(hanging)
     before = asyncio.all_tasks()
@@ -176,7 +174,6 @@ async def test_at_shutdown_what_is_unfinished_is_given_up(torchserve: TorchServe
     assert asyncio.all_tasks() == before
 
 
-@pytest.mark.anyio
 async def test_no_more_calls_at_once_than_configured_and_the_rest_is_dropped(torchserve: TorchServe) -> None:
     finish = asyncio.Event()
 
@@ -197,7 +194,6 @@ async def test_no_more_calls_at_once_than_configured_and_the_rest_is_dropped(tor
         assert result(services, "dropped") == 2
 
 
-@pytest.mark.anyio
 async def test_nothing_is_sampled_while_live_images_wait(torchserve: TorchServe) -> None:
     async with opened(torchserve) as (services, shadow):
         live = FairQueue(slots=0, places=1)

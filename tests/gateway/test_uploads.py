@@ -18,6 +18,7 @@ from gateway.uploads import UploadBudget
 from tests.gateway.conftest import OpenClient
 from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
 
+pytestmark = pytest.mark.anyio
 JPEG = picture("JPEG")
 GIF = picture("GIF")
 ONE = "Send exactly one image in the multipart field `file`."
@@ -146,7 +147,6 @@ def test_the_file_limit_is_exact(open_client: OpenClient, path: str) -> None:
         ("/predict/batch", "Request too large", "Maximum batch size: 50 MB"),
     ],
 )
-@pytest.mark.anyio
 async def test_a_declared_length_over_the_limit_is_refused_unread(path: str, error: str, detail: str) -> None:
     headers = {"content-length": str(51 * 1024 * 1024)}
     bare = BareClient(create_app(Settings(), TorchServe().transport()), path, [b"x"], headers)
@@ -157,7 +157,6 @@ async def test_a_declared_length_over_the_limit_is_refused_unread(path: str, err
     assert bare.chunks_read == 0
 
 
-@pytest.mark.anyio
 async def test_a_body_without_a_length_is_cut_off_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Settings, "max_form_overhead_bytes", 1000)
     limits = Settings(max_file_bytes=2000)
@@ -206,7 +205,6 @@ def open_files_in(folder: Path) -> list[str]:
     return [target for target in links if target.startswith(f"{folder}/")]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("declared", [True, False])
 async def test_a_body_takes_its_bytes_from_the_budget_and_gives_them_back(
     torchserve: TorchServe, *, declared: bool
@@ -227,7 +225,6 @@ async def test_a_body_takes_its_bytes_from_the_budget_and_gives_them_back(
     assert bare.services.uploads.left == settings.upload_budget_bytes
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("declared", [True, False])
 async def test_when_the_budget_is_used_up_a_body_is_refused_with_a_hint_when_to_retry(
     monkeypatch: pytest.MonkeyPatch, *, declared: bool

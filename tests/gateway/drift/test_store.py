@@ -19,6 +19,7 @@ from tests.gateway.drift_data import sample
 from tests.gateway.fakes import TorchServe, picture, upload
 from tests.gateway.test_ratelimit_redis import SERVER, Redis
 
+pytestmark = pytest.mark.anyio
 SAMPLES = [sample(probability / 10, brightness=100.0 + probability) for probability in range(5)]
 FILES = {"file": upload(picture("JPEG"), "secret-name.jpg")}
 
@@ -27,7 +28,6 @@ def names(folder: Path) -> list[str]:
     return [file.name for file in folder.iterdir()]
 
 
-@pytest.mark.anyio
 async def test_a_file_gives_back_what_it_got(tmp_path: Path) -> None:
     path = tmp_path / "new" / "window.json"
     await FileStore(path).save(SAMPLES, 5)
@@ -43,7 +43,6 @@ def started(**changes: Any) -> TestClient:  # noqa: ANN401 - any setting
 @pytest.mark.parametrize(
     "content", [b"", b"[", b"\xff", b'[{"probability": 2}]', b'[{"model_version": "1.0.0", "probability": NaN}]']
 )
-@pytest.mark.anyio
 async def test_a_corrupt_file_is_set_aside(
     tmp_path: Path, content: bytes, open_client: OpenClient, log_lines: LogLines
 ) -> None:
@@ -56,7 +55,6 @@ async def test_a_corrupt_file_is_set_aside(
     assert not path.exists()
 
 
-@pytest.mark.anyio
 async def test_a_place_that_cannot_be_written_costs_a_warning(
     tmp_path: Path, open_client: OpenClient, log_lines: LogLines
 ) -> None:
@@ -67,7 +65,6 @@ async def test_a_place_that_cannot_be_written_costs_a_warning(
     assert (line["event"], line["level"], line["cause"]) == ("drift_window_not_kept", "warning", "FileExistsError")
 
 
-@pytest.mark.anyio
 async def test_saves_are_spaced_and_only_when_something_is_new() -> None:
     saved: list[int] = []
 
@@ -117,7 +114,6 @@ def with_redis(url: str) -> Settings:
     return Settings.model_validate({"redis_timeout_s": 5.0, "redis_url": url, "drift_window": 4})
 
 
-@pytest.mark.anyio
 async def test_redis_is_shared_and_bounded(redis: str) -> None:
     settings = with_redis(redis)
     async with open_store(settings) as first, open_store(settings) as second:
@@ -128,7 +124,6 @@ async def test_redis_is_shared_and_bounded(redis: str) -> None:
         assert client.llen("aidetect:drift:product-photo-detector") == 4
 
 
-@pytest.mark.anyio
 async def test_all_gateways_have_the_reference_that_was_learned_first(redis: str) -> None:
     settings = with_redis(redis)
     first, second = (learn("1.0.0", columns_of(SAMPLES[part]), 2) for part in (slice(3), slice(2, 5)))
@@ -138,7 +133,6 @@ async def test_all_gateways_have_the_reference_that_was_learned_first(redis: str
         assert await other.share({"1.0.0": second}) == {"1.0.0": first}
 
 
-@pytest.mark.anyio
 async def test_what_redis_holds_is_not_believed(redis: str, open_client: OpenClient, log_lines: LogLines) -> None:
     open_client()
     settings = with_redis(redis)
@@ -150,7 +144,6 @@ async def test_what_redis_holds_is_not_believed(redis: str, open_client: OpenCli
     assert [line["event"] for line in log_lines()] == ["drift_sample_dropped"] * 2
 
 
-@pytest.mark.anyio
 async def test_without_its_redis_the_gateway_works_and_warns(open_client: OpenClient, log_lines: LogLines) -> None:
     open_client()
     settings = with_redis("redis://127.0.0.1:1")
@@ -160,7 +153,6 @@ async def test_without_its_redis_the_gateway_works_and_warns(open_client: OpenCl
     assert [line["event"] for line in log_lines()] == ["drift_window_not_kept"] * 2
 
 
-@pytest.mark.anyio
 async def test_two_gateways_on_one_file_never_write_the_same_one_and_are_told(
     tmp_path: Path, open_client: OpenClient, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +174,6 @@ async def test_two_gateways_on_one_file_never_write_the_same_one_and_are_told(
     assert [line["event"] for line in log_lines()] == ["drift_file_shared"]
 
 
-@pytest.mark.anyio
 async def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> Path:
         raise OSError(28, "No space left on device")
