@@ -8,7 +8,8 @@ import httpx
 
 PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
 TOO_MANY_FILES: Final = "too_many_files"
-REQUEST_TOO_LARGE: Final = "request_too_large"
+TOO_MUCH: Final = frozenset({TOO_MANY_FILES, "request_too_large"})
+"""Codes that a batch of fewer images may not meet."""
 DETAIL_MAX_CHARS: Final = 400
 ID_MAX_CHARS: Final = 128
 

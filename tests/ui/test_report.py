@@ -1,5 +1,4 @@
 import re
-from dataclasses import replace
 
 from gateway.client import Drift, Health
 from gateway.client.answers import DriftCheck
@@ -23,12 +22,14 @@ DRIFT = Drift(
     false_alarm_rate=0.01,
     reference=None,
     current=None,
-    checks=(
+    reference_source=None,
+    reference_since=None,
+    checks=[
         DriftCheck(name="probability_mean", score=0.02, threshold=0.05, samples=1000, alert=False),
         DriftCheck(name="brightness_ks", score=0.25, threshold=0.1, samples=1000, alert=True),
         DriftCheck(name="sharpness_ks", score=None, threshold=None, samples=3, alert=False),
-    ),
-    alerts=("brightness_ks is 0.25, over its threshold of 0.1",),
+    ],
+    alerts=["brightness_ks is 0.25, over its threshold of 0.1"],
     drift_detected=True,
     drift_score=2.5,
 )
@@ -65,14 +66,15 @@ def test_each_check_has_a_row_with_its_state() -> None:
 
 
 def test_without_drift_the_status_says_what_is_compared() -> None:
-    quiet = replace(DRIFT, drift_detected=False, checks=())
+    quiet = DRIFT.model_copy(update={"drift_detected": False, "checks": []})
     assert titles(_report(quiet))[1] == "No drift"
-    assert titles(_report(replace(quiet, status="collecting")))[1] == "Not enough predictions yet"
-    assert titles(_report(replace(quiet, status="no_reference")))[1] == "Not compared"
+    assert titles(_report(quiet.model_copy(update={"status": "collecting"})))[1] == "Not enough predictions yet"
+    assert titles(_report(quiet.model_copy(update={"status": "no_reference"})))[1] == "Not compared"
 
 
 def test_a_service_that_is_not_ready_says_what_to_do() -> None:
-    html = state_html(State(replace(HEALTH, status="unhealthy", model_version="<i>"), ready=False, drift=DRIFT))
+    away = HEALTH.model_copy(update={"status": "unhealthy", "model_version": "<i>"})
+    html = state_html(State(away, ready=False, drift=DRIFT))
     assert titles(html)[0] == "The service is not ready"
     assert "Refresh in a moment" in html
     assert "<i>" not in html
