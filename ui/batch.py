@@ -8,19 +8,18 @@ from typing import Any
 
 import gradio as gr
 
+from gateway.client import GatewayError, PhotoUnreadableError
 from ui import cards, table, wording
-from ui import table as progress
 from ui.gateway import Gateway, Photo, Run
 from ui.photos import PhotoShelf, caller_of, key_of, name_of, size_of, tab_of
 from ui.table import Row
-from ui.wording import CheckError, PhotoGone, TooManyPhotos
 
 PHOTOS_MAX = 1000
 BATCHES_AT_ONCE = 8
 ROWS_MAX = 10_000  # of all batches that are kept
 # An upload that is not here any more fails alone, in its own row.
 NOWHERE = Path("/nonexistent")
-IDLE = progress.IDLE.format(most=f"{PHOTOS_MAX:,}")
+IDLE = table.IDLE.format(most=f"{PHOTOS_MAX:,}")
 PRIVACY = (
     '<p class="facts">JPEG, PNG or WebP. Each photo is sent unchanged to the service, and this page deletes it '
     "once it has a verdict. The table exists only in this tab: download the CSV before closing it.</p>"
@@ -86,7 +85,7 @@ class Batch:
         tab, paths = tab_of(request), [photo.path for photo in self._photos(uploads)]
         if len(paths) > PHOTOS_MAX:
             self._shelf.keep(_chosen(tab), *paths)  # so that they go with the tab
-            error = TooManyPhotos(f"You chose {len(paths):,} photos; the limit is {PHOTOS_MAX:,} at once.")
+            error = wording.TooManyPhotosError(f"You chose {len(paths):,} photos; the limit is {PHOTOS_MAX:,} at once.")
             return gr.update(interactive=False), cards.error_html(error)
         self._shelf.keep(_chosen(tab), *paths)
         return gr.update(interactive=bool(paths) and not self._busy(tab)), gr.skip()
@@ -125,7 +124,7 @@ class Batch:
     def _found(self, upload: object) -> Path:
         try:
             return self._shelf.find(upload)
-        except PhotoGone:
+        except PhotoUnreadableError:
             return NOWHERE
 
     async def _follow(
@@ -148,8 +147,8 @@ class Batch:
                 async for _ in news:
                     self._shelf.touch(owner)
                     yield gr.skip(), *self._state(tab, run)
-        except CheckError as error:
-            run.give_up(f"{error.title}.", error)
+        except GatewayError as error:
+            run.give_up(f"{wording.words(error).title}.", error)
             yield gr.skip(), *self._state(tab, run)
         finally:
             # A batch is kept for another try alone.
@@ -162,7 +161,7 @@ class Batch:
             gr.update(interactive=run.ended and self._shelf.holds(_chosen(tab))),
             gr.update(visible=not run.ended),
             gr.update(visible=run.ended and left > 0, value=f"Check {wording.photos(left)} again"),
-            progress.done_html(rows, run.trouble) if run.ended else progress.running_html(rows, run.total, run.note),
+            table.done_html(rows, run.trouble) if run.ended else table.running_html(rows, run.total, run.note),
             table.table_of(rows, ended=run.ended) if rows else table.NO_TABLE,
         )
 

@@ -4,9 +4,8 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from gateway.client import Evidence, Explanation, Prediction
+from gateway.client import Evidence, Explanation, GatewayError, Prediction
 from ui import wording
-from ui.wording import CheckError
 
 NAMES = {
     "c2pa_manifest": "Content Credentials (C2PA)",
@@ -79,14 +78,14 @@ def answer_html(answer: Explanation, photo: bytes | None) -> str:
     )
 
 
-def error_html(error: CheckError, advice: str = "") -> str:
+def error_html(error: GatewayError, advice: str = "") -> str:
     """Show what went wrong, what the service said about it, and what to do next."""
-    detail = f"<p>{escape(error.detail)}</p>" if error.detail else ""
+    said, words = wording.detail(error), wording.words(error)
     wait = "" if error.retry_after_s is None else f" The service asks to wait {wording.seconds(error.retry_after_s)}."
-    reference = f'<p class="facts">Reference {escape(error.reference)}</p>' if error.reference else ""
+    reference = f'<p class="facts">Reference {escape(error.request_id)}</p>' if error.request_id else ""
     return (
-        f'<div class="card trouble"><h2>{escape(error.title)}</h2>{detail}'
-        f"<p>{escape((advice or error.advice) + wait)}</p>{reference}</div>"
+        f'<div class="card trouble"><h2>{words.title}</h2>{f"<p>{escape(said)}</p>" if said else ""}'
+        f"<p>{(advice or words.advice) + wait}</p>{reference}</div>"
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image, ImageOps
 
-from ui.wording import PhotoGone
+from gateway.client import PhotoUnreadableError
 
 # A photo that nobody asks about is deleted after ten minutes, and so is an upload that broke off.
 STAY_S = 600.0
@@ -65,7 +65,7 @@ class PhotoShelf:
 
         Raises:
             gr.Error: It names something else, whether that is there or not.
-            PhotoGone: The upload is not here any more.
+            PhotoUnreadableError: The upload is not here any more.
         """
         named = upload.get("path") if isinstance(upload, dict) else None
         # Judged by its name alone, so that nothing outside the folder is even looked at.
@@ -77,8 +77,8 @@ class PhotoShelf:
             if stat.S_ISREG(found.st_mode) and found.st_size <= self._photo_max and path.resolve() == path:
                 return path
         except (OSError, ValueError) as error:  # a name may hold what no file's name can
-            raise PhotoGone from error
-        raise PhotoGone
+            raise PhotoUnreadableError from error
+        raise PhotoUnreadableError
 
     def keep(self, owner: str, *photos: Path) -> None:
         """Remember the owner's photos in place of those before."""
@@ -150,7 +150,7 @@ class PhotoShelf:
     def _delete_unused(self, photos: Iterable[Path]) -> None:
         # The same photo in two tabs is one file: the last tab takes it away.
         for photo in set(photos).difference(*self._photos.values()):
-            with contextlib.suppress(OSError, PhotoGone, gr.Error):
+            with contextlib.suppress(OSError, PhotoUnreadableError, gr.Error):
                 self.find({"path": str(photo)}).unlink()
                 # Gradio gives every upload a folder of its own, named by the file's hash.
                 photo.parent.rmdir()

@@ -10,10 +10,11 @@ from typing import Any
 
 import gradio as gr
 
-from ui import cards
+from gateway.client import GatewayError, PhotoRefusedError, PhotoUnreadableError
+from gateway.client.calls import content
+from ui import cards, wording
 from ui.gateway import Gateway
 from ui.photos import PhotoShelf, caller_of, drawn, key_of, size_of, tab_of
-from ui.wording import CheckError, PhotoGone, PhotoRefused
 
 # (label, package, file). All are photographs: the packages carry nothing AI-generated.
 OFFERED = (
@@ -85,7 +86,7 @@ class Single:
             return gr.skip(), gr.update(interactive=False)
         try:
             self._shelf.keep(tab_of(request), self._shelf.find(upload))
-        except PhotoGone as error:
+        except PhotoUnreadableError as error:
             return cards.error_html(error), gr.update(interactive=False)
         return cards.WELCOME, gr.update(interactive=True)
 
@@ -93,8 +94,8 @@ class Single:
         """Answer with a verdict or an error, and let go of the photo unless it is worth another try."""
         try:
             html = await self._answer(self._find(upload), key_of(key), caller_of(request))
-        except CheckError as error:
-            if error.again:
+        except GatewayError as error:
+            if wording.may_come(error):
                 return cards.error_html(error), gr.skip()
             html = cards.error_html(error)
         self._shelf.drop(tab_of(request))
@@ -106,14 +107,14 @@ class Single:
 
     async def _answer(self, path: Path, key: str, caller: str) -> str:
         async with self._gateway.room(size_of(path)):
-            photo = await asyncio.to_thread(_read, path)
+            photo = await asyncio.to_thread(content, path)
             async with self._gateway.client(key, caller) as client:
                 answer = await client.explain(photo, evidence=True)
             return cards.answer_html(answer, await drawn(photo))
 
     def _find(self, upload: object) -> Path:
         if upload is None:
-            raise PhotoRefused("No photo was chosen.")
+            raise PhotoRefusedError("No photo was chosen.")
         return self._shelf.find(upload)
 
     def _connect(self, desk: Desk, key: gr.Textbox) -> None:
@@ -159,10 +160,3 @@ def _desk() -> tuple[gr.Image, gr.Button, tuple[tuple[gr.Button, Path], ...]]:
     gr.HTML(EXAMPLES, elem_classes="plain")
     with gr.Row(elem_id="examples"):
         return photo, button, tuple((gr.Button(one.label, size="sm", min_width=80), one.path) for one in offered)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PhotoGone from error

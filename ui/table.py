@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypedDict
 
-from gateway.client import Verdict
+from gateway.client import GatewayError, Verdict
 from ui import wording
-from ui.wording import CheckError
 
 FAILED = "failed"
 CLOSELY = "closely"
@@ -173,7 +172,7 @@ def running_html(rows: Sequence[Row], total: int, note: str = "") -> str:
     )
 
 
-def done_html(rows: Sequence[Row], trouble: CheckError | None = None) -> str:
+def done_html(rows: Sequence[Row], trouble: GatewayError | None = None) -> str:
     """Show a batch that has ended; `trouble` is why photos were left without an answer, and what helps."""
     left = sum(row.again for row in rows)
     title = f"{wording.photos(len(rows))} done" if not left else f"{wording.photos(left)} of {len(rows):,} left"
@@ -184,12 +183,12 @@ def done_html(rows: Sequence[Row], trouble: CheckError | None = None) -> str:
     )
 
 
-def _advice(left: int, trouble: CheckError | None) -> str:
+def _advice(left: int, trouble: GatewayError | None) -> str:
     press = f"Press Check {wording.photos(left)} again."
     if trouble is None:
         return press
-    said = f"{trouble.title}: {trouble.detail}" if trouble.detail else trouble.title
-    return f"{said.removesuffix('.')}. {trouble.remedy} {press}"
+    said, words = wording.detail(trouble), wording.words(trouble)
+    return f"{f'{words.title}: {said}'.removesuffix('.') if said else words.title}. {words.remedy} {press}"
 
 
 def _summary(rows: Sequence[Row]) -> str:

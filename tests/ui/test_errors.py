@@ -1,44 +1,31 @@
 import pytest
 
 from gateway import client
+from gateway.client import GatewayError
 from ui import wording
 
 
 @pytest.mark.parametrize(
-    ("theirs", "kind"),
+    ("kind", "title", "again"),
     [
-        (client.ServiceDownError, wording.ServiceDown),
-        (client.ServiceSlowError, wording.ServiceSlow),
-        (client.NotReadyError, wording.ServiceNotReady),
-        (client.TooManyRequestsError, wording.TooManyChecks),
-        (client.KeyRefusedError, wording.KeyRefused),
-        (client.PhotoRefusedError, wording.PhotoRefused),
-        (client.PhotoTooLargeError, wording.PhotoTooLarge),
-        (client.PhotoUnreadableError, wording.PhotoGone),
-        (client.ServiceFailedError, wording.ServiceFailed),
+        (client.ServiceDownError, "The service is down", True),
+        (client.ServiceSlowError, "The service took too long to answer", True),
+        (client.NotReadyError, "The service is not ready", True),
+        (client.TooManyRequestsError, "Too many checks in a short time", True),
+        (client.KeyRefusedError, "The service wants an API key", True),
+        (client.ServiceFailedError, "The service failed internally", True),
+        (client.PhotoRefusedError, "This photo cannot be checked", False),
+        (client.PhotoTooLargeError, "This photo is too large", False),
+        (wording.TooManyPhotosError, "Too many photos at once", False),
     ],
 )
-def test_a_clients_error_is_said_in_the_reviewers_words(
-    theirs: type[client.GatewayError], kind: type[wording.CheckError]
+def test_an_error_has_the_reviewers_words_and_its_photo_is_kept_if_another_try_can_help(
+    kind: type[GatewayError], title: str, again: bool
 ) -> None:
-    error = wording.in_page_words(theirs("Because.", request_id="abc", retry_after_s=7))
-    assert (type(error), error.detail, error.reference, error.retry_after_s) == (kind, "Because.", "abc", 7)
+    error = kind("Because.")
+    assert (wording.words(error).title, wording.may_come(error), wording.detail(error)) == (title, again, "Because.")
 
 
-@pytest.mark.parametrize("theirs", [client.OddAnswerError, client.RequestRefusedError])
-def test_what_only_a_developer_can_mend_keeps_no_detail(theirs: type[client.GatewayError]) -> None:
-    error = wording.in_page_words(theirs("probability is missing"))
-    assert (type(error), error.detail) == (wording.OddAnswer, "")
-
-
-def test_a_photo_is_kept_only_for_errors_that_another_try_can_mend() -> None:
-    final = {wording.PhotoRefused, wording.PhotoTooLarge, wording.PhotoGone, wording.TooManyPhotos}
-    again = {
-        wording.ServiceDown,
-        wording.ServiceSlow,
-        wording.ServiceNotReady,
-        wording.TooManyChecks,
-        wording.KeyRefused,
-    }
-    assert not any(kind.again for kind in final)
-    assert all(kind.again for kind in again)
+@pytest.mark.parametrize("kind", [client.OddAnswerError, client.RequestRefusedError, client.PhotoUnreadableError])
+def test_what_only_a_developer_can_mend_keeps_no_detail(kind: type[GatewayError]) -> None:
+    assert wording.detail(kind("probability is missing")) == ""

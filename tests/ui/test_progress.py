@@ -1,6 +1,6 @@
+from gateway.client import KeyRefusedError
 from tests.ui.made import rows
 from ui.table import done_html
-from ui.wording import KeyRefused
 
 
 def test_a_batch_that_is_done_says_what_came_of_it() -> None:
@@ -10,7 +10,7 @@ def test_a_batch_that_is_done_says_what_came_of_it() -> None:
 
 
 def test_photos_that_are_left_are_counted_with_the_reason_and_what_helps() -> None:
-    html = done_html(rows(), KeyRefused("Missing API key."))
+    html = done_html(rows(), KeyRefusedError("Missing API key."))
     assert "<h2>1 photo of 5 left</h2>" in html
     assert (
         "The service wants an API key: Missing API key. "

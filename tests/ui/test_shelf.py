@@ -4,8 +4,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from gateway.client import PhotoUnreadableError
 from ui.photos import NoRoom, PhotoShelf, room_of
-from ui.wording import PhotoGone
 
 
 def shelf_in(folder: Path) -> PhotoShelf:
@@ -86,7 +86,7 @@ def test_only_a_regular_file_of_its_own_folder_and_of_bounded_size_is_found(tmp_
     odd[2].write_bytes(bytes(101))
     (tmp_path / "elsewhere").symlink_to(path.parent)
     for named in (*odd, tmp_path / "elsewhere" / path.name):
-        with pytest.raises(PhotoGone):
+        with pytest.raises(PhotoUnreadableError):
             shelf.find({"path": str(named)})
 
 
