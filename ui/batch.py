@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +24,8 @@ PRIVACY = (
     "once it has a verdict. The table exists only in this tab: download the CSV before closing it.</p>"
 )
 
-# New values of the desk's components, in their order.
+# New values of the tab's components, in the order of `outputs`.
 Change = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What the reviewer works with; the order is that of `Batch`'s answers."""
-
-    photos: gr.File
-    check: gr.Button
-    stop: gr.Button
-    again: gr.Button
-    progress: gr.HTML
-    table: gr.HTML
-
-    def outputs(self) -> list[Any]:
-        """The components that a batch changes."""
-        return [self.photos, self.check, self.stop, self.again, self.progress, self.table]
 
 
 class Batch:
@@ -55,39 +38,30 @@ class Batch:
 
     def build(self, key: gr.Textbox) -> None:
         """Lay the tab out and connect it."""
-        desk = _desk()
-        desk.photos.change(
-            self.choose,
-            inputs=[desk.photos],
-            outputs=[desk.check, desk.progress],
-            preprocess=False,
-            show_progress="hidden",
-            api_visibility="private",
+        photos = gr.File(label="Product photos", file_count="multiple", type="filepath", height=200, elem_id="photos")
+        with gr.Row():
+            check = gr.Button("Check photos", variant="primary", interactive=False, elem_id="check-all")
+            again = gr.Button("Check again", variant="primary", visible=False, elem_id="again")
+            stop = gr.Button("Stop", visible=False, elem_id="stop")
+        gr.HTML(PRIVACY, elem_classes="plain")
+        progress = gr.HTML(IDLE, elem_id="progress", elem_classes="plain")
+        rows = gr.HTML(
+            table.NO_TABLE, html_template=table.TEMPLATE, elem_id="table", elem_classes="plain", js_on_load=None
         )
-        for button, ask, inputs in (
-            (desk.check, self.check, [desk.photos, key]),
-            (desk.again, self.check_again, [key]),
-        ):
-            button.click(
-                ask,
-                inputs=inputs,
-                outputs=desk.outputs(),
-                preprocess=False,
-                show_progress="hidden",
-                concurrency_id="batch",
-                concurrency_limit=BATCHES_AT_ONCE,
-                api_visibility="private",
-            )
-        desk.stop.click(self.stop, show_progress="hidden", api_visibility="private")
+        quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+        photos.change(self.choose, [photos], [check, progress], **quiet)
+        outputs = [photos, check, stop, again, progress, rows]
+        for button, ask, inputs in ((check, self.check, [photos, key]), (again, self.check_again, [key])):
+            button.click(ask, inputs, outputs, concurrency_id="batch", concurrency_limit=BATCHES_AT_ONCE, **quiet)
+        stop.click(self.stop, **quiet)
 
     def choose(self, uploads: list[Any] | None, request: gr.Request) -> tuple[Any, Any]:
         """Keep the photos until they are checked; too many at once are refused here."""
         tab, paths = tab_of(request), [photo.path for photo in self._photos(uploads)]
+        self._shelf.keep(_chosen(tab), *paths)  # too many as well, so that they go with the tab
         if len(paths) > PHOTOS_MAX:
-            self._shelf.keep(_chosen(tab), *paths)  # so that they go with the tab
             error = wording.TooManyPhotosError(f"You chose {len(paths):,} photos; the limit is {PHOTOS_MAX:,} at once.")
             return gr.update(interactive=False), cards.error_html(error)
-        self._shelf.keep(_chosen(tab), *paths)
         return gr.update(interactive=bool(paths) and not self._busy(tab)), gr.skip()
 
     async def check(self, uploads: list[Any] | None, key: object, request: gr.Request) -> AsyncIterator[Change]:
@@ -185,20 +159,3 @@ def _chosen(tab: str) -> str:
 
 def _running(tab: str) -> str:
     return f"{tab} running"
-
-
-def _desk() -> Desk:
-    photos = gr.File(label="Product photos", file_count="multiple", type="filepath", height=200, elem_id="photos")
-    with gr.Row():
-        check = gr.Button("Check photos", variant="primary", interactive=False, elem_id="check-all")
-        again = gr.Button("Check again", variant="primary", visible=False, elem_id="again")
-        stop = gr.Button("Stop", visible=False, elem_id="stop")
-    gr.HTML(PRIVACY, elem_classes="plain")
-    return Desk(
-        photos,
-        check,
-        stop,
-        again,
-        gr.HTML(IDLE, elem_id="progress", elem_classes="plain"),
-        gr.HTML(table.NO_TABLE, html_template=table.TEMPLATE, elem_id="table", elem_classes="plain", js_on_load=None),
-    )

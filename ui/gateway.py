@@ -166,28 +166,23 @@ class Run:
             case _ if not self.ended:
                 self.note = ""
                 photo = self.photos[len(self._rows)]
-                self._settle(photo, await _row(photo, news), news)
-
-    def _settle(self, photo: Photo, row: Row, outcome: Outcome) -> None:
-        self._rows.append(row)
-        self._uses[photo.path] -= 1
-        if row.again and isinstance(outcome, Failure):
-            self.trouble = outcome.error
-        elif not self._uses[photo.path]:
-            self._let_go(photo.path)
+                row = await _row(photo, news)
+                self._rows.append(row)
+                self._uses[photo.path] -= 1
+                if row.again and isinstance(news, Failure):
+                    self.trouble = news.error
+                elif not self._uses[photo.path]:
+                    self._let_go(photo.path)
 
 
 async def _row(photo: Photo, outcome: Outcome) -> Row:
-    if not isinstance(outcome, Failure):
-        return Row(photo.number, photo.name, await _thumbnail(photo.path), outcome)
-    words, again = wording.words(outcome.error), wording.may_come(outcome.error)
-    said = (wording.detail(outcome.error) or words.title).removesuffix(".")
-    reason = f"{words.title}." if again else f"{said}. {words.advice}"
-    return Row(photo.number, photo.name, None, None, reason, again)
-
-
-async def _thumbnail(path: Path) -> bytes | None:
+    if isinstance(outcome, Failure):
+        words, again = wording.words(outcome.error), wording.may_come(outcome.error)
+        said = (wording.detail(outcome.error) or words.title).removesuffix(".")
+        reason = f"{words.title}." if again else f"{said}. {words.advice}"
+        return Row(photo.number, photo.name, None, reason=reason, again=again)
     try:
-        return await drawn(await asyncio.to_thread(path.read_bytes), THUMBNAIL_MAX)
+        thumbnail = await drawn(await asyncio.to_thread(photo.path.read_bytes), THUMBNAIL_MAX)
     except OSError:
-        return None
+        thumbnail = None
+    return Row(photo.number, photo.name, thumbnail, outcome)
