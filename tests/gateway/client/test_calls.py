@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import inspect
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 from gateway import examples
 from gateway.client import (
     AsyncClient,
+    Client,
     Explanation,
     KeyRefusedError,
     NotReadyError,
@@ -277,3 +279,13 @@ def test_a_key_that_cannot_be_a_header_is_refused_before_anything_is_sent() -> N
 def test_what_is_no_address_is_told_at_once(url: str) -> None:
     with pytest.raises(ValueError, match=r"write it like http://127\.0\.0\.1:8080$"):
         client(Recorder(None), url=url)
+
+
+def methods(kind: type) -> dict[str, list[str]]:
+    found = inspect.getmembers(kind, inspect.isfunction)
+    return {name: list(inspect.signature(each).parameters) for name, each in found if not name.startswith("_")}
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    closing = {"close": methods(AsyncClient)["aclose"]}
+    assert methods(Client) == {name: each for name, each in methods(AsyncClient).items() if name != "aclose"} | closing
