@@ -185,18 +185,15 @@ def done_html(rows: Sequence[Row], trouble: GatewayError | None = None) -> str:
 
 def _advice(left: int, trouble: GatewayError | None) -> str:
     press = f"Press Check {wording.photos(left)} again."
-    if trouble is None:
-        return press
-    said, words = wording.detail(trouble), wording.words(trouble)
-    return f"{f'{words.title}: {said}'.removesuffix('.') if said else words.title}. {words.remedy} {press}"
+    return f"{wording.sentence(trouble)} {wording.words(trouble).remedy} {press}" if trouble else press
 
 
 def _summary(rows: Sequence[Row]) -> str:
     counts = count(rows)
-    parts = [
-        f"{counts['ai_generated']:,} likely AI-generated",
-        f"{counts['real']:,} likely real",
-        f"{counts[CLOSELY]:,} to look at closely",
-        f"{counts[FAILED]:,} not checked",
-    ]
-    return " · ".join(parts)
+    kinds = {
+        "ai_generated": "likely AI-generated",
+        "real": "likely real",
+        CLOSELY: "to look at closely",
+        FAILED: "not checked",
+    }
+    return " · ".join(f"{counts[kind]:,} {text}" for kind, text in kinds.items())

@@ -124,6 +124,11 @@ def detail(error: GatewayError) -> str:
     return "" if isinstance(error, UNTOLD) else error.detail
 
 
+def sentence(error: GatewayError) -> str:
+    """Say what has happened, with what the service said of it."""
+    return ": ".join(filter(None, (words(error).title, detail(error)))).removesuffix(".") + "."
+
+
 def may_come(error: GatewayError) -> bool:
     """Whether the same photo may be sent again; if not, the page lets go of it at once."""
     return not isinstance(error, PhotoRefusedError)

@@ -85,17 +85,14 @@ class Heatmaps:
         """Write an image's heat map; return its path, or None if there is none."""
         if not isinstance(outcome, Explanation):
             return None
-        path = self._folder / self._name(STDIN_STEM if photo == "-" else PurePath(photo).stem)
-        path.write_bytes(outcome.heatmap)
-        return str(path)
-
-    def _name(self, stem: str) -> str:
-        name, number = f"{stem}-heatmap.jpg", 1
+        stem, number = STDIN_STEM if photo == STDIN else PurePath(photo).stem, 1
+        name = f"{stem}-heatmap.jpg"
         while name.lower() in self._taken:  # some file systems know no case
             number += 1
             name = f"{stem}-heatmap-{number}.jpg"
         self._taken.add(name.lower())
-        return name
+        (self._folder / name).write_bytes(outcome.heatmap)
+        return str(self._folder / name)
 
 
 def run(arguments: argparse.Namespace) -> int:
