@@ -30,20 +30,10 @@ def test_no_name_is_a_formula_and_every_name_can_be_written() -> None:
 
 def test_a_row_says_what_it_is_sorted_and_filtered_by() -> None:
     drawn = [row_html(row) for row in rows()]
-    assert [re.findall(r'data-groups="(.*?)"', html) for html in drawn] == [
-        ["real"],
-        ["ai_generated"],
-        ["real closely"],
-        ["failed"],
-        ["failed"],
-    ]
-    assert [re.findall(r'data-probability="(.*?)"', html) for html in drawn] == [
-        ["0.04"],
-        ["0.9312"],
-        ["0.42"],
-        ["-1.0"],
-        ["-1.0"],
-    ]
+    groups = ["real", "ai_generated", "real closely", "failed", "failed"]
+    assert [re.findall(r'data-groups="(.*?)"', html) for html in drawn] == [[group] for group in groups]
+    probabilities = ["0.04", "0.9312", "0.42", "-1.0", "-1.0"]
+    assert [re.findall(r'data-probability="(.*?)"', html) for html in drawn] == [[one] for one in probabilities]
 
 
 def test_filters_say_how_many_rows_they_show() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import inspect
 import io
@@ -252,19 +251,6 @@ def test_key_caller_and_headers_go_along_and_the_address_may_have_a_path() -> No
     assert (own.headers["User-Agent"], own.headers["X-Request-ID"]) == ("page", "mine")
     assert (other.headers["X-API-Key"], other.headers["X-Forwarded-For"]) == ("other", "10.0.0.7")
     assert not {"x-api-key", "x-forwarded-for"} & set(nobody.headers)
-
-
-def test_an_async_client_acts_for_others_on_the_same_connections() -> None:
-    gateway = Recorder(examples.PREDICTION)
-
-    async def ask() -> None:
-        async with AsyncClient("http://gateway", "own", transport=httpx.MockTransport(gateway)) as asked:
-            await asked.acting_for(api_key="other", caller="10.0.0.7").predict(b"photo")
-            await asked.predict(b"photo")
-
-    asyncio.run(ask())
-    assert [request.headers["X-API-Key"] for request in gateway.requests] == ["other", "own"]
-    assert [request.headers.get("X-Forwarded-For") for request in gateway.requests] == ["10.0.0.7", None]
 
 
 def test_a_key_that_cannot_be_a_header_is_refused_before_anything_is_sent() -> None:
