@@ -1,7 +1,6 @@
 """The tab for the service itself: health, live version, and drift."""
 
 import asyncio
-from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
@@ -53,18 +52,9 @@ def _share(name: str, share: float, highest: float) -> str:
     return f'<td>{share:.1%}<span class="{name}" style="width:{share / highest:.0%}"></span></td>'
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What was asked of the service at one moment."""
-
-    health: Health
-    ready: bool
-    drift: Drift
-
-
-def state_html(state: State) -> str:
+def state_html(health: Health, drift: Drift, *, ready: bool) -> str:
     """Show health, live version and drift."""
-    return _health(state.health, ready=state.ready) + _drift(state.drift)
+    return _health(health, ready=ready) + _drift(drift)
 
 
 def _health(health: Health, *, ready: bool) -> str:
@@ -155,4 +145,4 @@ class Service:
                 )
         except GatewayError as error:
             return cards.error_html(error, wording.words(error).remedy)
-        return state_html(State(health, ready, drift))
+        return state_html(health, drift, ready=ready)

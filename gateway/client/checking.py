@@ -94,7 +94,7 @@ class Checking:
                 yield from self._predict(held)
                 held = []
             content: Content = yield Read(photo)
-            if held and _weight([*held, content]) > BATCH_BYTES:
+            if held and sum(len(one) for one in [*held, content] if isinstance(one, bytes)) > BATCH_BYTES:
                 yield from self._predict(held)
                 held = []
             held.append(content)
@@ -169,7 +169,3 @@ def _outcomes(found: BatchResult | Verdict | errors.GatewayError, count: int) ->
 
 def _may_come(outcome: Outcome) -> bool:
     return isinstance(outcome, Failure) and outcome.error.again
-
-
-def _weight(contents: Iterable[Content]) -> int:
-    return sum(len(one) for one in contents if isinstance(one, bytes))

@@ -55,11 +55,6 @@ def add_check(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="an image, a folder, a quoted pattern, or - (stdin)")
-    _add_output(parser)
-    _add_gateway(parser)
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output, on stdout")
     form = output.add_mutually_exclusive_group()
     form.add_argument(
@@ -71,9 +66,6 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--evidence", action="store_true", help="include what the files say about their origin")
     output.add_argument("--fail-on", choices=["ai_generated"], help="exit with 1 if an image is AI-generated")
     output.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary on stderr")
-
-
-def _add_gateway(parser: argparse.ArgumentParser) -> None:
     gateway = parser.add_argument_group("gateway")
     gateway.add_argument(
         "--url",

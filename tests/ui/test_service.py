@@ -1,7 +1,7 @@
 import re
 
 from gateway.client import Drift, DriftCheck, DriftHistogram, Health
-from ui.service import State, histogram_html, state_html
+from ui.service import histogram_html, state_html
 
 HEALTH = Health(
     status="healthy",
@@ -39,7 +39,7 @@ def titles(html: str) -> list[str]:
 
 
 def test_health_and_drift_are_in_words_with_their_numbers() -> None:
-    html = state_html(State(HEALTH, ready=True, drift=DRIFT))
+    html = state_html(HEALTH, DRIFT, ready=True)
     assert titles(html) == ["The service is ready", "Drift: something has changed"]
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html))
     assert facts == {
@@ -73,14 +73,14 @@ def test_without_drift_the_status_says_what_is_compared() -> None:
 
 def test_a_service_that_is_not_ready_says_what_to_do() -> None:
     away = HEALTH.model_copy(update={"status": "unhealthy", "model_version": "<i>"})
-    html = state_html(State(away, ready=False, drift=DRIFT))
+    html = state_html(away, DRIFT, ready=False)
     assert titles(html)[0] == "The service is not ready"
     assert "Refresh in a moment" in html
     assert "<i>" not in html
 
 
 def _report(drift: Drift) -> str:
-    return state_html(State(HEALTH, ready=True, drift=drift))
+    return state_html(HEALTH, drift, ready=True)
 
 
 def histogram(reference: list[float] | None, current: list[float] | None) -> DriftHistogram:
