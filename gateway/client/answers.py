@@ -30,6 +30,8 @@ T = TypeVar("T", bound=BaseModel)
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
+    __str__ = BaseModel.__repr__
+
 
 class Evidence(_Answer):
     """One thing that the image's file says about its origin; it is no part of the probability."""
