@@ -11,7 +11,7 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/uv \
     ./install.sh ui.txt
 WORKDIR /app
-COPY gateway/__init__.py gateway/
+COPY gateway/__init__.py gateway/schemas.py gateway/
 COPY gateway/client gateway/client
 COPY ui ui
 RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash gateway ui

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ui.settings import BadSetting, Settings
+from ui.settings import BadSettingError, Settings
 
 CONNECTIONS_MAX = 512
 HEAD_S = 10.0
@@ -91,7 +91,7 @@ def main() -> int:
             from ui.gateway import Gateway  # noqa: PLC0415
 
             serve(page.application(Gateway(settings), settings, folder), settings)
-    except (BadSetting, OSError) as error:
+    except (BadSettingError, OSError) as error:
         sys.stderr.write(f"The page cannot start: {error}\n")
         return 1
     return 0

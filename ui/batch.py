@@ -2,48 +2,30 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from gateway.client import GatewayError, PhotoUnreadableError
 from ui import cards, table, wording
-from ui import table as progress
 from ui.gateway import Gateway, Photo, Run
 from ui.photos import PhotoShelf, caller_of, key_of, name_of, size_of, tab_of
 from ui.table import Row
-from ui.wording import CheckError, PhotoGone, TooManyPhotos
 
 PHOTOS_MAX = 1000
 BATCHES_AT_ONCE = 8
 ROWS_MAX = 10_000  # of all batches that are kept
 # An upload that is not here any more fails alone, in its own row.
 NOWHERE = Path("/nonexistent")
-IDLE = progress.IDLE.format(most=f"{PHOTOS_MAX:,}")
+IDLE = table.IDLE.format(most=f"{PHOTOS_MAX:,}")
 PRIVACY = (
     '<p class="facts">JPEG, PNG or WebP. Each photo is sent unchanged to the service, and this page deletes it '
     "once it has a verdict. The table exists only in this tab: download the CSV before closing it.</p>"
 )
 
-# New values of the desk's components, in their order.
+# New values of the tab's components, in the order of `outputs`.
 Change = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What the reviewer works with; the order is that of `Batch`'s answers."""
-
-    photos: gr.File
-    check: gr.Button
-    stop: gr.Button
-    again: gr.Button
-    progress: gr.HTML
-    table: gr.HTML
-
-    def outputs(self) -> list[Any]:
-        """The components that a batch changes."""
-        return [self.photos, self.check, self.stop, self.again, self.progress, self.table]
 
 
 class Batch:
@@ -56,39 +38,30 @@ class Batch:
 
     def build(self, key: gr.Textbox) -> None:
         """Lay the tab out and connect it."""
-        desk = _desk()
-        desk.photos.change(
-            self.choose,
-            inputs=[desk.photos],
-            outputs=[desk.check, desk.progress],
-            preprocess=False,
-            show_progress="hidden",
-            api_visibility="private",
+        photos = gr.File(label="Product photos", file_count="multiple", type="filepath", height=200, elem_id="photos")
+        with gr.Row():
+            check = gr.Button("Check photos", variant="primary", interactive=False, elem_id="check-all")
+            again = gr.Button("Check again", variant="primary", visible=False, elem_id="again")
+            stop = gr.Button("Stop", visible=False, elem_id="stop")
+        gr.HTML(PRIVACY, elem_classes="plain")
+        progress = gr.HTML(IDLE, elem_id="progress", elem_classes="plain")
+        rows = gr.HTML(
+            table.NO_TABLE, html_template=table.TEMPLATE, elem_id="table", elem_classes="plain", js_on_load=None
         )
-        for button, ask, inputs in (
-            (desk.check, self.check, [desk.photos, key]),
-            (desk.again, self.check_again, [key]),
-        ):
-            button.click(
-                ask,
-                inputs=inputs,
-                outputs=desk.outputs(),
-                preprocess=False,
-                show_progress="hidden",
-                concurrency_id="batch",
-                concurrency_limit=BATCHES_AT_ONCE,
-                api_visibility="private",
-            )
-        desk.stop.click(self.stop, show_progress="hidden", api_visibility="private")
+        quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+        photos.change(self.choose, [photos], [check, progress], **quiet)
+        outputs = [photos, check, stop, again, progress, rows]
+        for button, ask, inputs in ((check, self.check, [photos, key]), (again, self.check_again, [key])):
+            button.click(ask, inputs, outputs, concurrency_id="batch", concurrency_limit=BATCHES_AT_ONCE, **quiet)
+        stop.click(self.stop, **quiet)
 
     def choose(self, uploads: list[Any] | None, request: gr.Request) -> tuple[Any, Any]:
         """Keep the photos until they are checked; too many at once are refused here."""
         tab, paths = tab_of(request), [photo.path for photo in self._photos(uploads)]
+        self._shelf.keep(_chosen(tab), *paths)  # too many as well, so that they go with the tab
         if len(paths) > PHOTOS_MAX:
-            self._shelf.keep(_chosen(tab), *paths)  # so that they go with the tab
-            error = TooManyPhotos(f"You chose {len(paths):,} photos; the limit is {PHOTOS_MAX:,} at once.")
+            error = wording.TooManyPhotosError(f"You chose {len(paths):,} photos; the limit is {PHOTOS_MAX:,} at once.")
             return gr.update(interactive=False), cards.error_html(error)
-        self._shelf.keep(_chosen(tab), *paths)
         return gr.update(interactive=bool(paths) and not self._busy(tab)), gr.skip()
 
     async def check(self, uploads: list[Any] | None, key: object, request: gr.Request) -> AsyncIterator[Change]:
@@ -125,7 +98,7 @@ class Batch:
     def _found(self, upload: object) -> Path:
         try:
             return self._shelf.find(upload)
-        except PhotoGone:
+        except PhotoUnreadableError:
             return NOWHERE
 
     async def _follow(
@@ -148,8 +121,8 @@ class Batch:
                 async for _ in news:
                     self._shelf.touch(owner)
                     yield gr.skip(), *self._state(tab, run)
-        except CheckError as error:
-            run.give_up(f"{error.title}.", error)
+        except GatewayError as error:
+            run.give_up(f"{wording.words(error).title}.", error)
             yield gr.skip(), *self._state(tab, run)
         finally:
             # A batch is kept for another try alone.
@@ -162,7 +135,7 @@ class Batch:
             gr.update(interactive=run.ended and self._shelf.holds(_chosen(tab))),
             gr.update(visible=not run.ended),
             gr.update(visible=run.ended and left > 0, value=f"Check {wording.photos(left)} again"),
-            progress.done_html(rows, run.trouble) if run.ended else progress.running_html(rows, run.total, run.note),
+            table.done_html(rows, run.trouble) if run.ended else table.running_html(rows, run.total, run.note),
             table.table_of(rows, ended=run.ended) if rows else table.NO_TABLE,
         )
 
@@ -186,20 +159,3 @@ def _chosen(tab: str) -> str:
 
 def _running(tab: str) -> str:
     return f"{tab} running"
-
-
-def _desk() -> Desk:
-    photos = gr.File(label="Product photos", file_count="multiple", type="filepath", height=200, elem_id="photos")
-    with gr.Row():
-        check = gr.Button("Check photos", variant="primary", interactive=False, elem_id="check-all")
-        again = gr.Button("Check again", variant="primary", visible=False, elem_id="again")
-        stop = gr.Button("Stop", visible=False, elem_id="stop")
-    gr.HTML(PRIVACY, elem_classes="plain")
-    return Desk(
-        photos,
-        check,
-        stop,
-        again,
-        gr.HTML(IDLE, elem_id="progress", elem_classes="plain"),
-        gr.HTML(table.NO_TABLE, html_template=table.TEMPLATE, elem_id="table", elem_classes="plain", js_on_load=None),
-    )

@@ -4,9 +4,8 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from gateway.client import Evidence, Explanation, Prediction
+from gateway.client import Evidence, Explanation, GatewayError, Prediction
 from ui import wording
-from ui.wording import CheckError
 
 NAMES = {
     "c2pa_manifest": "Content Credentials (C2PA)",
@@ -72,21 +71,24 @@ def _item(found: Evidence) -> str:
 
 def answer_html(answer: Explanation, photo: bytes | None) -> str:
     """Show a verdict; `photo` is a JPEG of the original, None where it cannot be drawn."""
+    regions = EMPTY if answer.heatmap_is_empty else WARM[answer.prediction]
+    time = answer.inference_time_ms
+    took = "" if time is None else f" · answered in {wording.duration(time)}"
     return (
-        f'<div class="card {wording.look(answer)}">{_verdict(answer)}{_pictures(answer.heatmap, photo)}'
-        f'<p class="note">{escape(_about_heatmap(answer))} {escape(HINT)}</p>{evidence_html(answer.evidence or ())}'
-        f'<p class="facts">{escape(_facts(answer))}</p></div>'
+        f'<div class="card {wording.look(answer)}">{_verdict(answer)}{_images(answer.heatmap, photo)}'
+        f'<p class="note">{regions} {HINT}</p>{evidence_html(answer.evidence or ())}'
+        f'<p class="facts">Model version {escape(answer.model_version)}{took}</p></div>'
     )
 
 
-def error_html(error: CheckError, advice: str = "") -> str:
+def error_html(error: GatewayError, advice: str = "") -> str:
     """Show what went wrong, what the service said about it, and what to do next."""
-    detail = f"<p>{escape(error.detail)}</p>" if error.detail else ""
+    said, words = wording.detail(error), wording.words(error)
     wait = "" if error.retry_after_s is None else f" The service asks to wait {wording.seconds(error.retry_after_s)}."
-    reference = f'<p class="facts">Reference {escape(error.reference)}</p>' if error.reference else ""
+    reference = f'<p class="facts">Reference {escape(error.request_id)}</p>' if error.request_id else ""
     return (
-        f'<div class="card trouble"><h2>{escape(error.title)}</h2>{detail}'
-        f"<p>{escape((advice or error.advice) + wait)}</p>{reference}</div>"
+        f'<div class="card trouble"><h2>{words.title}</h2>{f"<p>{escape(said)}</p>" if said else ""}'
+        f"<p>{(advice or words.advice) + wait}</p>{reference}</div>"
     )
 
 
@@ -95,27 +97,16 @@ def _verdict(answer: Explanation) -> str:
     share = round(answer.probability * 100, 1)
     percent = wording.percent(answer.probability)
     return (
-        f"<h2>{escape(wording.verdict(answer))}</h2>"
+        f"<h2>{wording.verdict(answer)}</h2>"
         f'<p class="score"><span>Probability of AI generation</span> <strong>{percent}</strong></p>'
         f'<div class="bar" role="meter" aria-label="Probability of AI generation" aria-valuemin="0" '
         f'aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div>'
         '<p class="scale" aria-hidden="true"><span>real photograph</span><span>AI-generated</span></p>'
-        f'<p class="confidence"><strong>{escape(name)}</strong> '
-        f"{escape(meaning)}</p>"
+        f'<p class="confidence"><strong>{name}</strong> {meaning}</p>'
     )
 
 
-def _about_heatmap(answer: Explanation) -> str:
-    return EMPTY if answer.heatmap_is_empty else WARM[answer.prediction]
-
-
-def _facts(answer: Explanation) -> str:
-    version = f"Model version {answer.model_version}"
-    took = answer.inference_time_ms
-    return version if took is None else f"{version} · answered in {wording.duration(took)}"
-
-
-def _pictures(heatmap: bytes, photo: bytes | None) -> str:
+def _images(heatmap: bytes, photo: bytes | None) -> str:
     over = _image("heatmap", heatmap, "The photo with the heat map over it")
     if photo is None:
         return f'<figure class="fade">{over}<figcaption>Heat map</figcaption></figure>'

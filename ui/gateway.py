@@ -1,4 +1,4 @@
-"""The page's one way to the gateway: its client, opened for one check at a time, and errors in the page's words."""
+"""The page's one way to the gateway: its client, opened for one check at a time."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,6 @@ from ui import wording
 from ui.photos import THUMBNAIL_MAX, drawn
 from ui.settings import Settings
 from ui.table import Row
-from ui.wording import CheckError, in_page_words
 
 # Bytes of photos on their way to the gateway at once: single ones, of which there are copies, and those of batches,
 # which send one request at a time. Apart, since a batch may take minutes and a reviewer of one photo does not wait.
@@ -69,22 +68,14 @@ class Gateway:
 
     @asynccontextmanager
     async def client(self, key: str = "", caller: str = "") -> AsyncIterator[AsyncClient]:
-        """Open a client with the reviewer's key and, for the gateway's rates, the reviewer's address.
-
-        Raises:
-            CheckError: What was done with the client has failed.
-        """
-        settings = self._settings
-        try:
-            async with AsyncClient(
-                settings.gateway_url,
-                timeout_s=settings.timeout_s,
-                transport=self._transport,
-                user_agent="product-photo-page",
-            ) as client:
-                yield client.acting_for(api_key=key.strip(), caller=caller)
-        except GatewayError as error:
-            raise in_page_words(error) from error
+        """Open a client with the reviewer's key and, for the gateway's rates, the reviewer's address."""
+        async with AsyncClient(
+            self._settings.gateway_url,
+            timeout_s=self._settings.timeout_s,
+            transport=self._transport,
+            user_agent="product-photo-page",
+        ) as client:
+            yield client.acting_for(api_key=key, caller=caller)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +93,7 @@ class Run:
     def __init__(self, photos: Sequence[Photo], before: Sequence[Row], let_go: Callable[[Path], None]) -> None:
         self.photos = photos
         self.note = ""
-        self.trouble: CheckError | None = None
+        self.trouble: GatewayError | None = None
         self._before = before
         self._rows: list[Row] = []
         self._let_go = let_go
@@ -133,7 +124,7 @@ class Run:
         """Send no more photos."""
         self._news.put_nowait(None)
 
-    def give_up(self, reason: str, trouble: CheckError | None = None) -> None:
+    def give_up(self, reason: str, trouble: GatewayError | None = None) -> None:
         """Give the photos that are left rows without a verdict."""
         self.trouble = trouble or self.trouble
         rest = self.photos[len(self._rows) :]
@@ -154,8 +145,8 @@ class Run:
 
     async def _ask(self, client: AsyncClient) -> None:
         def waiting(seconds: float, error: GatewayError) -> None:
-            title = in_page_words(error).title
-            self._news.put_nowait(f"{title}: waiting {wording.seconds(seconds)}, then continuing automatically.")
+            wait = wording.seconds(seconds)
+            self._news.put_nowait(f"{wording.words(error).title}: waiting {wait}, then continuing automatically.")
 
         try:
             paths = [photo.path for photo in self.photos]
@@ -175,28 +166,23 @@ class Run:
             case _ if not self.ended:
                 self.note = ""
                 photo = self.photos[len(self._rows)]
-                self._settle(photo, await _row(photo, news), news)
-
-    def _settle(self, photo: Photo, row: Row, outcome: Outcome) -> None:
-        self._rows.append(row)
-        self._uses[photo.path] -= 1
-        if row.again and isinstance(outcome, Failure):
-            self.trouble = in_page_words(outcome.error)
-        elif not self._uses[photo.path]:
-            self._let_go(photo.path)
+                row = await _row(photo, news)
+                self._rows.append(row)
+                self._uses[photo.path] -= 1
+                if row.again and isinstance(news, Failure):
+                    self.trouble = news.error
+                elif not self._uses[photo.path]:
+                    self._let_go(photo.path)
 
 
 async def _row(photo: Photo, outcome: Outcome) -> Row:
-    if not isinstance(outcome, Failure):
-        return Row(photo.number, photo.name, await _thumbnail(photo.path), outcome)
-    error = in_page_words(outcome.error)
-    said = (error.detail or error.title).removesuffix(".")
-    reason = f"{error.title}." if error.again else f"{said}. {error.advice}"
-    return Row(photo.number, photo.name, None, None, reason, error.again)
-
-
-async def _thumbnail(path: Path) -> bytes | None:
+    if isinstance(outcome, Failure):
+        words, again = wording.words(outcome.error), wording.may_come(outcome.error)
+        said = (wording.detail(outcome.error) or words.title).removesuffix(".")
+        reason = f"{words.title}." if again else f"{said}. {words.advice}"
+        return Row(photo.number, photo.name, None, reason=reason, again=again)
     try:
-        return await drawn(await asyncio.to_thread(path.read_bytes), THUMBNAIL_MAX)
+        thumbnail = await drawn(await asyncio.to_thread(photo.path.read_bytes), THUMBNAIL_MAX)
     except OSError:
-        return None
+        thumbnail = None
+    return Row(photo.number, photo.name, thumbnail, outcome)

@@ -17,9 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.client import PhotoUnreadableError
 from ui.photos import NoRoom, PhotoShelf, room_of
 from ui.settings import Settings
-from ui.wording import PhotoGone
 
 SESSIONS_MAX = 512
 STATES_MAX = 64
@@ -201,7 +201,7 @@ class Guard:
         if path.startswith(FILE):
             try:
                 self._shelf.find({"path": path.removeprefix(FILE)})
-            except (PhotoGone, gr.Error) as error:
+            except (PhotoUnreadableError, gr.Error) as error:
                 raise HTTPException(404, "Not found.") from error
         if path != DATA:
             await self._app(scope, receive, send)

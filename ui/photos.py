@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image, ImageOps
 
-from ui.wording import PhotoGone
+from gateway.client import PhotoUnreadableError
 
 # A photo that nobody asks about is deleted after ten minutes, and so is an upload that broke off.
 STAY_S = 600.0
@@ -35,7 +35,7 @@ DECODED_MAX_BYTES = 160_000_000
 SCANS_MAX = 32
 MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # those that segments begin with, and the end of the image
 SCAN, END = b"\xff\xda", b"\xff\xd9"
-# The sizes of many pictures at once add up, so all of them are drawn by one thread.
+# The sizes of many images at once add up, so all of them are drawn by one thread.
 _DRAWING = ThreadPoolExecutor(1, "drawing")
 
 
@@ -65,10 +65,10 @@ class PhotoShelf:
 
         Raises:
             gr.Error: It names something else, whether that is there or not.
-            PhotoGone: The upload is not here any more.
+            PhotoUnreadableError: The upload is not here any more.
         """
         named = upload.get("path") if isinstance(upload, dict) else None
-        # Judged by its name alone, so that nothing outside the folder is even looked at.
+        # Told by its name alone, so that nothing outside the folder is even looked at.
         path = Path(os.path.normpath(named)) if isinstance(named, str) else Path()
         if path.parent.parent != self._folder:
             raise gr.Error("This photo was not uploaded to this page.", print_exception=False)
@@ -77,8 +77,8 @@ class PhotoShelf:
             if stat.S_ISREG(found.st_mode) and found.st_size <= self._photo_max and path.resolve() == path:
                 return path
         except (OSError, ValueError) as error:  # a name may hold what no file's name can
-            raise PhotoGone from error
-        raise PhotoGone
+            raise PhotoUnreadableError from error
+        raise PhotoUnreadableError
 
     def keep(self, owner: str, *photos: Path) -> None:
         """Remember the owner's photos in place of those before."""
@@ -120,7 +120,9 @@ class PhotoShelf:
                 with contextlib.suppress(OSError):  # a folder that is not empty stays
                     path.rmdir() if stat.S_ISDIR(found.st_mode) else path.unlink()
         with self._lock:
-            self._photos = {owner: left for owner, held in self._photos.items() if (left := set(filter(_there, held)))}
+            self._photos = {
+                owner: left for owner, held in self._photos.items() if (left := set(filter(Path.is_file, held)))
+            }
 
     def recount(self) -> None:
         """Recount the folder when it may be nearly full; uploads in progress then briefly count twice."""
@@ -150,7 +152,7 @@ class PhotoShelf:
     def _delete_unused(self, photos: Iterable[Path]) -> None:
         # The same photo in two tabs is one file: the last tab takes it away.
         for photo in set(photos).difference(*self._photos.values()):
-            with contextlib.suppress(OSError, PhotoGone, gr.Error):
+            with contextlib.suppress(OSError, PhotoUnreadableError, gr.Error):
                 self.find({"path": str(photo)}).unlink()
                 # Gradio gives every upload a folder of its own, named by the file's hash.
                 photo.parent.rmdir()
@@ -164,33 +166,24 @@ class PhotoShelf:
                     yield path, path.lstat()
 
 
-def _there(photo: Path) -> bool:
-    return photo.is_file()
-
-
-class NoPreview(Exception):  # noqa: N818  # not a failure of the check: the verdict stands without it
-    """The photo cannot be drawn here."""
-
-
 async def drawn(photo: bytes, side_max: int = SIDE_MAX) -> bytes | None:
     """Draw a photo that has a verdict, when its turn comes; None where it cannot be drawn."""
-    try:
-        return await asyncio.get_running_loop().run_in_executor(_DRAWING, upright_jpeg, photo, side_max)
-    except NoPreview:
-        return None
+    return await asyncio.get_running_loop().run_in_executor(_DRAWING, upright_jpeg, photo, side_max)
 
 
-def upright_jpeg(photo: bytes, side_max: int = SIDE_MAX) -> bytes:
+def upright_jpeg(photo: bytes, side_max: int = SIDE_MAX) -> bytes | None:
     """Draw the photo the way its EXIF rotation says, transparency on white, no side longer than `side_max`."""
+    out = io.BytesIO()
     try:
         with Image.open(io.BytesIO(photo), formats=FORMATS) as image:
             if _decoded_bytes(image) > DECODED_MAX_BYTES or (image.format == "JPEG" and _scans(photo) > SCANS_MAX):
-                raise NoPreview
+                return None
             image.draft("RGB", (side_max, side_max))
             image.thumbnail((side_max, side_max))
-            return _jpeg(_on_white(ImageOps.exif_transpose(image)))
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
-        raise NoPreview from error
+            _on_white(ImageOps.exif_transpose(image)).save(out, "JPEG", quality=88)
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
+        return None
+    return out.getvalue()
 
 
 def _decoded_bytes(image: Image.Image) -> int:
@@ -217,12 +210,6 @@ def _on_white(image: Image.Image) -> Image.Image:
     layer = image.convert("RGBA")
     paper = Image.new("RGBA", layer.size, "white")
     return Image.alpha_composite(paper, layer).convert("RGB")
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=88)
-    return out.getvalue()
 
 
 def tab_of(request: gr.Request) -> str:

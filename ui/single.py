@@ -2,18 +2,17 @@
 
 import asyncio
 import importlib.util
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ui import cards
+from gateway.client import GatewayError, PhotoRefusedError, PhotoUnreadableError
+from gateway.client.calls import content
+from ui import cards, wording
 from ui.gateway import Gateway
 from ui.photos import PhotoShelf, caller_of, drawn, key_of, size_of, tab_of
-from ui.wording import CheckError, PhotoGone, PhotoRefused
 
 # (label, package, file). All are photographs: the packages carry nothing AI-generated.
 OFFERED = (
@@ -29,37 +28,14 @@ PRIVACY = (
 EXAMPLES = '<p class="facts">No photo at hand? These are real photographs:</p>'
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A photo on this machine's disk, with its label."""
-
-    label: str
-    path: Path
-
-
-def installed() -> tuple[Example, ...]:
-    """The examples that are really there; none where their packages are not installed."""
-    return tuple(_found())
-
-
-def _found() -> Iterator[Example]:
+def installed() -> dict[str, Path]:
+    """The examples that are really there, by label; none where their packages are not installed."""
+    found = {}
     for label, package, file in OFFERED:
         spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            continue
-        path = Path(spec.origin).parent / file
-        if path.is_file():
-            yield Example(label, path)
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What the reviewer works with."""
-
-    photo: gr.Image
-    button: gr.Button
-    answer: gr.HTML
-    examples: tuple[tuple[gr.Button, Path], ...]
+        if spec and spec.origin and (path := Path(spec.origin).parent / file).is_file():
+            found[label] = path
+    return found
 
 
 class Single:
@@ -73,10 +49,33 @@ class Single:
         """Lay the tab out and connect it."""
         with gr.Row(elem_id="desk"):
             with gr.Column(scale=2, min_width=300):
-                photo, button, offered = _desk()
+                photo = gr.Image(
+                    label="Product photo",
+                    placeholder="Drop a product photo here\nor click to choose one",
+                    type="filepath",
+                    image_mode=None,
+                    sources=["upload", "clipboard", "webcam"],
+                    buttons=[],
+                    height=320,
+                    elem_id="photo",
+                )
+                button = gr.Button("Check photo", variant="primary", interactive=False, elem_id="check")
+                gr.HTML(PRIVACY, elem_classes="plain")
+                self._offer(photo)
             with gr.Column(scale=3, min_width=300):
                 answer = gr.HTML(cards.WELCOME, elem_id="answer", elem_classes="plain")
-        self._connect(Desk(photo, button, answer, offered), key)
+        # preprocess=False: Gradio would open the image, and fail on a damaged one before the gateway can say why.
+        private: dict[str, Any] = {"preprocess": False, "api_visibility": "private"}
+        photo.change(self.choose, [photo], [answer, button], show_progress="hidden", **private)
+        button.click(
+            self.check,
+            [photo, key],
+            [answer, photo],
+            show_progress_on=[answer],
+            scroll_to_output=True,
+            concurrency_limit=CHECKS_AT_ONCE,
+            **private,
+        )
 
     def choose(self, upload: object, request: gr.Request) -> tuple[Any, Any]:
         """Keep the photo and wipe the old answer, or let go of a photo that was taken away."""
@@ -85,7 +84,7 @@ class Single:
             return gr.skip(), gr.update(interactive=False)
         try:
             self._shelf.keep(tab_of(request), self._shelf.find(upload))
-        except PhotoGone as error:
+        except PhotoUnreadableError as error:
             return cards.error_html(error), gr.update(interactive=False)
         return cards.WELCOME, gr.update(interactive=True)
 
@@ -93,8 +92,8 @@ class Single:
         """Answer with a verdict or an error, and let go of the photo unless it is worth another try."""
         try:
             html = await self._answer(self._find(upload), key_of(key), caller_of(request))
-        except CheckError as error:
-            if error.again:
+        except GatewayError as error:
+            if wording.may_come(error):
                 return cards.error_html(error), gr.skip()
             html = cards.error_html(error)
         self._shelf.drop(tab_of(request))
@@ -106,63 +105,22 @@ class Single:
 
     async def _answer(self, path: Path, key: str, caller: str) -> str:
         async with self._gateway.room(size_of(path)):
-            photo = await asyncio.to_thread(_read, path)
+            photo = await asyncio.to_thread(content, path)
             async with self._gateway.client(key, caller) as client:
                 answer = await client.explain(photo, evidence=True)
             return cards.answer_html(answer, await drawn(photo))
 
     def _find(self, upload: object) -> Path:
         if upload is None:
-            raise PhotoRefused("No photo was chosen.")
+            raise PhotoRefusedError("No photo was chosen.")
         return self._shelf.find(upload)
 
-    def _connect(self, desk: Desk, key: gr.Textbox) -> None:
-        # preprocess=False: Gradio would open the picture, and fail on a damaged one before the gateway can say why.
-        desk.photo.change(
-            self.choose,
-            inputs=[desk.photo],
-            outputs=[desk.answer, desk.button],
-            preprocess=False,
-            show_progress="hidden",
-            api_visibility="private",
-        )
-        desk.button.click(
-            self.check,
-            inputs=[desk.photo, key],
-            outputs=[desk.answer, desk.photo],
-            preprocess=False,
-            show_progress_on=[desk.answer],
-            scroll_to_output=True,
-            concurrency_limit=CHECKS_AT_ONCE,
-            api_visibility="private",
-        )
-        for button, path in desk.examples:
-            button.click(partial(str, path), outputs=[desk.photo], api_visibility="private")
-
-
-def _desk() -> tuple[gr.Image, gr.Button, tuple[tuple[gr.Button, Path], ...]]:
-    photo = gr.Image(
-        label="Product photo",
-        placeholder="Drop a product photo here\nor click to choose one",
-        type="filepath",
-        image_mode=None,
-        sources=["upload", "clipboard", "webcam"],
-        buttons=[],
-        height=320,
-        elem_id="photo",
-    )
-    button = gr.Button("Check photo", variant="primary", interactive=False, elem_id="check")
-    gr.HTML(PRIVACY, elem_classes="plain")
-    offered = installed()
-    if not offered:
-        return photo, button, ()
-    gr.HTML(EXAMPLES, elem_classes="plain")
-    with gr.Row(elem_id="examples"):
-        return photo, button, tuple((gr.Button(one.label, size="sm", min_width=80), one.path) for one in offered)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PhotoGone from error
+    @staticmethod
+    def _offer(photo: gr.Image) -> None:
+        if not (offered := installed()):
+            return
+        gr.HTML(EXAMPLES, elem_classes="plain")
+        with gr.Row(elem_id="examples"):
+            for label, path in offered.items():
+                button = gr.Button(label, size="sm", min_width=80)
+                button.click(partial(str, path), outputs=[photo], api_visibility="private")

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypedDict
 
-from gateway.client import Verdict
+from gateway.client import GatewayError, Verdict
 from ui import wording
-from ui.wording import CheckError
 
 FAILED = "failed"
 CLOSELY = "closely"
@@ -173,7 +172,7 @@ def running_html(rows: Sequence[Row], total: int, note: str = "") -> str:
     )
 
 
-def done_html(rows: Sequence[Row], trouble: CheckError | None = None) -> str:
+def done_html(rows: Sequence[Row], trouble: GatewayError | None = None) -> str:
     """Show a batch that has ended; `trouble` is why photos were left without an answer, and what helps."""
     left = sum(row.again for row in rows)
     title = f"{wording.photos(len(rows))} done" if not left else f"{wording.photos(left)} of {len(rows):,} left"
@@ -184,20 +183,17 @@ def done_html(rows: Sequence[Row], trouble: CheckError | None = None) -> str:
     )
 
 
-def _advice(left: int, trouble: CheckError | None) -> str:
+def _advice(left: int, trouble: GatewayError | None) -> str:
     press = f"Press Check {wording.photos(left)} again."
-    if trouble is None:
-        return press
-    said = f"{trouble.title}: {trouble.detail}" if trouble.detail else trouble.title
-    return f"{said.removesuffix('.')}. {trouble.remedy} {press}"
+    return f"{wording.sentence(trouble)} {wording.words(trouble).remedy} {press}" if trouble else press
 
 
 def _summary(rows: Sequence[Row]) -> str:
     counts = count(rows)
-    parts = [
-        f"{counts['ai_generated']:,} likely AI-generated",
-        f"{counts['real']:,} likely real",
-        f"{counts[CLOSELY]:,} to look at closely",
-        f"{counts[FAILED]:,} not checked",
-    ]
-    return " · ".join(parts)
+    kinds = {
+        "ai_generated": "likely AI-generated",
+        "real": "likely real",
+        CLOSELY: "to look at closely",
+        FAILED: "not checked",
+    }
+    return " · ".join(f"{counts[kind]:,} {text}" for kind, text in kinds.items())

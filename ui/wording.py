@@ -1,10 +1,10 @@
 """How the page words predictions; no HTML."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from dataclasses import dataclass
 
 from gateway import client
-from gateway.client.answers import Confidence, Prediction
+from gateway.client import Confidence, GatewayError, PhotoRefusedError, Prediction, Verdict
 
 UNDECIDED = "undecided"
 CONFIDENCES: dict[Confidence, tuple[str, str]] = {
@@ -18,32 +18,17 @@ SURE = 0.001
 MS_IN_S = 1000
 S_IN_MIN = 60
 MIN_IN_H = 60
+OPERATOR = "If it keeps happening, tell the service's operator."
 
 
-class Judged(Protocol):
-    """Anything with a verdict: a single photo's answer or a batch's row."""
-
-    @property
-    def prediction(self) -> Prediction:
-        """The model's verdict."""
-
-    @property
-    def probability(self) -> float:
-        """The probability of AI generation."""
-
-    @property
-    def confidence(self) -> Confidence:
-        """How far the probability is from the middle."""
-
-
-def verdict(judged: Judged) -> str:
+def verdict(found: Verdict) -> str:
     """Word the prediction plainly."""
-    return VERDICTS[judged.prediction]
+    return VERDICTS[found.prediction]
 
 
-def look(judged: Judged) -> str:
+def look(found: Verdict) -> str:
     """Return the style of a prediction; an undecided one is neutral."""
-    return UNDECIDED if judged.confidence == "low" else judged.prediction
+    return UNDECIDED if found.confidence == "low" else found.prediction
 
 
 def percent(probability: float) -> str:
@@ -81,121 +66,69 @@ def photos(count: int, thing: str = "photo") -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
-# ruff: noqa: N818  # the names say what the reviewer meets, as the other packages' errors do
-
-
-class CheckError(Exception):
-    """A check that ended without a verdict."""
-
-    title: ClassVar[str] = "The check failed"
-    advice: ClassVar[str] = "Try again in a moment. If it keeps happening, tell the service's operator."
-    # What helps when it is not one photo's matter; the page adds which button to press.
-    remedy: ClassVar[str] = "If it keeps happening, tell the service's operator."
-    # Whether the same photo may be sent again; if not, the page lets go of it at once.
-    again: ClassVar[bool] = True
-
-    def __init__(self, detail: str = "", *, retry_after_s: int | None = None, reference: str = "") -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail
-        self.retry_after_s = retry_after_s
-        self.reference = reference
-
-
-class ServiceDown(CheckError):
-    """Nothing answers at the gateway's address."""
-
-    title = "The service is down"
-    advice = (
-        "Your photo is still here: press Check photo again in a moment. "
-        "If it keeps happening, tell the service's operator."
-    )
-
-
-class ServiceSlow(ServiceDown):
-    """The gateway took the photo and gave no answer in time."""
-
-    title = "The service took too long to answer"
-
-
-class ServiceNotReady(CheckError):
-    """503: the model is loading, restarting, or its queue is full."""
-
-    title = "The service is not ready"
-    advice = "It may be starting or busy. Your photo is still here: press Check photo again."
-
-
-class TooManyChecks(CheckError):
-    """429: the rate is used up."""
-
-    title = "Too many checks in a short time"
-    advice = "Your photo is still here: wait a little, then press Check photo again."
-
-
-class KeyRefused(CheckError):
-    """401 or 403: no API key, or one that the gateway does not know."""
-
-    title = "The service wants an API key"
-    advice = "Open API key on this page, enter a valid key, and press Check photo again."
-    remedy = "Open API key on this page and enter a valid key."
-
-
-class PhotoRefused(CheckError):
-    """400: not an image that the gateway accepts."""
-
-    title = "This photo cannot be checked"
-    advice = "Choose another photo: JPEG, PNG or WebP, complete and not damaged."
-    again = False
-
-
-class PhotoTooLarge(PhotoRefused):
-    """413: more bytes than the gateway takes."""
-
-    title = "This photo is too large"
-    advice = "Choose a smaller file, or save the photo with fewer pixels and choose it again."
-
-
-class PhotoGone(PhotoRefused):
-    """The upload waited too long, or another check of the same file has already removed it."""
-
-    title = "This photo is no longer here"
-    advice = "Photos are removed after a while. Choose the photo again."
-
-
-class TooManyPhotos(PhotoRefused):
+class TooManyPhotosError(PhotoRefusedError):
     """More photos at once than the page takes."""
 
-    title = "Too many photos at once"
-    advice = "Remove some, or upload them in smaller batches."
+
+@dataclass(frozen=True)
+class Words:
+    """What the page says of an error; `remedy` is what helps when it is not one photo's matter."""
+
+    title: str
+    advice: str = f"Try again in a moment. {OPERATOR}"
+    remedy: str = OPERATOR
 
 
-class OddAnswer(CheckError):
-    """An answer that the contract does not know."""
-
-    title = "Unexpected response from the service"
-
-
-class ServiceFailed(CheckError):
-    """500: a fault inside the service, which another try may not meet."""
-
-    title = "The service failed internally"
-
-
-# The first kind that fits, so the narrower ones stand before the wider ones.
-KINDS: Mapping[type[client.GatewayError], type[CheckError]] = {
-    client.ServiceSlowError: ServiceSlow,
-    client.ServiceDownError: ServiceDown,
-    client.NotReadyError: ServiceNotReady,
-    client.TooManyRequestsError: TooManyChecks,
-    client.KeyRefusedError: KeyRefused,
-    client.PhotoTooLargeError: PhotoTooLarge,
-    client.PhotoUnreadableError: PhotoGone,
-    client.PhotoRefusedError: PhotoRefused,
-    client.ServiceFailedError: ServiceFailed,
+KEPT = "Your photo is still here:"
+WORDS: Mapping[type[GatewayError], Words] = {
+    GatewayError: Words("Unexpected response from the service"),
+    client.ServiceDownError: Words("The service is down", f"{KEPT} press Check photo again in a moment. {OPERATOR}"),
+    client.ServiceSlowError: Words(
+        "The service took too long to answer", f"{KEPT} press Check photo again in a moment. {OPERATOR}"
+    ),
+    client.NotReadyError: Words(
+        "The service is not ready", f"It may be starting or busy. {KEPT} press Check photo again."
+    ),
+    client.TooManyRequestsError: Words(
+        "Too many checks in a short time", f"{KEPT} wait a little, then press Check photo again."
+    ),
+    client.KeyRefusedError: Words(
+        "The service wants an API key",
+        "Open API key on this page, enter a valid key, and press Check photo again.",
+        "Open API key on this page and enter a valid key.",
+    ),
+    PhotoRefusedError: Words(
+        "This photo cannot be checked", "Choose another photo: JPEG, PNG or WebP, complete and not damaged."
+    ),
+    client.PhotoTooLargeError: Words(
+        "This photo is too large", "Choose a smaller file, or save the photo with fewer pixels and choose it again."
+    ),
+    client.PhotoUnreadableError: Words(
+        "This photo is no longer here", "Photos are removed after a while. Choose the photo again."
+    ),
+    TooManyPhotosError: Words("Too many photos at once", "Remove some, or upload them in smaller batches."),
+    client.ServiceFailedError: Words("The service failed internally"),
 }
+"""Of each kind of error; one that is not here has the words of the kind that it derives from."""
+# Their details only a developer can fix.
+UNTOLD = (client.OddAnswerError, client.RequestRefusedError, client.PhotoUnreadableError)
 
 
-def in_page_words(error: client.GatewayError) -> CheckError:
-    """Word a client's error for reviewers; drop details that only a developer can fix."""
-    kind = next((words for theirs, words in KINDS.items() if isinstance(error, theirs)), OddAnswer)
-    detail = "" if kind is OddAnswer else error.detail
-    return kind(detail, retry_after_s=error.retry_after_s, reference=error.request_id)
+def words(error: GatewayError) -> Words:
+    """Return what the page says of the error."""
+    return next(WORDS[kind] for kind in type(error).__mro__ if kind in WORDS)
+
+
+def detail(error: GatewayError) -> str:
+    """Return what the service said of the error, where that helps a reviewer."""
+    return "" if isinstance(error, UNTOLD) else error.detail
+
+
+def sentence(error: GatewayError) -> str:
+    """Say what has happened, with what the service said of it."""
+    return ": ".join(filter(None, (words(error).title, detail(error)))).removesuffix(".") + "."
+
+
+def may_come(error: GatewayError) -> bool:
+    """Whether the same photo may be sent again; if not, the page lets go of it at once."""
+    return not isinstance(error, PhotoRefusedError)

@@ -1,4 +1,4 @@
-"""The Python client of the gateway: `from gateway.client import Client`. It needs httpx and nothing else."""
+"""The Python client of the gateway: `from gateway.client import Client`. It needs httpx and pydantic."""
 
 from gateway.client.answers import (
     About,

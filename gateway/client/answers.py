@@ -1,82 +1,85 @@
-"""The gateway's answers as frozen dataclasses: the documented fields, and no others."""
+"""The gateway's answers as frozen models: the documented fields, and no others."""
 
 import base64
-import binascii
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import TypeVar
 
-from gateway.client.errors import GatewayError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-Prediction = Literal["real", "ai_generated"]
-Confidence = Literal["low", "medium", "high"]
+from gateway import schemas
+from gateway.client.errors import GatewayError, item_error
+from gateway.schemas import (
+    Confidence,
+    DriftCheck,
+    DriftHistogram,
+    DriftStatistics,
+    DriftSummary,
+    ModelInfo,
+    Prediction,
+    Strength,
+)
+
+__all__ = ["Confidence", "DriftCheck", "DriftHistogram", "DriftStatistics", "DriftSummary", "ModelInfo", "Prediction"]
+
 JPEG_START = b"\xff\xd8"
 EMPTY_HEATMAP = b"no region speaks for this verdict"
 """The comment of such a heat map's JPEG."""
-T = TypeVar("T")
+T = TypeVar("T", bound=BaseModel)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
-    """One thing that the photo's file says about its origin; it is no part of the probability."""
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
 
-    type: str
+    __str__ = BaseModel.__repr__
+
+
+class Evidence(_Answer):
+    """One thing that the image's file says about its origin; it is no part of the probability."""
+
+    type: str  # not the schema's: a newer gateway may know more
     value: str
-    strength: Literal["strong", "medium", "weak"]
+    strength: Strength
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What the model says of one photo; `evidence` is None unless it was asked for."""
+class Verdict(_Answer):
+    """What the model says of one image; `evidence` is None unless it was asked for."""
 
     prediction: Prediction
-    probability: float
+    probability: float = Field(ge=0, le=1)
     confidence: Confidence
-    inference_time_ms: float | None
+    inference_time_ms: float | None = Field(ge=0)
     """Wall time of the model server's answer; None in a batch, which is timed as a whole."""
-    model_version: str
+    model_version: str = Field(min_length=1)
     """The version that answered; in a batch the one that answered last."""
     evidence: tuple[Evidence, ...] | None = None
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ValueError("probability is not a number from 0 to 1")
-        if self.inference_time_ms is not None and not self.inference_time_ms >= 0:
-            raise ValueError("inference_time_ms is not a duration")
-        if not self.model_version:
-            raise ValueError("model_version is empty")
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation(Verdict):
     """A verdict with the regions that drove it."""
 
-    heatmap_base64: str = field(repr=False)
+    heatmap_base64: str = Field(repr=False)
 
-    def __post_init__(self) -> None:
-        # super() does not find its way in a class with slots on Python 3.11.
-        Verdict.__post_init__(self)
-        if not self.heatmap.startswith(JPEG_START):
-            raise ValueError("heatmap_base64 is not a JPEG")
+    @field_validator("heatmap_base64")
+    @classmethod
+    def _is_jpeg(cls, value: str) -> str:
+        if not base64.b64decode(value, validate=True).startswith(JPEG_START):
+            raise ValueError("not a JPEG")
+        return value
 
     @property
     def heatmap(self) -> bytes:
-        """A JPEG: the photo, upright, with the heat map over it."""
-        try:
-            return base64.b64decode(self.heatmap_base64, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ValueError("heatmap_base64 is not base64") from error
+        """A JPEG: the image, upright, with the heat map over it."""
+        return base64.b64decode(self.heatmap_base64)
 
     @property
     def heatmap_is_empty(self) -> bool:
-        """Whether no region speaks for the verdict, so that the heat map is the photo with these words."""
+        """Whether no region speaks for the prediction, so that the heat map is the image with these words."""
         return EMPTY_HEATMAP in self.heatmap
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A photo without a verdict, and why."""
+    """An image without a prediction, and why."""
 
     error: GatewayError
 
@@ -86,7 +89,7 @@ Outcome = Verdict | Failure
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchResult:
-    """One outcome a photo, in the photos' order."""
+    """One outcome per image, in the images' order."""
 
     results: tuple[Outcome, ...]
     total: int
@@ -96,9 +99,8 @@ class BatchResult:
     model_version: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """The live and the shadow version's verdicts on one photo."""
+class Comparison(_Answer):
+    """The live and the shadow version's verdicts on one image."""
 
     primary: Verdict
     shadow: Verdict
@@ -106,149 +108,54 @@ class Comparison:
     difference: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelInfo:
-    """What a verdict of the model means; the rates are of held-out photos, and None where nobody measured them."""
+class Health(schemas.HealthBody):
+    """State of the service and of its model."""
 
-    base_rate: float
-    """Share of AI-generated images that probabilities assume."""
-    operating_point: str
-    true_positive_rate: float | None
-    false_positive_rate: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Health:
-    """State of the service and of its model; `model` is None unless it was asked for."""
-
-    status: Literal["healthy", "unhealthy"]
-    model_loaded: bool
-    model_version: str
-    uptime_seconds: float
-    active_requests: int
-    drift_detected: bool
-    predictions_total: int
     model: ModelInfo | None = None
     """None unless it was asked for, and while no model has answered."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class About:
+class About(schemas.IndexBody):
     """Name and version of the gateway, and its routes by their names."""
 
-    name: str
-    version: str
-    links: Mapping[str, str]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DriftSummary:
-    """One statistic of the pictures that were measured."""
-
-    samples: int
-    mean: float
-    std: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DriftStatistics:
-    """Scores and pictures of one model version: those of the window, or of the reference."""
-
-    model_version: str
-    samples: int
-    mean: float
-    std: float
-    low_confidence_ratio: float
-    confidence_ratios: Mapping[str, float] | None
-    class_ratios: Mapping[str, float]
-    inputs: Mapping[str, DriftSummary]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DriftCheck:
-    """One comparison with the reference; without a score while too few values are there."""
-
-    name: str
-    score: float | None
-    threshold: float | None
-    samples: int
-    alert: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DriftHistogram:
-    """Shares of the scores in bins over 0..1."""
-
-    edges: tuple[float, ...]
-    reference: tuple[float, ...] | None
-    current: tuple[float, ...] | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Drift:
+class Drift(schemas.DriftBody):
     """The newest predictions beside the model's reference; `histogram` is None unless it was asked for."""
 
-    status: Literal["monitoring", "collecting", "other_version", "no_reference"]
-    reason: str | None
-    window_size: int
-    window_capacity: int
-    min_samples: int
-    false_alarm_rate: float
-    reference: DriftStatistics | None
-    current: DriftStatistics | None
-    checks: tuple[DriftCheck, ...]
-    alerts: tuple[str, ...]
-    drift_detected: bool
-    drift_score: float
-    reference_source: Literal["shipped", "own traffic"] | None = None
-    reference_since: str | None = None
     histogram: DriftHistogram | None = None
 
 
-def read(kind: type[T], body: object) -> T:
-    """Build a dataclass from a JSON object; fields that it does not declare are ignored.
+def read(kind: type[T], content: bytes) -> T:
+    """Build an answer from JSON; fields that it does not declare are ignored.
 
     Raises:
         ValueError: A field is missing or not of its type; the text names the field and quotes nothing.
     """
-    if not isinstance(body, Mapping):
-        raise ValueError("no JSON object")  # noqa: TRY004 - one error for every odd body
-    hints = get_type_hints(kind)
-    found: dict[str, Any] = {}
-    for entry in fields(cast("Any", kind)):  # every kind is a dataclass
-        if entry.name in body:
-            found[entry.name] = _value(hints[entry.name], body[entry.name], entry.name)
-        elif entry.default is MISSING:
-            raise ValueError(f"{entry.name} is missing")
-    return kind(**found)
+    try:
+        return kind.model_validate_json(content, strict=True, extra="ignore")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if not first["loc"]:
+        raise ValueError("not a documented JSON object")
+    raise ValueError(f"{first['loc'][0]} is {'missing' if first['type'] == 'missing' else 'not as documented'}")
 
 
-def _value(kind: Any, value: object, name: str) -> object:  # noqa: ANN401 - a type hint
-    arguments = get_args(kind)
-    match get_origin(kind):
-        case origin if origin in {Union, UnionType}:
-            one = next(argument for argument in arguments if argument is not NoneType)
-            found = None if value is None else _value(one, value, name)
-        case origin if origin is tuple:
-            entries = _checked(isinstance(value, list), value, name)
-            found = tuple(_value(arguments[0], entry, name) for entry in entries)
-        case origin if origin is Mapping:
-            entries = _checked(isinstance(value, Mapping), value, name)
-            found = {key: _value(arguments[1], entry, name) for key, entry in entries.items()}
-        case origin if origin is Literal:
-            found = _checked(isinstance(value, str) and value in arguments, value, name)
-        case _:
-            found = read(cast("type[Any]", kind), value) if is_dataclass(kind) else _plain(kind, value, name)
-    return found
+def read_batch(content: bytes, sent: int) -> BatchResult:
+    """Build a batch's answer from JSON.
+
+    Raises:
+        ValueError: As `read`, or there is not one result per image.
+    """
+    body = read(schemas.BatchBody, content)
+    if len(body.results) != sent:
+        raise ValueError("results does not have one entry per image")
+    results = tuple(_outcome(item, body.model_version) for item in body.results)
+    return BatchResult(results=results, **body.model_dump(exclude={"results"}))
 
 
-def _plain(kind: Any, value: object, name: str) -> object:  # noqa: ANN401 - a type hint
-    if kind is float:
-        return float(_checked(isinstance(value, int | float) and not isinstance(value, bool), value, name))
-    return _checked(type(value) is kind, value, name)
-
-
-def _checked(right: bool, value: Any, name: str) -> Any:  # noqa: ANN401 - any JSON
-    if not right:
-        raise ValueError(f"{name} is not as documented")
-    return value
+def _outcome(item: schemas.BatchItem, model_version: str | None) -> Outcome:
+    if item.error is not None:
+        return Failure(item_error(item.error))
+    return Verdict.model_validate(
+        {**item.model_dump(exclude={"filename", "error"}), "inference_time_ms": None, "model_version": model_version}
+    )

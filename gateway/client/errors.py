@@ -1,4 +1,4 @@
-"""What can go wrong between a photo and its verdict: one family, each message with what to do next."""
+"""What can go wrong between an image and its prediction: one family, each message with what to do next."""
 
 import json
 from collections.abc import Mapping
@@ -8,9 +8,11 @@ import httpx
 
 PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
 TOO_MANY_FILES: Final = "too_many_files"
-REQUEST_TOO_LARGE: Final = "request_too_large"
+TOO_MUCH: Final = frozenset({TOO_MANY_FILES, "request_too_large"})
+"""Codes that a batch of fewer images may not meet."""
 DETAIL_MAX_CHARS: Final = 400
 ID_MAX_CHARS: Final = 128
+RETRY_MAX_DIGITS: Final = 6  # more than a week
 
 
 class GatewayError(Exception):
@@ -81,7 +83,7 @@ class KeyRefusedError(GatewayError):
 
 
 class PhotoRefusedError(GatewayError):
-    """400: not a picture that the gateway takes."""
+    """400: not an image that the gateway takes."""
 
     title = "The photo cannot be checked"
     advice = "Use a complete, undamaged JPEG, PNG or WebP file."
@@ -147,27 +149,41 @@ ITEM_ERRORS: Final[Mapping[str, tuple[type[GatewayError], int, str]]] = {
 }
 """What an item of a batch can fail of, by the words that its text begins with."""
 
-PHOTO_CODES: Final = frozenset(code for kind, status, code in ITEM_ERRORS.values() if status == httpx.codes.BAD_REQUEST)
+PHOTO_CODES: Final = frozenset(code for _, status, code in ITEM_ERRORS.values() if status == httpx.codes.BAD_REQUEST)
 
 
 def response_error(response: httpx.Response, *, odd: bool = False, reason: str = "") -> GatewayError:
     """Return the error that an answer stands for; `odd` is one that should have been read."""
-    body = _body(response)
-    status, code = response.status_code, _code(body)
-    kind = OddAnswerError if odd else KINDS.get(status, OddAnswerError)
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        body = None
+    found = {name: text for name, text in body.items() if isinstance(text, str)} if isinstance(body, dict) else {}
+    code = _code(found)
+    kind = OddAnswerError if odd else KINDS.get(response.status_code, OddAnswerError)
     if kind is RequestRefusedError and code in PHOTO_CODES:
         kind = PhotoRefusedError
+    detail = next(filter(None, map(found.get, ("detail", "title", "error"))), "").strip()
+    wait = response.headers.get("Retry-After", "")
     return kind(
-        reason if odd else _detail(body),
-        status=status,
+        reason if odd else detail[:DETAIL_MAX_CHARS],
+        status=response.status_code,
         code=code,
-        request_id=request_id(response),
-        retry_after_s=_retry_after(response),
+        request_id=response.headers.get("X-Request-ID", "")[:ID_MAX_CHARS],
+        retry_after_s=int(wait) if wait.isascii() and wait.isdigit() and len(wait) <= RETRY_MAX_DIGITS else None,
     )
 
 
+def _code(body: Mapping[str, str]) -> str:
+    kind = body.get("type", "")
+    if kind.startswith(PROBLEM_TYPE):
+        return kind.removeprefix(PROBLEM_TYPE)[:ID_MAX_CHARS]
+    _, _, code = ITEM_ERRORS.get(body.get("error", ""), (None, 0, ""))
+    return code
+
+
 def item_error(text: str) -> GatewayError:
-    """Return the error of one photo in a batch, which comes as its title and its detail in one text."""
+    """Return the error of one image in a batch, which comes as its title and its detail in one text."""
     title, _, detail = text.partition(": ")
     kind, status, code = ITEM_ERRORS.get(title, (PhotoRefusedError, 400, ""))
     return kind((detail or title)[:DETAIL_MAX_CHARS], status=status, code=code)
@@ -178,34 +194,3 @@ def transport_error(error: httpx.HTTPError) -> GatewayError:
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return ServiceSlowError(code="timeout")
     return ServiceDownError(code="no_answer")
-
-
-def request_id(response: httpx.Response) -> str:
-    """Return the id by which the gateway's log knows the request."""
-    return str(response.headers.get("X-Request-ID", ""))[:ID_MAX_CHARS]
-
-
-def _body(response: httpx.Response) -> Mapping[str, object]:
-    try:
-        body = json.loads(response.content)
-    except (ValueError, RecursionError):
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _code(body: Mapping[str, object]) -> str:
-    kind, title = body.get("type"), body.get("error")
-    if isinstance(kind, str) and kind.startswith(PROBLEM_TYPE):
-        return kind.removeprefix(PROBLEM_TYPE)[:ID_MAX_CHARS]
-    known = ITEM_ERRORS.get(title) if isinstance(title, str) else None
-    return known[2] if known else ""
-
-
-def _detail(body: Mapping[str, object]) -> str:
-    text = body.get("detail") or body.get("title") or body.get("error")
-    return text.strip()[:DETAIL_MAX_CHARS] if isinstance(text, str) else ""
-
-
-def _retry_after(response: httpx.Response) -> int | None:
-    text = response.headers.get("Retry-After", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else None  # noqa: PLR2004 - a week

@@ -116,16 +116,15 @@ def run_keys(arguments: argparse.Namespace) -> int:
 
 
 def _with_key(entries: Entries, client: str, key: str, rates: dict[str, int], *, rotate: bool) -> Entries:
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    old = entries.get(client)
-    if old is None:
-        return {**entries, client: {"sha256": digest, **({"rates": rates} if rates else {})}}
+    new = {"sha256": hashlib.sha256(key.encode()).hexdigest()} | ({"rates": rates} if rates else {})
+    if (old := entries.get(client)) is None:
+        return {**entries, client: new}
     if not rotate:
         raise CommandError(f"{client} already has a key: use --rotate to add another, or choose another name")
     digests = old.get("sha256") or hashlib.sha256(str(old.get("key")).encode()).hexdigest()
-    several = [*([digests] if isinstance(digests, str) else digests), digest]
-    kept = {name: value for name, value in old.items() if name not in {"key", "sha256"}}
-    return {**entries, client: {**kept, "sha256": several, **({"rates": rates} if rates else {})}}
+    several = [*([digests] if isinstance(digests, str) else digests), new["sha256"]]
+    kept = {name: value for name, value in old.items() if name != "key"}
+    return {**entries, client: {**kept, **new, "sha256": several}}
 
 
 def _read(file: Path) -> Entries:

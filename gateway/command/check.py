@@ -1,4 +1,4 @@
-"""`check`: photos through a running gateway, one row each."""
+"""`check`: images through a running gateway, one row each."""
 
 import argparse
 import glob
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from gateway.client import Client, Explanation, GatewayError, KeyRefusedError, Outcome
 from gateway.command.options import KEY_FILE_VARIABLE, KEY_VARIABLE, CommandError, Exit
-from gateway.command.output import Tally, reporting, row_of, writer
+from gateway.command.output import Tally, reporting, row_of, writing
 
 STDIN = "-"
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp"})
@@ -22,17 +22,17 @@ USER_AGENT = "product-photo-command"
 
 @dataclass(frozen=True)
 class Source:
-    """A photo and what it is called in the output."""
+    """An image and what it is called in the output."""
 
     name: str
     photo: Path | bytes
 
 
 def find(words: Sequence[str]) -> list[Source]:
-    """Return the photos in the words' order, those of a folder by name; a missing file is one that will fail.
+    """Return the images in the words' order, those of a folder by name; a missing file is one that will fail.
 
     Raises:
-        CommandError: A folder or a pattern without any photo, or standard input twice or empty.
+        CommandError: A folder or a pattern without any image, or standard input twice or empty.
     """
     if words.count(STDIN) > 1:
         raise CommandError("standard input can be given only once")
@@ -43,7 +43,7 @@ def _of(word: str) -> list[Source]:
     if word == STDIN:
         return [Source(STDIN, _read_stdin())]
     if os.path.isdir(word):  # noqa: PTH112 - the name must come out as it was given
-        found = list(_pictures(word))
+        found = list(_images(word))
     elif glob.has_magic(word) and not os.path.lexists(word):
         # A shell leaves a pattern in quotes, or without a match, to us.
         found = sorted(path for path in glob.glob(word, recursive=True) if os.path.isfile(path))  # noqa: PTH113, PTH207
@@ -54,7 +54,7 @@ def _of(word: str) -> list[Source]:
     return [Source(name, Path(name)) for name in found]
 
 
-def _pictures(folder: str) -> Iterator[str]:
+def _images(folder: str) -> Iterator[str]:
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -74,7 +74,7 @@ def _read_stdin() -> bytes:
 
 
 class Heatmaps:
-    """Names the files after their photos; namesakes of one run get numbers."""
+    """Names the files after their images; namesakes of one run get numbers."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,20 +82,17 @@ class Heatmaps:
         self._taken: set[str] = set()
 
     def save(self, photo: str, outcome: Outcome) -> str | None:
-        """Write a photo's heat map; return its path, or None if there is none."""
+        """Write an image's heat map; return its path, or None if there is none."""
         if not isinstance(outcome, Explanation):
             return None
-        path = self._folder / self._name(STDIN_STEM if photo == "-" else PurePath(photo).stem)
-        path.write_bytes(outcome.heatmap)
-        return str(path)
-
-    def _name(self, stem: str) -> str:
-        name, number = f"{stem}-heatmap.jpg", 1
+        stem, number = STDIN_STEM if photo == STDIN else PurePath(photo).stem, 1
+        name = f"{stem}-heatmap.jpg"
         while name.lower() in self._taken:  # some file systems know no case
             number += 1
             name = f"{stem}-heatmap-{number}.jpg"
         self._taken.add(name.lower())
-        return name
+        (self._folder / name).write_bytes(outcome.heatmap)
+        return str(self._folder / name)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -104,8 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     tally = Tally(arguments.fail_on)
     try:
         with _client(arguments) as client:
-            client.alive()  # a service that is not there is told at once, before any photo
-            _judge(client, sources, arguments, tally)
+            client.alive()  # a service that is not there is told at once, before any image
+            _predict(client, sources, arguments, tally)
     except GatewayError as error:
         _tell(f"{error} The address is {_address(arguments.url)}.")
         return Exit.KEY_REFUSED if isinstance(error, KeyRefusedError) else Exit.UNREACHABLE
@@ -119,15 +116,15 @@ def run(arguments: argparse.Namespace) -> int:
     return tally.exit()
 
 
-def _judge(client: Client, sources: list[Source], arguments: argparse.Namespace, tally: Tally) -> None:
+def _predict(client: Client, sources: list[Source], arguments: argparse.Namespace, tally: Tally) -> None:
     heatmaps = Heatmaps(arguments.explain) if arguments.explain else None
     with (
-        writer(arguments.form, evidence=arguments.evidence) as out,
+        writing(arguments.form, evidence=arguments.evidence) as write,
         reporting(len(sources), quiet=arguments.quiet, rows_come=arguments.form != "table") as report,
     ):
         outcomes = client.check(
             [source.photo for source in sources],
-            # A single photo is timed; in a batch only the whole is.
+            # A single image is timed; in a batch only the whole is.
             batch_size=1 if len(sources) == 1 else arguments.batch_size,
             explain=heatmaps is not None,
             evidence=arguments.evidence,
@@ -136,7 +133,7 @@ def _judge(client: Client, sources: list[Source], arguments: argparse.Namespace,
         )
         for source, outcome in zip(sources, outcomes, strict=True):
             tally.add(outcome)
-            out.write(row_of(source.name, outcome, heatmaps.save(source.name, outcome) if heatmaps else None))
+            write(row_of(source.name, outcome, heatmaps.save(source.name, outcome) if heatmaps else None))
             report.advance()
 
 

@@ -55,11 +55,6 @@ def add_check(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="an image, a folder, a quoted pattern, or - (stdin)")
-    _add_output(parser)
-    _add_gateway(parser)
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output, on stdout")
     form = output.add_mutually_exclusive_group()
     form.add_argument(
@@ -71,9 +66,6 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--evidence", action="store_true", help="include what the files say about their origin")
     output.add_argument("--fail-on", choices=["ai_generated"], help="exit with 1 if an image is AI-generated")
     output.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary on stderr")
-
-
-def _add_gateway(parser: argparse.ArgumentParser) -> None:
     gateway = parser.add_argument_group("gateway")
     gateway.add_argument(
         "--url",
@@ -127,7 +119,7 @@ def add_keys(commands: Commands) -> None:
     new.add_argument("--file", type=Path, metavar="FILE", help="add the key to this file of API_KEYS_FILE")
     new.add_argument("--rotate", action="store_true", help="add another key for a client that is already in the file")
     for bucket in BUCKETS:
-        new.add_argument(f"--{bucket}", type=_rate, metavar="N", help=f"the client's own {bucket} rate per minute")
+        new.add_argument(f"--{bucket}", type=_count, metavar="N", help=f"the client's own {bucket} rate per minute")
 
 
 def _id(text: str) -> str:
@@ -136,22 +128,16 @@ def _id(text: str) -> str:
     return text
 
 
-def _rate(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)
-
-
 class Exit(IntEnum):
     """How a command has ended."""
 
     DONE = 0
     FOUND = 1
-    """At least one photo is what --fail-on names."""
+    """At least one image is what --fail-on names."""
     USAGE = 2
     """The command cannot be run as it was given."""
-    UNJUDGED = 3
-    """At least one photo got no verdict."""
+    NOT_PREDICTED = 3
+    """At least one image got no prediction."""
     UNREACHABLE = 4
     """The service was away, not ready or over its rate to the end."""
     KEY_REFUSED = 5

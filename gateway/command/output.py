@@ -3,14 +3,14 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from types import TracebackType
-from typing import Protocol, Self
+from dataclasses import dataclass, field, fields
 
+from pydantic import BaseModel
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +23,6 @@ from gateway.client import (
     KeyRefusedError,
     Outcome,
     Prediction,
-    Verdict,
 )
 from gateway.command.options import Exit
 
@@ -35,7 +34,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 
 @dataclass(frozen=True)
 class Row:
-    """A photo's line; the fields are CSV's columns and JSON's names, in their order."""
+    """An image's line; the fields are CSV's columns and JSON's names, in their order."""
 
     photo: str
     prediction: Prediction | None = None
@@ -52,176 +51,107 @@ class Row:
 def row_of(name: str, outcome: Outcome, heatmap: str | None) -> Row:
     """Put a verdict or a failure into a line."""
     if isinstance(outcome, Failure):
-        error = outcome.error
-        return Row(name, code=error.code, error=error.detail or error.title)
+        return Row(name, code=outcome.error.code, error=outcome.error.detail or outcome.error.title)
     return Row(
-        name,
-        outcome.prediction,
-        outcome.probability,
-        outcome.confidence,
-        outcome.inference_time_ms,
-        outcome.model_version,
-        heatmap,
-        outcome.evidence,
+        name, **outcome.model_dump(exclude={"heatmap_base64", "evidence"}), heatmap=heatmap, evidence=outcome.evidence
     )
 
 
+@dataclass
 class Tally:
     """Counts outcomes and derives the command's exit code."""
 
-    def __init__(self, fail_on: str | None) -> None:
-        self._fail_on = fail_on
-        self._predictions: list[str] = []
-        self._empty = 0
-        self._failures: list[Failure] = []
+    fail_on: str | None
+    predictions: Counter[str] = field(default_factory=Counter)
+    empty: int = 0
+    failures: list[GatewayError] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
-        """Count a photo."""
-        if isinstance(outcome, Verdict):
-            self._predictions.append(outcome.prediction)
-            self._empty += isinstance(outcome, Explanation) and outcome.heatmap_is_empty
+        """Count an image."""
+        if isinstance(outcome, Failure):
+            self.failures.append(outcome.error)
         else:
-            self._failures.append(outcome)
+            self.predictions[outcome.prediction] += 1
+            self.empty += isinstance(outcome, Explanation) and outcome.heatmap_is_empty
 
     @property
     def count(self) -> int:
-        """Photos so far."""
-        return len(self._predictions) + len(self._failures)
+        """Images so far."""
+        return self.predictions.total() + len(self.failures)
 
     @property
     def advice(self) -> str:
-        """What to do about the first failure that is not the photo's own."""
-        return next((str(one.error) for one in self._failures if _is_service(one)), "")
+        """What to do about the first failure that is not the image's own."""
+        return next((str(one) for one in self.failures if one.again or isinstance(one, KeyRefusedError)), "")
 
     def summary(self) -> str:
         """Summarise the counts."""
-        generated = self._predictions.count("ai_generated")
         photos = "1 photo" if self.count == 1 else f"{self.count} photos"
-        told = f"{photos}: {generated} ai_generated, {self._predictions.count('real')} real"
-        told += f", {len(self._failures)} without a prediction" if self._failures else ""
-        empty = "1 heat map is" if self._empty == 1 else f"{self._empty} heat maps are"
-        return f"{told}; {empty} empty: no region supports the prediction" if self._empty else told
+        told = f"{photos}: {self.predictions['ai_generated']} ai_generated, {self.predictions['real']} real"
+        told += f", {len(self.failures)} without a prediction" if self.failures else ""
+        empty = "1 heat map is" if self.empty == 1 else f"{self.empty} heat maps are"
+        return f"{told}; {empty} empty: no region supports the prediction" if self.empty else told
 
     def exit(self) -> Exit:
         """The most severe outcome wins, but a match of --fail-on outweighs an image without a prediction."""
-        if any(isinstance(one.error, KeyRefusedError) for one in self._failures):
+        if any(isinstance(one, KeyRefusedError) for one in self.failures):
             return Exit.KEY_REFUSED
-        if any(one.error.again for one in self._failures):
+        if any(one.again for one in self.failures):
             return Exit.UNREACHABLE
-        if self._fail_on in self._predictions:
+        if self.predictions[self.fail_on or ""]:
             return Exit.FOUND
-        return Exit.UNJUDGED if self._failures else Exit.DONE
+        return Exit.NOT_PREDICTED if self.failures else Exit.DONE
 
 
-def _is_service(failure: Failure) -> bool:
-    return failure.error.again or isinstance(failure.error, KeyRefusedError)
-
-
-class Writer(Protocol):
-    """Takes rows one by one, and ends what it has written with its block."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def write(self, row: Row) -> None:
-        """Put out a row."""
-
-
-def writer(form: str, *, evidence: bool) -> Writer:
-    """Return the writer of a form of output."""
+@contextmanager
+def writing(form: str, *, evidence: bool) -> Iterator[Callable[[Row], None]]:
+    """Yield what puts out a row: JSON and CSV at once, a table's when all are there or the command was interrupted."""
     # A file's name may be any bytes; they come out as they are.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
-    if form == "table":
-        return TableWriter(evidence=evidence)
-    return CsvWriter() if form == "csv" else JsonWriter()
-
-
-class _Lines:
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-
-class JsonWriter(_Lines):
-    """A JSON object a line."""
-
-    def write(self, row: Row) -> None:
-        """Put out a row at once."""
-        print(json.dumps(asdict(row)), flush=True)
-
-
-class CsvWriter(_Lines):
-    """A header, and a row a photo."""
-
-    def __init__(self) -> None:
-        self._csv = csv.writer(sys.stdout, lineterminator="\n")
-        self._csv.writerow([field.name for field in fields(Row)])
+    if form == "json":
+        yield lambda row: print(json.dumps(vars(row), default=BaseModel.model_dump), flush=True)
+    elif form == "csv":
+        lines = csv.writer(sys.stdout, lineterminator="\n")
+        lines.writerow([column.name for column in fields(Row)])
         sys.stdout.flush()
 
-    def write(self, row: Row) -> None:
-        """Put out a row at once."""
-        values = asdict(row) | {"photo": _no_formula(row.photo), "evidence": _evidence(row)}
-        self._csv.writerow(values.values())
-        sys.stdout.flush()
+        def write(row: Row) -> None:
+            lines.writerow((vars(row) | {"photo": _no_formula(row.photo), "evidence": _evidence(row)}).values())
+            sys.stdout.flush()
+
+        yield write
+    else:
+        rows: list[Row] = []
+        try:
+            yield rows.append
+        finally:
+            if rows:
+                _show(_table(rows, evidence=evidence))
 
 
-class TableWriter:
-    """Collects the rows and shows them as one table, also when interrupted."""
-
-    def __init__(self, *, evidence: bool) -> None:
-        self._rows: list[Row] = []
-        self._evidence = evidence
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._rows:
-            _show(self._table())
-
-    def write(self, row: Row) -> None:
-        """Keep a row."""
-        self._rows.append(row)
-
-    def _table(self) -> Table:
-        titles = ["photo", "verdict", "probability", "confidence"]
-        titles += ["evidence"] if self._evidence else []
-        titles += ["heat map"] if any(row.heatmap for row in self._rows) else []
-        table = Table(*titles)
-        for column in table.columns:
-            column.overflow = "fold"
-        table.columns[2].justify = "right"
-        for row in self._rows:
-            table.add_row(*[_cell(row, title) for title in titles])
-        return table
+def _table(rows: Sequence[Row], *, evidence: bool) -> Table:
+    titles = ["photo", "verdict", "probability", "confidence"]
+    titles += ["evidence"] if evidence else []
+    titles += ["heat map"] if any(row.heatmap for row in rows) else []
+    table = Table(*titles)
+    for column in table.columns:
+        column.overflow = "fold"
+    table.columns[2].justify = "right"
+    for row in rows:
+        table.add_row(*[_cell(row, title) for title in titles])
+    return table
 
 
 def _cell(row: Row, title: str) -> Text:
-    cells = {
-        "photo": row.photo,
-        "probability": "" if row.probability is None else f"{row.probability:.4f}",
-        "confidence": row.confidence or "",
-        "evidence": _evidence(row),
-        "heat map": row.heatmap or "",
-    }
-    if title == "verdict":
-        return _verdict(row)
-    return Text(_printable(cells[title]))
-
-
-def _verdict(row: Row) -> Text:
-    if row.prediction is None:
+    if title == "verdict" and row.prediction is None:
         return Text(_printable(f"no prediction: {row.error}"), style="yellow")
-    return Text(WORDS[row.prediction], style=STYLES[row.prediction])
+    if title == "verdict" and row.prediction is not None:
+        return Text(WORDS[row.prediction], style=STYLES[row.prediction])
+    if title == "probability":
+        return Text("" if row.probability is None else f"{row.probability:.4f}")
+    if title == "evidence":
+        return Text(_printable(_evidence(row)))
+    return Text(_printable(getattr(row, title.replace(" ", "")) or ""))
 
 
 def _show(table: Table) -> None:
@@ -249,51 +179,32 @@ def _no_formula(name: str) -> str:
 
 
 class Reporter:
-    """Reports nothing."""
+    """Moves a bar, or writes a line per wait."""
+
+    def __init__(self, bar: Progress | None = None, total: int = 0, *, quiet: bool = False) -> None:
+        self._bar, self._quiet = bar, quiet
+        self._task = bar.add_task("checking", total=total) if bar else TaskID(0)
 
     def advance(self) -> None:
-        """A photo is done."""
+        """An image is done."""
+        if self._bar:
+            self._bar.update(self._task, advance=1, description="checking")
 
     def waiting(self, seconds: float, error: GatewayError) -> None:
-        """The gateway is given time."""
-
-
-class LineReporter(Reporter):
-    """Writes a line a wait."""
-
-    def waiting(self, seconds: float, error: GatewayError) -> None:
-        """Report how long and why."""
-        print(_wait(seconds, error), file=sys.stderr, flush=True)
-
-
-class BarReporter(Reporter):
-    """Moves a bar."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task("checking", total=total)
-
-    def advance(self) -> None:
-        """Move on by one."""
-        self._progress.update(self._task, advance=1, description="checking")
-
-    def waiting(self, seconds: float, error: GatewayError) -> None:
-        """Show it beside the bar."""
-        self._progress.update(self._task, description=_wait(seconds, error))
+        """The gateway is given time: say how long and why."""
+        said = f"waiting {seconds:.0f} s: {error.title[0].lower()}{error.title[1:]}"
+        if self._bar:
+            self._bar.update(self._task, description=said)
+        elif not self._quiet:
+            print(said, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def reporting(total: int, *, quiet: bool, rows_come: bool) -> Iterator[Reporter]:
     """Open the reporter that fits; rows that come into the same terminal leave no place for a bar."""
-    if quiet:
-        yield Reporter()
-    elif not sys.stderr.isatty() or (rows_come and sys.stdout.isatty()):
-        yield LineReporter()
+    if quiet or not sys.stderr.isatty() or (rows_come and sys.stdout.isatty()):
+        yield Reporter(quiet=quiet)
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-            yield BarReporter(progress, total)
-
-
-def _wait(seconds: float, error: GatewayError) -> str:
-    return f"waiting {seconds:.0f} s: {error.title[0].lower()}{error.title[1:]}"
+            yield Reporter(progress, total)

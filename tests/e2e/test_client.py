@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
 import subprocess
@@ -17,7 +16,6 @@ from PIL import Image
 from deploy.layout import ROOT, free_port
 from deploy.local.stack import LocalStack
 from gateway.client import (
-    AsyncClient,
     Client,
     GatewayError,
     PhotoRefusedError,
@@ -79,17 +77,6 @@ def test_ten_files_of_more_than_a_batch_takes_lose_no_other(client: Client, coff
     large = bytes(9 * 1024 * 1024)
     outcomes = list(client.check([large, coffee, *[large] * 7, coffee]))
     assert [type(outcome).__name__ for outcome in outcomes] == ["Failure", "Verdict", *["Failure"] * 7, "Verdict"]
-
-
-def test_async_clients_judge_at_the_same_time(stack: LocalStack, coffee: Path) -> None:
-    async def run() -> tuple[list[Verdict], list[str]]:
-        async with AsyncClient(stack.gateway_url) as client:
-            verdicts = await asyncio.gather(*[client.predict(coffee) for _ in range(4)])
-            return verdicts, [type(outcome).__name__ async for outcome in client.check([coffee, b"no photo"])]
-
-    verdicts, outcomes = asyncio.run(run())
-    assert len({verdict.probability for verdict in verdicts}) == 1
-    assert outcomes == ["Verdict", "Failure"]
 
 
 def test_a_gateway_that_dies_between_two_batches_and_takes_less_when_it_comes_back_loses_no_photo(

@@ -112,12 +112,3 @@ def test_a_new_key_opens_a_running_gateway_and_another_does_not(
         assert ended.returncode == 4  # the rate that the key was made with
         assert "At most 1 requests a minute." in ended.stderr
     assert (places / "shop.key").read_text().strip() not in (places / "gateway.log").read_text()
-
-
-def test_heat_maps_and_exit_codes_are_as_documented(places: Path, environment: dict[str, str]) -> None:
-    ended = shell("product-photo-detector check listings --explain maps --csv", places, environment)
-    rows = [line.split(",") for line in ended.stdout.splitlines()]
-    assert [row[0] for row in rows[1:]] == ["listings/broken.jpg", "listings/one.jpg", "listings/more/two.jpg"]
-    assert [row[6] for row in rows[1:]] == ["", "maps/one-heatmap.jpg", "maps/two-heatmap.jpg"]
-    assert sorted(path.name for path in (places / "maps").iterdir()) == ["one-heatmap.jpg", "two-heatmap.jpg"]
-    assert ended.returncode == 3

@@ -102,7 +102,7 @@ def test_the_service_tab_shows_the_live_model_and_the_scores_beside_the_referenc
     open_tab(page, "Service")
     expect(page.locator("#health-card h2")).to_have_text("The service is ready")
     expect(page.locator("#health-card")).to_contain_text(f"Live model version{version}")
-    expect(page.locator("#drift-card rect.reference")).to_have_count(10)
+    expect(page.locator("#drift-card .reference")).to_have_count(10)
     assert faults(page) == []
     picture(page, "page-service")
 

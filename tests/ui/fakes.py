@@ -92,7 +92,7 @@ class FakeGateway:
 
 @dataclass
 class FakeTorchServe:
-    """Judges at once, by the photo's hash, so that the same photo always gets the same score."""
+    """Predicts at once, by the photo's hash, so that the same photo always gets the same score."""
 
     port: int
     pause_s: float = 0.0
@@ -100,7 +100,7 @@ class FakeTorchServe:
     async def predict(self, request: Request) -> Response:
         photo = await request.body()
         await asyncio.sleep(self.pause_s)
-        verdict = judged(photo)
+        verdict = predicted(photo)
         if request.url.path.startswith("/explanations/"):
             verdict["heatmap_base64"] = base64.b64encode(heatmap(photo)).decode()
         return JSONResponse(verdict)
@@ -110,7 +110,7 @@ class FakeTorchServe:
         return Starlette(routes=[Route(path, self.predict, methods=["POST"]) for path in paths])
 
 
-def judged(photo: bytes) -> dict[str, Any]:
+def predicted(photo: bytes) -> dict[str, Any]:
     probability = round(int(hashlib.sha256(photo).hexdigest()[:8], 16) / 0xFFFFFFFF, 4)
     distance = abs(probability - 0.5)
     return {

@@ -44,6 +44,19 @@ def webp() -> bytes:
     return _saved(scene(200, 260), "WEBP")
 
 
+def flat(side: int, kind: str, mode: str) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, (side, side)).save(out, kind, **({"compress_level": 1} if kind == "PNG" else {"method": 0}))
+    return out.getvalue()
+
+
+def scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    whole = jpeg(scene(2000, 2000), progressive=True, quality=30)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:-2] + whole[last:-2] * count + whole[-2:]
+
+
 def _saved(image: Image.Image, kind: str) -> bytes:
     out = io.BytesIO()
     image.save(out, kind)

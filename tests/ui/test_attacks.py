@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-import io
+import json
 import os
 import re
 import socket
@@ -21,7 +21,6 @@ from typing import Any, Self, cast
 import gradio as gr
 import httpx
 import pytest
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -31,8 +30,7 @@ from starlette.types import Receive, Scope, Send
 from deploy.layout import free_port
 from tests.ui.conftest import start_page, wait_for
 from tests.ui.fakes import ANSWER, FakeGateway, jpeg, served
-from tests.ui.photos import scene
-from tests.ui.test_uploads import WAIT_S, asked, described, uploaded
+from tests.ui.photos import flat, scans, scene
 from ui.guard import Guard, Sessions
 from ui.photos import PhotoShelf
 from ui.settings import Settings
@@ -42,12 +40,35 @@ SMALL = 24 * MIB
 META = {"_type": "gradio.FileData"}
 ONE, MANY = "check", "check_1"
 CHOOSE_ONE, CHOOSE_MANY = "choose", "choose_1"
+SESSION = "a-session"
+WAIT_S = 60.0
 
 
 @pytest.fixture
 def server(page_address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=page_address, trust_env=False, timeout=WAIT_S) as client:
         yield client
+
+
+def described(path: Path) -> dict[str, Any]:
+    return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
+
+
+def asked(address: str, name: str, data: list[Any], session: str = SESSION) -> list[dict[str, Any]]:
+    """Trigger an event by its function's name, as the page does, and return what the server says of it."""
+    with httpx.Client(base_url=address, trust_env=False, timeout=WAIT_S) as server:
+        events = {event["api_name"]: event["id"] for event in server.get("/config").json()["dependencies"]}
+        body = {"data": data, "fn_index": events[name], "session_hash": session}
+        assert server.post("/gradio_api/queue/join", json=body).status_code == 200
+        with server.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as answer:
+            lines = [json.loads(line.removeprefix("data:")) for line in answer.iter_lines() if line.startswith("data:")]
+    return [line for line in lines if line["msg"] in {"process_completed", "process_generating"}]
+
+
+def uploaded(address: str, photo: Path) -> Path:
+    files = {"files": (photo.name, photo.read_bytes(), "image/png")}
+    (path,) = httpx.post(f"{address}/gradio_api/upload", files=files, trust_env=False, timeout=WAIT_S).json()
+    return Path(path)
 
 
 def send(address: str, event: str, upload: dict[str, Any] | None) -> list[tuple[bool, str]]:
@@ -59,9 +80,18 @@ def send(address: str, event: str, upload: dict[str, Any] | None) -> list[tuple[
 
 
 def small(photo: Path) -> Path:
-    jpeg_bytes = jpeg(scene(80, 60))
-    photo.write_bytes(jpeg_bytes)
+    photo.write_bytes(jpeg(scene(80, 60)))
     return photo
+
+
+def test_an_upload_is_predicted_and_several_are_taken_together(
+    page_address: str, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    photo = small(tmp_path / "mine.jpg")
+    for event in (ONE, MANY):  # that gateway knows no batches
+        ((success, _),) = send(page_address, event, described(uploaded(page_address, photo)))
+        assert success
+    assert [received.photo for received in gateway.received] == [photo.read_bytes()]
 
 
 @pytest.mark.parametrize("events", [(CHOOSE_ONE, ONE), (CHOOSE_MANY, MANY)], ids=["one", "many"])
@@ -173,22 +203,15 @@ def test_no_address_is_fetched(page_address: str, gateway: FakeGateway, tmp_path
     ],
 )
 def test_what_the_page_does_not_ask_for_is_not_there(server: httpx.Client, method: str, path: str) -> None:
-    assert (
-        server.request(method, path, json={"data": [{"path": "/etc/passwd"}]} if method == "POST" else None).status_code
-        == 404
-    )
+    body = {"data": [{"path": "/etc/passwd"}]} if method == "POST" else None
+    assert server.request(method, path, json=body).status_code == 404
 
 
 def test_only_the_pages_own_names_and_pages_are_answered(server: httpx.Client) -> None:
     join = "/gradio_api/queue/join"
-    for headers in (
-        {"Host": "evil.example"},
-        {"Host": "localhost.evil.example"},
-        {"Host": "a@127.0.0.1"},
-        {"Host": ""},
-    ):
-        assert server.get("/", headers=headers).status_code == 400, headers
-        assert server.post(join, json={}, headers=headers).status_code == 400, headers
+    for host in ("evil.example", "localhost.evil.example", "a@127.0.0.1", ""):
+        assert server.get("/", headers={"Host": host}).status_code == 400, host
+        assert server.post(join, json={}, headers={"Host": host}).status_code == 400, host
     assert server.get("/", headers={"X-Forwarded-Host": "evil.example"}).status_code == 400
     for origin in ("https://evil.example", "null"):
         assert server.post(join, json={}, headers={"Origin": origin}).status_code == 403
@@ -276,19 +299,6 @@ def wide_png() -> bytes:
     )
 
 
-def flat(side: int, kind: str, mode: str) -> bytes:
-    out = io.BytesIO()
-    Image.new(mode, (side, side)).save(out, kind, **({"compress_level": 1} if kind == "PNG" else {"method": 0}))
-    return out.getvalue()
-
-
-def scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan comes again and again."""
-    whole = jpeg(scene(2000, 2000), progressive=True, quality=30)
-    last = whole.rindex(b"\xff\xda")
-    return whole[:-2] + whole[last:-2] * count + whole[-2:]
-
-
 class Gullible:
     """A gateway that has a verdict for everything."""
 
@@ -296,7 +306,7 @@ class Gullible:
         self.port = free_port()
         self.received = 0
 
-    async def judge(self, request: Request) -> Response:
+    async def predict(self, request: Request) -> Response:
         async with request.form() as form:
             count = len(form)
         self.received += count
@@ -309,7 +319,7 @@ class Gullible:
 
     def app(self) -> Starlette:
         return Starlette(
-            routes=[Route(f"/predict/{kind}", self.judge, methods=["POST"]) for kind in ("explain", "batch")]
+            routes=[Route(f"/predict/{kind}", self.predict, methods=["POST"]) for kind in ("explain", "batch")]
         )
 
 

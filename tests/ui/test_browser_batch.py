@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 from deploy.layout import free_port
 from tests.e2e.processes import Gateway, running_gateway
 from tests.ui.browsers import open_tab, opened, posts, until
-from tests.ui.fakes import FakeGateway, FakeTorchServe, judged, served
+from tests.ui.fakes import FakeGateway, FakeTorchServe, predicted, served
 from tests.ui.photos import many_jpegs, plain_jpeg
 
 Start = Callable[..., AbstractContextManager[Gateway]]
@@ -111,7 +111,7 @@ def test_300_photos_with_two_broken_files_survive_a_killed_gateway(
             assert (row["prediction"], row["probability"]) == ("", "")
             assert reason.search(row["error"])
         else:
-            expected = judged(photos[row["file"]])
+            expected = predicted(photos[row["file"]])
             assert {name: row[name] for name in expected} == {name: str(value) for name, value in expected.items()}
             assert row["error"] == ""
     assert on_disk(uploads) == []
@@ -119,7 +119,7 @@ def test_300_photos_with_two_broken_files_survive_a_killed_gateway(
 
 def test_the_table_is_sorted_and_filtered_in_the_browser(page: Page, start: Start) -> None:
     photos = many_jpegs(24)
-    scores = {name: judged(content)["probability"] for name, content in photos.items()}
+    scores = {name: predicted(content)["probability"] for name, content in photos.items()}
     with start():
         choose(page, photos | BROKEN)
         page.locator("#check-all").press("Enter")

@@ -2,9 +2,10 @@ import base64
 
 import pytest
 
-from gateway.client.answers import EMPTY_HEATMAP, Prediction
+from gateway.client import PhotoRefusedError, Prediction, TooManyRequestsError
+from gateway.client.answers import EMPTY_HEATMAP
 from tests.ui.made import JPEG, evidence, explanation
-from ui import cards, wording
+from ui import cards
 from ui.cards import evidence_html
 
 
@@ -46,11 +47,11 @@ def test_what_the_gateway_writes_is_never_html() -> None:
     found = (evidence("<b>", "<i>"),)
     html = cards.answer_html(explanation(model_version="<script>1</script>", evidence=found), None)
     assert not any(tag in html for tag in ("<script", "<b>", "<i>"))
-    refused = cards.error_html(wording.PhotoRefused("<img src=x onerror=alert(1)>", reference='"><b>'))
+    refused = cards.error_html(PhotoRefusedError("<img src=x onerror=alert(1)>", request_id='"><b>'))
     assert not any(tag in refused for tag in ("<img", "<b>"))
 
 
 def test_an_error_says_what_happened_what_the_service_said_and_what_to_do() -> None:
-    html = cards.error_html(wording.TooManyChecks("Limit: 10 a minute.", retry_after_s=17, reference="abc"))
-    for words in (wording.TooManyChecks.title, "Limit: 10 a minute.", "wait 17 seconds", "Reference abc"):
+    html = cards.error_html(TooManyRequestsError("Limit: 10 a minute.", retry_after_s=17, request_id="abc"))
+    for words in ("Too many checks in a short time", "Limit: 10 a minute.", "wait 17 seconds", "Reference abc"):
         assert words in html

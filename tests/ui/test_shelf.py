@@ -4,8 +4,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from gateway.client import PhotoUnreadableError
 from ui.photos import NoRoom, PhotoShelf, room_of
-from ui.wording import PhotoGone
 
 
 def shelf_in(folder: Path) -> PhotoShelf:
@@ -19,20 +19,15 @@ def photo(folder: Path, name: str) -> Path:
     return path
 
 
-def test_a_dropped_photo_goes_with_its_folder(tmp_path: Path) -> None:
-    shelf = shelf_in(tmp_path)
-    shelf.keep("tab", photo(tmp_path, "one"))
-    shelf.drop("tab")
-    shelf.drop("tab")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_new_photo_replaces_the_one_before(tmp_path: Path) -> None:
+def test_a_new_photo_replaces_the_one_before_and_a_dropped_one_goes_with_its_folder(tmp_path: Path) -> None:
     shelf = shelf_in(tmp_path)
     one, two = photo(tmp_path, "one"), photo(tmp_path, "two")
     for path in (one, two, two):
         shelf.keep("tab", path)
     assert (one.exists(), two.exists()) == (False, True)
+    shelf.drop("tab")
+    shelf.drop("tab")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_photo_in_two_tabs_stays_until_the_last_lets_go(tmp_path: Path) -> None:
@@ -42,7 +37,7 @@ def test_a_photo_in_two_tabs_stays_until_the_last_lets_go(tmp_path: Path) -> Non
     shelf.keep("second", path)
     shelf.drop("first")
     assert path.exists()
-    shelf.drop("second")
+    shelf.let_go("second", path)
     assert not path.exists()
 
 
@@ -55,17 +50,6 @@ def test_photos_of_a_batch_go_one_by_one_or_all_at_once(tmp_path: Path) -> None:
     assert shelf.holds("tab")
     shelf.drop("tab")
     assert (list(tmp_path.iterdir()), shelf.holds("tab")) == ([], False)
-
-
-def test_a_photo_that_another_owner_has_taken_over_stays(tmp_path: Path) -> None:
-    shelf = shelf_in(tmp_path)
-    path = photo(tmp_path, "one")
-    shelf.keep("chosen", path)
-    shelf.keep("running", path)
-    shelf.drop("chosen")
-    assert path.exists()
-    shelf.let_go("running", path)
-    assert not path.exists()
 
 
 def test_photos_in_use_are_young_again_for_the_sweep(tmp_path: Path) -> None:
@@ -86,7 +70,7 @@ def test_only_a_regular_file_of_its_own_folder_and_of_bounded_size_is_found(tmp_
     odd[2].write_bytes(bytes(101))
     (tmp_path / "elsewhere").symlink_to(path.parent)
     for named in (*odd, tmp_path / "elsewhere" / path.name):
-        with pytest.raises(PhotoGone):
+        with pytest.raises(PhotoUnreadableError):
             shelf.find({"path": str(named)})
 
 

@@ -2,8 +2,9 @@ import csv
 import io
 import re
 
+from gateway.client import KeyRefusedError
 from tests.ui.made import JPEG, rows, verdict
-from ui.table import SHEET_COLUMNS, Row, csv_of, row_html, table_of
+from ui.table import SHEET_COLUMNS, Row, csv_of, done_html, row_html, table_of
 
 
 def read(content: bytes) -> list[list[str]]:
@@ -29,20 +30,10 @@ def test_no_name_is_a_formula_and_every_name_can_be_written() -> None:
 
 def test_a_row_says_what_it_is_sorted_and_filtered_by() -> None:
     drawn = [row_html(row) for row in rows()]
-    assert [re.findall(r'data-groups="(.*?)"', html) for html in drawn] == [
-        ["real"],
-        ["ai_generated"],
-        ["real closely"],
-        ["failed"],
-        ["failed"],
-    ]
-    assert [re.findall(r'data-probability="(.*?)"', html) for html in drawn] == [
-        ["0.04"],
-        ["0.9312"],
-        ["0.42"],
-        ["-1.0"],
-        ["-1.0"],
-    ]
+    groups = ["real", "ai_generated", "real closely", "failed", "failed"]
+    assert [re.findall(r'data-groups="(.*?)"', html) for html in drawn] == [[group] for group in groups]
+    probabilities = ["0.04", "0.9312", "0.42", "-1.0", "-1.0"]
+    assert [re.findall(r'data-probability="(.*?)"', html) for html in drawn] == [[one] for one in probabilities]
 
 
 def test_filters_say_how_many_rows_they_show() -> None:
@@ -61,3 +52,18 @@ def test_names_and_reasons_are_never_html() -> None:
     html = row_html(Row(1, '"><img src=x>', JPEG, None, "<b>no</b>"))
     assert html.count("<img") == 1
     assert "<b>" not in html
+
+
+def test_a_batch_that_is_done_says_what_came_of_it() -> None:
+    html = done_html([row for row in rows() if not row.again])
+    assert "<h2>4 photos done</h2>" in html
+    assert 'class="card quiet"' in html
+
+
+def test_photos_that_are_left_are_counted_with_the_reason_and_what_helps() -> None:
+    html = done_html(rows(), KeyRefusedError("Missing API key."))
+    assert "<h2>1 photo of 5 left</h2>" in html
+    assert (
+        "The service wants an API key: Missing API key. "
+        "Open API key on this page and enter a valid key. Press Check 1 photo again."
+    ) in html

@@ -1,6 +1,7 @@
 import pytest
 
-from gateway.client.answers import Confidence, Prediction
+from gateway import client
+from gateway.client import Confidence, GatewayError, Prediction
 from tests.ui.made import verdict
 from ui import wording
 
@@ -49,3 +50,29 @@ def test_a_probability_is_never_written_as_a_certainty(probability: float, text:
 )
 def test_a_running_time_is_rough(seconds: float, text: str) -> None:
     assert wording.uptime(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "title", "again"),
+    [
+        (client.ServiceDownError, "The service is down", True),
+        (client.ServiceSlowError, "The service took too long to answer", True),
+        (client.NotReadyError, "The service is not ready", True),
+        (client.TooManyRequestsError, "Too many checks in a short time", True),
+        (client.KeyRefusedError, "The service wants an API key", True),
+        (client.ServiceFailedError, "The service failed internally", True),
+        (client.PhotoRefusedError, "This photo cannot be checked", False),
+        (client.PhotoTooLargeError, "This photo is too large", False),
+        (wording.TooManyPhotosError, "Too many photos at once", False),
+    ],
+)
+def test_an_error_has_the_reviewers_words_and_its_photo_is_kept_if_another_try_can_help(
+    kind: type[GatewayError], title: str, again: bool
+) -> None:
+    error = kind("Because.")
+    assert (wording.words(error).title, wording.may_come(error), wording.detail(error)) == (title, again, "Because.")
+
+
+@pytest.mark.parametrize("kind", [client.OddAnswerError, client.RequestRefusedError, client.PhotoUnreadableError])
+def test_what_only_a_developer_can_mend_keeps_no_detail(kind: type[GatewayError]) -> None:
+    assert wording.detail(kind("probability is missing")) == ""

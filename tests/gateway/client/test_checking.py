@@ -36,7 +36,7 @@ def test_photos_go_in_batches_and_come_back_in_order(check: Check, waits: list[f
     assert {path for path, _ in gateway.asked} == {"/predict/batch"}
 
 
-def test_results_come_as_soon_as_their_batch_is_judged() -> None:
+def test_results_come_as_soon_as_their_batch_is_predicted() -> None:
     given: list[bytes] = []
 
     def photos() -> Iterator[bytes]:
@@ -61,12 +61,6 @@ def test_a_broken_photo_and_a_missing_file_lose_no_other(check: Check, tmp_path:
     photos = [b"10", b"broken", tmp_path / "missing.jpg", b"13"]
     assert short(check(gateway, photos)) == [0.10, "invalid_image_format", "unreadable", 0.13]
     assert gateway.asked == [("/predict/batch", [b"10", b"broken", b"13"])]
-
-
-def test_files_that_cannot_be_read_are_no_request(check: Check) -> None:
-    gateway = Gateway()
-    assert short(check(gateway, ["missing.jpg", "nor this.jpg"])) == ["unreadable", "unreadable"]
-    assert gateway.asked == []
 
 
 def test_a_rate_is_waited_for_as_long_as_the_gateway_says(check: Check, waits: list[float]) -> None:

@@ -70,7 +70,7 @@ def photos_in(request: httpx.Request) -> list[bytes]:
 
 @dataclass
 class Gateway:
-    """Judges as documented, after the answers in `first` are used up; an exception there is a broken connection."""
+    """Predicts as documented, after the answers in `first` are used up; an exception there is a broken connection."""
 
     first: list[httpx.Response | type[httpx.TransportError]] = field(default_factory=list)
     most: int = 10

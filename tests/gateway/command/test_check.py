@@ -1,4 +1,4 @@
-"""`check`: what it judges, how it ends, and what it never shows."""
+"""`check`: what it predicts, how it ends, and what it never shows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cells(out: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines() if line.startswith("│")]
 
 
-def test_a_photo_is_judged_into_a_table(check: Command, service: Service) -> None:
+def test_a_photo_is_predicted_into_a_table(check: Command, service: Service) -> None:
     Path("photo.jpg").write_bytes(b"87")
     ended = check("photo.jpg")
     assert cells(ended.out) == [["photo.jpg", "AI-generated", "0.8700", "high"]]
@@ -31,7 +31,7 @@ def test_a_photo_is_judged_into_a_table(check: Command, service: Service) -> Non
     assert service.asked == [("/predict", [b"87"])]
 
 
-def test_a_folder_is_judged_by_name_and_a_broken_photo_ends_with_3(
+def test_a_folder_is_predicted_by_name_and_a_broken_photo_ends_with_3(
     check: Command, listings: Path, service: Service
 ) -> None:
     ended = check("listings")

@@ -45,25 +45,13 @@ def test_make_puts_the_command_of_the_checkout_into_its_environment(venv: Path) 
 
 def test_elsewhere_the_client_is_all_that_is_installed(venv: Path, tmp_path: Path, service: Service, url: str) -> None:
     python = venv / "bin" / "python"
-    install: list[str | Path] = [
-        *UV,
-        "pip",
-        "install",
-        "--python",
-        python,
-        "--constraints",
-        LOCK,
-        "--build-constraints",
-        LOCK,
-    ]
-    subprocess.run([*install, f"{ROOT}[client]"], check=True, env=os.environ | {"UV_SYSTEM_CERTS": "true"})
+    locked: list[str | Path] = ["--python", python, "--constraints", LOCK, "--build-constraints", LOCK]
+    environment = os.environ | {"UV_SYSTEM_CERTS": "true"}
+    subprocess.run([*UV, "pip", "install", *locked, f"{ROOT}[client]"], check=True, env=environment)
     (tmp_path / "photo.jpg").write_bytes(b"87")
     command = venv / "bin" / "product-photo-detector"
-    assert (
-        said(command, "check", "photo.jpg", "--csv", "--url", url)
-        .splitlines()[1]
-        .startswith("photo.jpg,ai_generated,0.87,")
-    )
+    out = said(command, "check", "photo.jpg", "--csv", "--url", url)
+    assert out.splitlines()[1].startswith("photo.jpg,ai_generated,0.87,")
     assert said(command, "--version") == VERSION
     assert [path for path, _ in service.asked] == ["/predict"]
     missing = "import importlib.util as i; print([n for n in ('torch', 'starlette', 'numpy') if i.find_spec(n)])"

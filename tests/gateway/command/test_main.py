@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import socket
 import subprocess
 import sys
@@ -73,9 +72,3 @@ def test_models_are_listed_promoted_and_rolled_back(command: Command, store: lis
     assert command("models", "promote", "1.2.0", *store).out.startswith("live: 1.2.0, with 2 workers\n")
     ended = command("models", "rollback", *store)
     assert (ended.code, ended.out.splitlines()[0]) == (0, "live: 1.1.0, with 2 workers")
-
-
-def test_forwarded_commands_are_in_the_parser() -> None:
-    parser = __main__._parser()  # noqa: SLF001 - help and dispatch must agree
-    (commands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
-    assert set(__main__.FORWARDED) < set(commands.choices)

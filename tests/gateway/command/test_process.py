@@ -72,7 +72,7 @@ def test_rows_come_one_by_one_and_ctrl_c_ends_it_cleanly(slow: Slow, photos: lis
         slow.go_on.set()
 
 
-def test_ctrl_c_still_shows_the_table_of_what_was_judged(slow: Slow, photos: list[str]) -> None:
+def test_ctrl_c_still_shows_the_table_of_what_was_predicted(slow: Slow, photos: list[str]) -> None:
     with served(slow) as url, start("check", *photos, "--batch-size", "2", "--url", url) as process:
         assert slow.held.wait(30)
         process.send_signal(signal.SIGINT)

@@ -1,9 +1,7 @@
 import re
-from dataclasses import replace
 
-from gateway.client import Drift, Health
-from gateway.client.answers import DriftCheck
-from ui.service import State, state_html
+from gateway.client import Drift, DriftCheck, DriftHistogram, Health
+from ui.service import histogram_html, state_html
 
 HEALTH = Health(
     status="healthy",
@@ -23,12 +21,14 @@ DRIFT = Drift(
     false_alarm_rate=0.01,
     reference=None,
     current=None,
-    checks=(
+    reference_source=None,
+    reference_since=None,
+    checks=[
         DriftCheck(name="probability_mean", score=0.02, threshold=0.05, samples=1000, alert=False),
         DriftCheck(name="brightness_ks", score=0.25, threshold=0.1, samples=1000, alert=True),
         DriftCheck(name="sharpness_ks", score=None, threshold=None, samples=3, alert=False),
-    ),
-    alerts=("brightness_ks is 0.25, over its threshold of 0.1",),
+    ],
+    alerts=["brightness_ks is 0.25, over its threshold of 0.1"],
     drift_detected=True,
     drift_score=2.5,
 )
@@ -39,7 +39,7 @@ def titles(html: str) -> list[str]:
 
 
 def test_health_and_drift_are_in_words_with_their_numbers() -> None:
-    html = state_html(State(HEALTH, ready=True, drift=DRIFT))
+    html = state_html(HEALTH, DRIFT, ready=True)
     assert titles(html) == ["The service is ready", "Drift: something has changed"]
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html))
     assert facts == {
@@ -65,18 +65,41 @@ def test_each_check_has_a_row_with_its_state() -> None:
 
 
 def test_without_drift_the_status_says_what_is_compared() -> None:
-    quiet = replace(DRIFT, drift_detected=False, checks=())
+    quiet = DRIFT.model_copy(update={"drift_detected": False, "checks": []})
     assert titles(_report(quiet))[1] == "No drift"
-    assert titles(_report(replace(quiet, status="collecting")))[1] == "Not enough predictions yet"
-    assert titles(_report(replace(quiet, status="no_reference")))[1] == "Not compared"
+    assert titles(_report(quiet.model_copy(update={"status": "collecting"})))[1] == "Not enough predictions yet"
+    assert titles(_report(quiet.model_copy(update={"status": "no_reference"})))[1] == "Not compared"
 
 
 def test_a_service_that_is_not_ready_says_what_to_do() -> None:
-    html = state_html(State(replace(HEALTH, status="unhealthy", model_version="<i>"), ready=False, drift=DRIFT))
+    away = HEALTH.model_copy(update={"status": "unhealthy", "model_version": "<i>"})
+    html = state_html(away, DRIFT, ready=False)
     assert titles(html)[0] == "The service is not ready"
     assert "Refresh in a moment" in html
     assert "<i>" not in html
 
 
 def _report(drift: Drift) -> str:
-    return state_html(State(HEALTH, ready=True, drift=drift))
+    return state_html(HEALTH, drift, ready=True)
+
+
+def histogram(reference: list[float] | None, current: list[float] | None) -> DriftHistogram:
+    return DriftHistogram(edges=[0.0, 0.5, 1.0], reference=reference, current=current)
+
+
+def test_each_share_has_a_bar_beside_the_longest_ones() -> None:
+    html = histogram_html(histogram([0.25, 0.5], [0.5, 0.0]))
+    assert re.findall(r'<th scope="row">([^<]*)<', html) == ["0% to 50%", "50% to 100%"]
+    assert re.findall(r'<td>([\d.%]+)<span class="(\w+)" style="width:(\d+)%">', html) == [
+        ("25.0%", "reference", "50"),
+        ("50.0%", "current", "100"),
+        ("50.0%", "reference", "100"),
+        ("0.0%", "current", "0"),
+    ]
+
+
+def test_a_distribution_that_is_not_there_is_left_out() -> None:
+    html = histogram_html(histogram([0.25, 0.75], None))
+    assert 'class="current"' not in html
+    assert "Newest predictions" not in html
+    assert histogram_html(histogram(None, None)) == '<p class="facts">There are no scores to plot yet.</p>'
