@@ -5,9 +5,9 @@ Every condition is a deterministic change of the decoded image, before serving's
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from handler.spec import ModelSpec
-from training.data.augment import saved
+from training.data.augment import on_white, saved
 from training.data.datamodule import Degrade, PhotoDataModule
 from training.data.manifest import Photo, of_split
 from training.evaluation import figures
@@ -26,29 +26,6 @@ from training.model.predict import predict
 CLEAN = "clean"
 Matrix = dict[str, figures.Figures]
 """Figures by condition."""
-DESCRIPTIONS: Mapping[str, str] = {
-    CLEAN: "as it is",
-    "jpeg90": "JPEG, quality 90",
-    "jpeg70": "JPEG, quality 70",
-    "jpeg50": "JPEG, quality 50",
-    "webp75": "WebP, quality 75",
-    "resize050": "half the size, bicubic",
-    "resize150": "one and a half times the size, bicubic",
-    "crop080": "the central 80 % of each side",
-    "blur": "Gaussian blur, sigma 1 px",
-    "white_background": "the whole photo at 80 % on a white canvas; an approximate cut-out, no mask is drawn",
-    "screenshot": "three quarters of the size, then JPEG 80",
-}
-
-
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
-    """Save as JPEG and read again."""
-    return saved(image, "JPEG", quality=quality)
-
-
-def webp(image: Image.Image, quality: int) -> Image.Image:
-    """Save as lossy WebP and read again."""
-    return saved(image, "WEBP", quality=quality)
 
 
 def resize(image: Image.Image, factor: float) -> Image.Image:
@@ -69,31 +46,34 @@ def blur(image: Image.Image, sigma: float) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(sigma))
 
 
-def on_white(image: Image.Image, share: float) -> Image.Image:
+def shrink_on_white(image: Image.Image, share: float) -> Image.Image:
     """Put the image, a share of its size, on a white canvas: the nearest to a cut-out that needs no mask."""
-    small = resize(image, share)
-    canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(small, ((image.width - small.width) // 2, (image.height - small.height) // 2))
-    return canvas
+    return on_white(resize(image, share), image.size)
 
 
 def screenshot(image: Image.Image) -> Image.Image:
     """Shrink to three quarters, as a page does, and save as JPEG 80; the PNG of the screen between loses nothing."""
-    return jpeg(resize(image, 0.75), quality=80)
+    return saved(resize(image, 0.75), "JPEG", quality=80)
 
 
-CONDITIONS: Mapping[str, Degrade] = {
-    "jpeg90": functools.partial(jpeg, quality=90),
-    "jpeg70": functools.partial(jpeg, quality=70),
-    "jpeg50": functools.partial(jpeg, quality=50),
-    "webp75": functools.partial(webp, quality=75),
-    "resize050": functools.partial(resize, factor=0.5),
-    "resize150": functools.partial(resize, factor=1.5),
-    "crop080": functools.partial(crop, share=0.8),
-    "blur": functools.partial(blur, sigma=1.0),
-    "white_background": functools.partial(on_white, share=0.8),
-    "screenshot": screenshot,
-}
+_CONDITIONS: tuple[tuple[str, Degrade, str], ...] = (
+    ("jpeg90", partial(saved, file_format="JPEG", quality=90), "JPEG, quality 90"),
+    ("jpeg70", partial(saved, file_format="JPEG", quality=70), "JPEG, quality 70"),
+    ("jpeg50", partial(saved, file_format="JPEG", quality=50), "JPEG, quality 50"),
+    ("webp75", partial(saved, file_format="WEBP", quality=75), "WebP, quality 75"),
+    ("resize050", partial(resize, factor=0.5), "half the size, bicubic"),
+    ("resize150", partial(resize, factor=1.5), "one and a half times the size, bicubic"),
+    ("crop080", partial(crop, share=0.8), "the central 80 % of each side"),
+    ("blur", partial(blur, sigma=1.0), "Gaussian blur, sigma 1 px"),
+    (
+        "white_background",
+        partial(shrink_on_white, share=0.8),
+        "the whole photo at 80 % on a white canvas; an approximate cut-out, no mask is drawn",
+    ),
+    ("screenshot", screenshot, "three quarters of the size, then JPEG 80"),
+)
+CONDITIONS: Mapping[str, Degrade] = {name: degrade for name, degrade, _ in _CONDITIONS}
+DESCRIPTIONS: Mapping[str, str] = {CLEAN: "as it is"} | {name: described for name, _, described in _CONDITIONS}
 
 
 def degraded_logits(data: PhotoDataModule, paths: Paths, photos: Sequence[Photo]) -> dict[str, torch.Tensor]:
