@@ -314,7 +314,7 @@ def test_results_of_another_job_are_left_alone_until_one_asks_to_start_anew(
     rows = read(plan.out)
     (plan.out / "mine.txt").touch()
     changed = change(plan)
-    with pytest.raises(OtherJobError, match=f"different job; differs in {names}$"):
+    with pytest.raises(OtherJobError, match=f"different job; differs in {names}; choose"):
         score.run(changed)
     assert read(plan.out) == rows
     summary = score.run(replace(changed, restart=True))
