@@ -18,11 +18,11 @@ import yaml
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import LABELS, InvalidDataError, Photo, of_split, sampling_weights
+from training.data.manifest import LABELS, Photo, of_split, sampling_weights
 from training.evaluation import figures, plots
 from training.evaluation.figures import Scored, score
 from training.evaluation.goals import by_source, operating_points, rates_at
-from training.files import MissingReportError, Paths, require, write_bytes, write_json
+from training.files import Paths, refusals, require, write_bytes, write_json
 from training.model.predict import predict
 from training.params import Params, parse_command_line
 from training.tracking import tracked
@@ -124,23 +124,14 @@ def _left_out(file: Path, photos: Sequence[Photo]) -> tuple[list[Photo], torch.T
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("calibrate")
-    try:
-        with tracked(params, paths, "calibrate") as log:
-            report = run(params, paths)
-            log.metrics(
-                {
-                    "calibrate/temperature": report["temperature"],
-                    "calibrate/offset": report["offset"],
-                    "calibrate/base_rate": report["base_rate"],
-                    "calibrate/ece_before": report["before"]["expected_calibration_error"],
-                    "calibrate/ece_after": report["after"]["expected_calibration_error"],
-                }
-            )
-            log.artifact(paths.calibration)
-            log.artifact(paths.figures / "calibrate")
-    except (InvalidDataError, MissingReportError) as error:
-        raise SystemExit(f"calibrate: {error}") from error
-    found = ", ".join(f"{name} {report[name]:.4f}" for name in ("temperature", "offset", "base_rate"))
+    with refusals("calibrate"), tracked(params, paths, "calibrate") as log:
+        report = run(params, paths)
+        fitted = {name: report[name] for name in ("temperature", "offset", "base_rate")}
+        errors = {f"ece_{when}": report[when]["expected_calibration_error"] for when in ("before", "after")}
+        log.metrics({f"calibrate/{name}": value for name, value in (fitted | errors).items()})
+        log.artifact(paths.calibration)
+        log.artifact(paths.figures / "calibrate")
+    found = ", ".join(f"{name} {value:.4f}" for name, value in fitted.items())
     print(f"{found}; spec in {paths.spec}")
 
 

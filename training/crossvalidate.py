@@ -21,8 +21,8 @@ from training.data.datamodule import PhotoDataModule
 from training.data.manifest import LABELS, InvalidDataError, Photo
 from training.evaluation import figures
 from training.evaluation.figures import Scored, score
-from training.evaluation.plots import auroc_dots
-from training.files import MissingReportError, Paths, read_json, write_csv, write_json
+from training.evaluation.plots import dots
+from training.files import Paths, StageError, read_json, refusals, write_csv, write_json
 from training.model import module as head
 from training.model.module import Features, HeadModule
 from training.model.predict import predict, quiet
@@ -85,7 +85,7 @@ def _fill(sizes: Counter[str], left_out: Sequence[set[str]], avoid: set[str]) ->
         fold.add(again[turn % len(again)])
 
 
-class UnfairStartError(RuntimeError):
+class UnfairStartError(StageError):
     """The weights to start from may have seen the photos that the folds leave out."""
 
 
@@ -159,7 +159,8 @@ def _fold_params(data: PhotoDataModule, fold: Fold, folder: Path) -> Params:
     kept = [
         photo for photo in data.photos if photo.split == "dev" or (photo.split == "train" and photo.source not in fold)
     ]
-    manifest.write_manifest(folder / "manifest.csv", [_absolute(photo, params.data.root) for photo in kept])
+    absolute = [dataclasses.replace(photo, path=str((params.data.root / photo.path).resolve())) for photo in kept]
+    manifest.write_manifest(folder / "manifest.csv", absolute)
     epochs = params.crossvalidate.epochs
     return dataclasses.replace(
         params,
@@ -168,16 +169,13 @@ def _fold_params(data: PhotoDataModule, fold: Fold, folder: Path) -> Params:
     )
 
 
-def _absolute(photo: Photo, root: Path) -> Photo:
-    return dataclasses.replace(photo, path=str((root / photo.path).resolve()))
-
-
 def _report(params: Params, folds: Sequence[Fold], judged: Sequence[tuple[Scored, list[float]]]) -> dict[str, Any]:
     """Return figures of each fold and of each left-out source, and their mean and spread."""
     samples = params.evaluate.bootstrap_samples
     if not folds:
         return {"folds": 0}
-    by_fold = {str(n): _fold_figures(scored, samples) for n, (scored, _) in enumerate(judged, start=1)}
+    found = [figures.overall(scored, samples) for scored, _ in judged]
+    by_fold = {str(n): {name: fold[name] for name in RANKING} for n, fold in enumerate(found, start=1)}
     by_source = _by_source([figures.breakdown(scored, samples, lambda photo: photo.source) for scored, _ in judged])
     return {
         "folds": len(folds),
@@ -188,11 +186,6 @@ def _report(params: Params, folds: Sequence[Fold], judged: Sequence[tuple[Scored
         "by_fold": by_fold,
         "by_source": by_source,
     }
-
-
-def _fold_figures(scored: Scored, samples: int) -> dict[str, Any]:
-    found = figures.overall(scored, samples)
-    return {name: found[name] for name in RANKING}
 
 
 def _by_source(folds: Sequence[dict[str, figures.Figures]]) -> dict[str, dict[str, Any]]:
@@ -212,13 +205,8 @@ def _by_source(folds: Sequence[dict[str, figures.Figures]]) -> dict[str, dict[st
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "mean": float(np.mean(values)),
-        "std": float(np.std(values)),
-        "min": float(np.min(values)),
-        "max": float(np.max(values)),
-    }
+def _spread(values: Sequence[Any]) -> dict[str, float]:
+    return {measure.__name__: float(measure(values)) for measure in (np.mean, np.std, min, max)}
 
 
 def _write(report: dict[str, Any], judged: Sequence[tuple[Scored, list[float]]], paths: Paths) -> None:
@@ -234,24 +222,21 @@ def _write(report: dict[str, Any], judged: Sequence[tuple[Scored, list[float]]],
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     title = "Sources left out of training: ranking against the other class of their fold"
-    dots = [
+    lines = [
         (f"fold {', '.join(map(str, row['folds']))}: {name}", row) for name, row in report.get("by_source", {}).items()
     ]
-    auroc_dots(dots, title, folder / "sources.png")
+    dots(lines, "auroc", title, folder / "sources.png")
 
 
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("crossvalidate")
-    try:
-        with tracked(params, paths, "crossvalidate") as log:
-            report = run(params, paths)
-            if report["folds"]:
-                auroc = {f"crossvalidate/auroc_{name}": value for name, value in report["auroc"].items()}
-                log.metrics(auroc | {"crossvalidate/source_auroc_mean": report["source_auroc"]["mean"]})
-            log.artifact(paths.crossvalidation)
-    except (InvalidDataError, MissingReportError, UnfairStartError) as error:
-        raise SystemExit(f"crossvalidate: {error}") from error
+    with refusals("crossvalidate"), tracked(params, paths, "crossvalidate") as log:
+        report = run(params, paths)
+        if report["folds"]:
+            auroc = {f"crossvalidate/auroc_{name}": value for name, value in report["auroc"].items()}
+            log.metrics(auroc | {"crossvalidate/source_auroc_mean": report["source_auroc"]["mean"]})
+        log.artifact(paths.crossvalidation)
     found = report.get("auroc")
     print(f"AUROC on left-out sources {found['mean']:.4f} (std {found['std']:.4f})" if found else "no folds asked for")
 

@@ -29,10 +29,9 @@ from handler.spec import ModelSpec
 from handler.transforms import normalise, to_pixels
 from training.data.augment import degradations
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import InvalidDataError, Photo, of_split, read_photo
-from training.files import Paths
+from training.data.manifest import Photo, of_split, read_photo
+from training.files import Paths, refusals
 from training.model import pretrained
-from training.model.pretrained import PretrainedUnavailableError
 from training.params import Params, parse_command_line
 
 Tokens = NDArray[np.float16]
@@ -177,10 +176,8 @@ def _fingerprint(params: Params, network: nn.Module) -> str:
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("features")
-    try:  # no run in MLflow: the training that follows starts one
+    with refusals("features"):  # no run in MLflow: the training that follows starts one
         count = run(params, paths)
-    except (InvalidDataError, PretrainedUnavailableError) as error:
-        raise SystemExit(f"features: {error}") from error
     print(f"features of {count} photos in {paths.features}" if count else "no features: the architecture trains whole")
 
 

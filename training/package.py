@@ -19,7 +19,7 @@ from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.evaluation.goals import headline_split
 from training.evaluation.model_card import Reports, plot_links, render
-from training.files import MissingReportError, Paths, read_spec, write_bytes
+from training.files import Paths, StageError, read_spec, refusals, write_bytes
 from training.model.export import write_graph
 from training.params import Params, parse_command_line
 from training.tracking import tracked
@@ -39,7 +39,7 @@ SERVING = {
 }
 
 
-class PackagingError(RuntimeError):
+class PackagingError(StageError):
     """The archiver refused; the message is its own."""
 
 
@@ -123,13 +123,10 @@ def _archive(options: dict[str, str], temporary: Path) -> None:
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("package")
-    try:
-        with tracked(params, paths, "package") as log:
-            archive = run(params, paths)
-            log.artifact(archive)
-            log.artifact(paths.store / "MODEL_CARD.md")
-    except (MissingReportError, PackagingError) as error:
-        raise SystemExit(f"package: {error}") from error
+    with refusals("package"), tracked(params, paths, "package") as log:
+        archive = run(params, paths)
+        log.artifact(archive)
+        log.artifact(paths.store / "MODEL_CARD.md")
     print(f"archive and model card in {archive.parent}")
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from handler.images import BadImageError, decode
 from handler.transforms import Views
-from training.files import write_bytes
+from training.files import StageError, write_bytes
 
 Split = Literal["train", "dev", "test"]
 LABELS = ("real", "ai_generated")
@@ -33,7 +33,7 @@ DRAWS = 10_000
 """Random ways to share out whole sources, of which the one nearest to SHARES is taken."""
 
 
-class InvalidDataError(ValueError):
+class InvalidDataError(StageError):
     """Training data is missing or invalid; the message says where and what to do."""
 
 
@@ -189,7 +189,7 @@ def write_manifest(file: Path, photos: Iterable[Photo]) -> None:
 
 def write_checksums(folder: Path) -> None:
     """List every file below the folder."""
-    lines = [f"{_digest(folder / path)}  {path}\n" for path in _files(folder)]
+    lines = [f"{sha256(folder / path)}  {path}\n" for path in _files(folder)]
     write_bytes(folder / NAME, "".join(lines).encode())
 
 
@@ -200,7 +200,7 @@ def changed(folder: Path) -> list[str]:
     lines = (folder / NAME).read_text("utf-8").splitlines()
     listed = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
     files = set(_files(folder))
-    unlike = [path for path, digest in listed.items() if path in files and _digest(folder / path) != digest]
+    unlike = [path for path, digest in listed.items() if path in files and sha256(folder / path) != digest]
     return sorted([*unlike, *(files ^ set(listed))])
 
 
@@ -211,7 +211,8 @@ def _files(folder: Path) -> list[str]:
     return sorted(path.as_posix() for path in shown if path.as_posix() != NAME)
 
 
-def _digest(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -225,12 +226,7 @@ def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
     Raises:
         InvalidDataError: Too few groups for every split to have both classes.
     """
-    units = _units(photos)
-    try:
-        split_of = _whole_sources(photos, units, seed)
-    except _TooFewSourcesError:
-        split_of = _groups(photos, seed, SHARES)
-    return _checked([dataclasses.replace(photo, split=split_of[photo.group]) for photo in photos], SHARES)
+    return _divided(photos, _whole_sources(photos, seed) or _groups(photos, seed, SHARES), SHARES)
 
 
 def divide(photos: Sequence[Photo], shares: Mapping[str, float], seed: int) -> list[Photo]:
@@ -239,12 +235,7 @@ def divide(photos: Sequence[Photo], shares: Mapping[str, float], seed: int) -> l
     Raises:
         InvalidDataError: Too few groups for every split to have both classes.
     """
-    split_of = _groups(photos, seed, shares)
-    return _checked([dataclasses.replace(photo, split=split_of[photo.group]) for photo in photos], shares)
-
-
-class _TooFewSourcesError(Exception):
-    pass
+    return _divided(photos, _groups(photos, seed, shares), shares)
 
 
 def _units(photos: Sequence[Photo]) -> dict[str, str]:
@@ -256,19 +247,20 @@ def _units(photos: Sequence[Photo]) -> dict[str, str]:
     return {source: min(linked.subset(source)) for source in linked}
 
 
-def _whole_sources(photos: Sequence[Photo], units: Mapping[str, str], seed: int) -> dict[str, str]:
+def _whole_sources(photos: Sequence[Photo], seed: int) -> dict[str, str] | None:
+    units = _units(photos)
     counts = Counter((photo.label, units[photo.source]) for photo in photos)
     names = sorted(set(units.values()))
     sizes = np.array([[counts[label, name] for name in names] for label in LABELS])  # (classes, units)
     if ((sizes > 0).sum(axis=1) < SOURCES_NEEDED).any():
-        raise _TooFewSourcesError
+        return None
     splits, shares = list(SHARES), np.array(list(SHARES.values()))
     draws = np.random.default_rng(seed).choice(len(splits), size=(DRAWS, len(names)), p=shares)
     got = np.stack([(draws == index) @ sizes.T for index in range(len(splits))], axis=-1)  # (draws, classes, splits)
     cost = np.abs(got / sizes.sum(axis=1)[:, None] - shares).sum(axis=(1, 2))
     cost[(got == 0).any(axis=(1, 2))] = np.inf
     if np.isinf(cost.min()):
-        raise _TooFewSourcesError  # as where every unit of one class is a unit of the other, too
+        return None  # as where every unit of one class is a unit of the other, too
     best = dict(zip(names, draws[cost.argmin()], strict=True))
     return {photo.group: splits[best[units[photo.source]]] for photo in photos}
 
@@ -280,9 +272,8 @@ def _groups(photos: Sequence[Photo], seed: int, shares: Mapping[str, float]) -> 
     for photo in sorted(photos, key=lambda photo: (photo.group, photo.label, photo.source)):
         homes.setdefault(photo.group, (photo.label, photo.source))
     targets = {split: share / sum(shares.values()) for split, share in shares.items()}
-    random = np.random.default_rng(seed)
     shuffled = sorted(homes)
-    random.shuffle(shuffled)
+    np.random.default_rng(seed).shuffle(shuffled)
     had: defaultdict[str, Counter[str]] = defaultdict(Counter)
     split_of = {}
     for group in sorted(shuffled, key=lambda group: homes[group]):  # stable: random within a source
@@ -293,12 +284,13 @@ def _groups(photos: Sequence[Photo], seed: int, shares: Mapping[str, float]) -> 
     return split_of
 
 
-def _checked(photos: list[Photo], shares: Mapping[str, float]) -> list[Photo]:
-    have = {(photo.split, photo.label) for photo in photos}
+def _divided(photos: Sequence[Photo], split_of: Mapping[str, str], shares: Mapping[str, float]) -> list[Photo]:
+    divided = [dataclasses.replace(photo, split=split_of[photo.group]) for photo in photos]
+    have = {(photo.split, photo.label) for photo in divided}
     lacking = [f"{label} in {split}" for split in shares for label in LABELS if (split, label) not in have]
     if lacking:
         raise InvalidDataError(
             f"too few groups of images to split: none left for {', '.join(lacking)}; add images, or "
             "a manifest whose column split is train, dev or test in every row"
         )
-    return photos
+    return divided

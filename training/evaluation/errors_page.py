@@ -15,8 +15,8 @@ from handler.detector import Detector, Item, Judged
 from handler.images import decode
 from handler.network import TorchEngine
 from training import files as pages
-from training.data.manifest import Photo
-from training.evaluation.figures import Bools, Floats, Scored
+from training.data.manifest import LABELS, Photo
+from training.evaluation.figures import Scored
 from training.evaluation.goals import goals
 from training.evaluation.robustness import DESCRIPTIONS
 from training.files import Paths, data_uri, read_json, read_optional_json, read_spec
@@ -54,14 +54,13 @@ class Mistake:
     heatmap: str
 
 
-def false_alarms(scored: Scored) -> Scored:
-    """Return the real photos that were called AI-generated with the highest probability, worst first."""
-    return _first(scored, scored.flagged & ~scored.generated, -scored.probabilities)
-
-
-def misses(scored: Scored) -> Scored:
-    """Return the AI-generated photos that were called real with the lowest probability, worst first."""
-    return _first(scored, ~scored.flagged & scored.generated, scored.probabilities)
+def worst(scored: Scored, label: str) -> Scored:
+    """Return the images of a label whose prediction is wrong, the most confident ones first."""
+    order, generated = (-1, False) if label == LABELS[0] else (1, True)
+    wrong = (scored.flagged != scored.generated) & (scored.generated == generated)
+    ranked = np.argsort(order * scored.probabilities, kind="stable").tolist()
+    chosen = [index for index in ranked if wrong[index]][:WORST]
+    return Scored([scored.photos[index] for index in chosen], scored.probabilities[chosen], scored.base_rate)
 
 
 def explain(detector: Detector, root: Path, wrong: Scored, description: str) -> list[Mistake]:
@@ -73,11 +72,6 @@ def explain(detector: Detector, root: Path, wrong: Scored, description: str) -> 
         answers = detector.judge([Item(content, explain=True) for content in contents])
         mistakes += [_mistake(*found) for found in zip(some, contents, answers, strict=True)]
     return mistakes
-
-
-def _first(scored: Scored, wrong: Bools, order: Floats) -> Scored:
-    ranked = [index for index in np.argsort(order, kind="stable").tolist() if wrong[index]][:WORST]
-    return Scored([scored.photos[index] for index in ranked], scored.probabilities[ranked], scored.base_rate)
 
 
 def _mistake(photo: Photo, content: bytes, answer: Judged | Exception) -> Mistake:
@@ -132,11 +126,9 @@ def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[G
     detector = Detector(spec, engine, heads.load(paths.weights, spec))
     grids = []
     for name, scored in splits.items():
-        for kind, wrong, total in (
-            ("false alarms", false_alarms(scored), ~scored.generated),
-            ("misses", misses(scored), scored.generated),
-        ):
-            errors = int((total & (scored.flagged != scored.generated)).sum())
-            found = explain(detector, params.data.root, wrong, f"explaining {kind} of {name}")
-            grids.append(Grid(f"{name}: {kind}", errors, int(total.sum()), found))
+        for kind, label in (("false alarms", LABELS[0]), ("misses", LABELS[1])):
+            members = scored.generated == (label == LABELS[1])
+            errors = int((members & (scored.flagged != scored.generated)).sum())
+            found = explain(detector, params.data.root, worst(scored, label), f"explaining {kind} of {name}")
+            grids.append(Grid(f"{name}: {kind}", errors, int(members.sum()), found))
     return grids

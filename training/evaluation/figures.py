@@ -137,14 +137,11 @@ def ranking_quality(scored: Scored, samples: int) -> Figures:
 
 def rates(scored: Scored, samples: int) -> Figures:
     """Return the shares of AI-generated and of real photos that are flagged, with their intervals."""
-    found = flagged_share(scored.where(scored.generated), samples)
-    alarms = flagged_share(scored.where(~scored.generated), samples)
-    return {
-        "true_positive_rate": found["flagged"],
-        "true_positive_rate_ci95": found["flagged_ci95"],
-        "false_positive_rate": alarms["flagged"],
-        "false_positive_rate_ci95": alarms["flagged_ci95"],
-    }
+    figures: Figures = {}
+    for name, members in (("true_positive_rate", scored.generated), ("false_positive_rate", ~scored.generated)):
+        found = flagged_share(scored.where(members), samples)
+        figures |= {name: found["flagged"], f"{name}_ci95": found["flagged_ci95"]}
+    return figures
 
 
 def flagged_share(scored: Scored, samples: int) -> Figures:

@@ -165,16 +165,8 @@ def robustness_bars(matrices: Mapping[str, Mapping[str, Mapping[str, Any]]], fil
             places = np.arange(len(conditions)) + (index - (len(matrices) - 1) / 2) * height
             values = [matrix[condition]["auroc"] for condition in conditions]
             spread = _spread([matrix[condition] for condition in conditions], "auroc")
-            axes.barh(
-                places,
-                values,
-                height * 0.9,
-                xerr=spread,
-                color=colour,
-                alpha=0.8,
-                label=split,
-                error_kw={"linewidth": 1},
-            )
+            look: dict[str, Any] = {"color": colour, "alpha": 0.8, "label": split, "error_kw": {"linewidth": 1}}
+            axes.barh(places, values, height * 0.9, xerr=spread, **look)
             axes.axvline(values[0], color=colour, linestyle=":", linewidth=1)
         axes.set_yticks(range(len(conditions)), conditions)
         axes.invert_yaxis()
@@ -184,17 +176,12 @@ def robustness_bars(matrices: Mapping[str, Mapping[str, Mapping[str, Any]]], fil
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(matrices))
 
 
-def auroc_dots(rows: Rows, title: str, file: Path) -> None:
-    """Draw an AUROC with its interval a line; lines whose name starts with `real/` have the real photos' colour."""
-    _dots([row for row in rows if "auroc" in row[1]], "auroc", title, file)
+def dots(rows: Rows, key: str, title: str, file: Path) -> None:
+    """Draw `auroc` or `flagged`, the latter false alarms for `real/` and found for others, a line each with interval.
 
-
-def flagged_dots(rows: Rows, title: str, file: Path) -> None:
-    """Draw the share flagged with its interval a line: false alarms for `real/`, found for the others."""
-    _dots(rows, "flagged", title, file)
-
-
-def _dots(rows: Rows, key: str, title: str, file: Path) -> None:
+    Lines whose name starts with `real/` have the colour of real images; without rows that hold it nothing is drawn.
+    """
+    rows = [row for row in rows if key in row[1]]
     if not rows:
         return
     with canvas(file, title, (7.2, 1.4 + 0.28 * len(rows))) as axes:
@@ -231,8 +218,8 @@ def draw_tables(tables: Mapping[str, Mapping[str, Any]], matrices: Mapping[str, 
     robustness_bars(matrices, folder / "robustness.png")
     for table, title in TITLES.items():
         rows = [(f"{split}: {name}", row) for split, found in tables.items() for name, row in found[table].items()]
-        auroc_dots(rows, f"{title}: ranking against the whole other class", folder / f"{table}_auroc.png")
-        flagged_dots(rows, f"{title}: share called AI-generated", folder / f"{table}_flagged.png")
+        dots(rows, "auroc", f"{title}: ranking against the whole other class", folder / f"{table}_auroc.png")
+        dots(rows, "flagged", f"{title}: share called AI-generated", folder / f"{table}_flagged.png")
 
 
 def write_curves(splits: Mapping[str, Scored], folder: Path) -> None:
