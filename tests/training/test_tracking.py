@@ -24,6 +24,7 @@ from training import params
 from training.files import Paths
 from training.params import Params
 from training.tracking import EXPERIMENT, RunLog, git_tags, tracked
+from training.train import stage_logger
 
 pytestmark = [pytest.mark.slow, *NOISE]
 Stored = Callable[[str], Run]
@@ -91,7 +92,7 @@ def fit(log: RunLog, tmp_path: Path) -> None:
         default_root_dir=tmp_path,
         max_epochs=2,
         accelerator="cpu",
-        logger=log.logger,
+        logger=stage_logger(log),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -297,7 +298,7 @@ def test_of_several_processes_the_first_alone_logs(
     monkeypatch.setenv(name, "1")
     with tracked(load(), paths, "train") as log:
         log.metrics({"test/auroc": 0.9})
-        assert isinstance(log.logger, DummyLogger)
+        assert isinstance(stage_logger(log), DummyLogger)
     assert store.read_bytes() == before
     assert not paths.run.exists()
 
