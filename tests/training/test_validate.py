@@ -113,7 +113,7 @@ def test_the_page_shows_pairs_and_asks_nobody_for_anything(messy: Messy) -> None
     assert twins.count("<img") == 2
     assert "train/real0.png" in twins
     assert "twin.png" in twins
-    assert "no picture" in html[html.index("missing_pictures") :]
+    assert "no image" in html[html.index("missing_pictures") :]
 
 
 def test_names_are_shown_as_text(messy: Messy) -> None:
