@@ -73,25 +73,17 @@ def read_packed(archive: Path, folder: Path) -> Packed:
     try:
         spec, weights = read_archive(archive, folder)
         digest = hashlib.sha256(json.dumps(spec.to_mapping(), sort_keys=True).encode() + weights.read_bytes())
-        model = network.load(spec, weights)
-        return Packed(model, weights, _graph(archive, folder), spec, digest.hexdigest(), _other_code(archive))
+        ours = Path(handler.__file__).parent
+        with zipfile.ZipFile(archive) as packed:
+            names = packed.namelist()
+            theirs = {name: packed.read(f"handler/{name}") for name in DECIDING if f"handler/{name}" in names}
+            if GRAPH in names:
+                packed.extractall(folder, [GRAPH, Path(GRAPH).with_suffix(CONSTANTS).name])
+        graph = folder / GRAPH if GRAPH in names else None
+        other = [name for name in DECIDING if theirs.get(name) != (ours / name).read_bytes()]
+        return Packed(network.load(spec, weights), weights, graph, spec, digest.hexdigest(), other)
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
         raise InvalidArchiveError(f"{archive} is not an archive that this code can use: {error}") from error
-
-
-def _graph(archive: Path, folder: Path) -> Path | None:
-    with zipfile.ZipFile(archive) as packed:
-        if GRAPH not in packed.namelist():
-            return None
-        packed.extractall(folder, [GRAPH, Path(GRAPH).with_suffix(CONSTANTS).name])
-        return folder / GRAPH
-
-
-def _other_code(archive: Path) -> list[str]:
-    ours = Path(handler.__file__).parent
-    with zipfile.ZipFile(archive) as packed:
-        theirs = {name: packed.read(f"handler/{name}") for name in DECIDING if f"handler/{name}" in packed.namelist()}
-    return [name for name in DECIDING if theirs.get(name) != (ours / name).read_bytes()]
 
 
 def measure_on_dev(

@@ -63,7 +63,15 @@ def _run(plan: Plan, packed: Packed) -> Summary | None:
     results = Results(plan.out)
     data = ShardDataModule(results, plan.pictures_in, packed.spec, plan.batch_size, plan.workers)
     with _quiet():
-        trainer = _trainer(plan.trainer, [ShardWriter(results, packed.spec)])
+        trainer = pl.Trainer(
+            **plan.trainer,
+            callbacks=[ShardWriter(results, packed.spec)],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
         if trainer.is_global_zero:  # before Lightning starts the others, or while they wait for this one
             _prepare(plan, packed, results)
         begun, open_before = time.monotonic(), _open_pictures(results) if trainer.is_global_zero else 0
@@ -74,18 +82,6 @@ def _run(plan: Plan, packed: Packed) -> Summary | None:
     if not trainer.is_global_zero:
         return None
     return Summary.of(results, packed.spec.labels[1], open_before, time.monotonic() - begun)
-
-
-def _trainer(arguments: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
-    return pl.Trainer(
-        **arguments,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
 
 
 def _prepare(plan: Plan, packed: Packed, results: Results) -> None:
