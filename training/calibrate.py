@@ -18,7 +18,7 @@ import yaml
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import LABELS, Photo, of_split, sampling_weights
+from training.data.manifest import Photo, label_tensor, of_split, sampling_weights
 from training.evaluation import figures, plots
 from training.evaluation.figures import Scored, score
 from training.evaluation.goals import by_source, operating_points, rates_at
@@ -97,11 +97,6 @@ def calibration(scored: Scored) -> dict[str, float]:
         "expected_calibration_error": float(np.abs(gaps).sum()),
         "negative_log_likelihood": float(-np.log(right) @ weights),
     }
-
-
-def label_tensor(photos: Sequence[Photo]) -> torch.Tensor:
-    """Return the labels as floats, shape (N,); 1 is AI-generated."""
-    return torch.tensor([float(LABELS.index(photo.label)) for photo in photos])
 
 
 def source_weights(photos: Sequence[Photo]) -> torch.Tensor:

@@ -37,7 +37,10 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        photos = _fill(data, partial, (HuggingFace(), Kaggle()) if hubs is None else hubs)
+        if data.source == "cifake":
+            photos = cifake.fill(data, partial, (HuggingFace(), Kaggle()) if hubs is None else hubs)
+        else:
+            photos = (tiny if data.source == "tiny" else folder).fill(data, partial)
         manifest.write_manifest(partial / data.manifest, photos)
         write_json(partial / ORIGIN, _origin(data))
         manifest.write_checksums(partial)
@@ -50,12 +53,6 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return photos
-
-
-def _fill(data: DataParams, target: Path, hubs: Sequence[Hub]) -> list[Photo]:
-    if data.source == "cifake":
-        return cifake.fill(data, target, hubs)
-    return tiny.fill(data, target) if data.source == "tiny" else folder.fill(data, target)
 
 
 def _refuse_to_lose(root: Path, data: DataParams) -> None:

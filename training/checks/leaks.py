@@ -256,17 +256,8 @@ class _Views(Dataset[tuple[Features, Features]]):
     def __getitem__(self, index: int) -> tuple[Features, Features]:
         with isolate_rng():
             torch.manual_seed(self.params.data.split_seed + index)
-            view = self._training_view(read_photo(self.params.data.root, self.photos[index]))
+            [[view]] = self.transform(read_photo(self.params.data.root, self.photos[index]))
         picture = ((view * self.std + self.mean) * 255).round().clamp(0, 255).byte().numpy()
-        return without_content(features(_encoded(picture))), pixel_statistics(picture)
-
-    def _training_view(self, image: Image.Image) -> torch.Tensor:
-        """Return what training makes of an image, shape (3, S, S): the one place here that knows how."""
-        [[window]] = self.transform(image)
-        return torch.as_tensor(window)
-
-
-def _encoded(picture: NDArray[np.uint8]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(picture.transpose(1, 2, 0)).save(out, "JPEG", quality=QUALITY)
-    return out.getvalue()
+        file = io.BytesIO()
+        Image.fromarray(picture.transpose(1, 2, 0)).save(file, "JPEG", quality=QUALITY)
+        return without_content(features(file.getvalue())), pixel_statistics(picture)

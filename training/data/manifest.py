@@ -151,6 +151,11 @@ class PhotoDataset(Dataset[tuple[Views, torch.Tensor]]):
         return self.transform(read_photo(self.root, photo)), torch.tensor(float(LABELS.index(photo.label)))
 
 
+def label_tensor(photos: Sequence[Photo]) -> torch.Tensor:
+    """Return the labels as float32, shape (N,); 1 is AI-generated."""
+    return torch.tensor([float(LABELS.index(photo.label)) for photo in photos])
+
+
 def read_photo(root: Path, photo: Photo) -> Image.Image:
     """Decode a photo as serving does.
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,16 +89,6 @@ def _thumbnail(image: Image.Image) -> str:
     return data_uri(saved.getvalue(), "jpeg")
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Errors of one kind in one split."""
-
-    title: str
-    errors: int
-    total: int
-    worst: list[Mistake]
-
-
 def write(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> None:
     """Write the page, self-contained, from the reports and plots beside it and from each split's verdicts."""
     metrics = read_json(paths.metrics, "evaluate")
@@ -107,20 +98,17 @@ def write(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> None:
         calibration=read_json(paths.calibration, "calibrate"),
         goals=goals(metrics, read_optional_json(paths.data_validation)),
         conditions=DESCRIPTIONS,
-        plots=_plots(paths),
+        plots=[
+            {"title": title, "uri": data_uri(file.read_bytes(), "png")}
+            for name, title in PLOTS.items()
+            if (file := paths.figures / f"{name}.png").is_file()
+        ],
         grids=_grids(params, paths, splits),
         worst=WORST,
     )
 
 
-def _plots(paths: Paths) -> list[dict[str, str]]:
-    files = ((title, paths.figures / f"{name}.png") for name, title in PLOTS.items())
-    return [
-        {"title": title, "uri": pages.data_uri(file.read_bytes(), "png")} for title, file in files if file.is_file()
-    ]
-
-
-def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[Grid]:
+def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[dict[str, Any]]:
     spec = read_spec(paths)
     engine = TorchEngine.load(paths.weights, spec, torch.device("cpu"))
     detector = Detector(spec, engine, heads.load(paths.weights, spec))
@@ -130,5 +118,5 @@ def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[G
             members = scored.generated == (label == LABELS[1])
             errors = int((members & (scored.flagged != scored.generated)).sum())
             found = explain(detector, params.data.root, worst(scored, label), f"explaining {kind} of {name}")
-            grids.append(Grid(f"{name}: {kind}", errors, int(members.sum()), found))
+            grids.append({"title": f"{name}: {kind}", "errors": errors, "total": int(members.sum()), "worst": found})
     return grids

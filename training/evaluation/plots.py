@@ -35,6 +35,8 @@ STYLE: dict[str, Any] = {
     "xtick.color": "#475569",
     "ytick.color": "#475569",
 }
+BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
+"""Keeps a legend off curves, which may run anywhere."""
 AXES = {"auroc": "AUROC", "flagged": "share called AI-generated"}
 Rows = Sequence[tuple[str, Mapping[str, Any]]]
 """Names with figures that hold `auroc` and `auroc_ci95`, or `flagged` and `flagged_ci95`."""
@@ -67,7 +69,7 @@ def roc(series: Mapping[str, Scored], file: Path) -> None:
                 axes.plot(budget, figures[mark], "o", color=colour, markersize=5)
         axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="chance")
         _unit_square(axes, "false alarms (share of real photos)", "found (share of AI-generated)")
-        _legend_below(axes, "dots, found: at 1 % and 5 % false alarms")
+        axes.legend(**BELOW, title="dots, found: at 1 % and 5 % false alarms")
 
 
 def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
@@ -80,7 +82,7 @@ def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
             axes.plot(recall, precision, color=colour, label=f"{name}: average precision {average:.3f}")
             axes.axhline(float(scored.generated.mean()), color=colour, linestyle=":", linewidth=1)
         _unit_square(axes, "recall", "precision")
-        _legend_below(axes, "dotted: flagging everything")
+        axes.legend(**BELOW, title="dotted: flagging everything")
 
 
 def confusion(name: str, scored: Scored, file: Path) -> None:
@@ -145,11 +147,6 @@ def _unit_square(axes: Axes, x: str, y: str) -> None:
     axes.set_aspect("equal")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-
-
-def _legend_below(axes: Axes, title: str) -> None:
-    """Keep the legend off the curves, which may run anywhere."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), title=title)
 
 
 def _ones(scored: Scored) -> Floats:
