@@ -1,6 +1,6 @@
 """Stage `calibrate`: what makes probabilities honest, and the base rate of the operating point that ships.
 
-All are fitted on sources of which the network saw nothing: the dev split, and the photos that cross-validation left
+All are fitted on sources of which the network saw nothing: the dev split, and the images that cross-validation left
 out. The temperature follows Guo et al. 2017 (arXiv 1706.04599); an offset comes with it (Platt 1999), since a detector
 leans to one side on such sources. Classes weigh alike, and within a class its sources, so that neither the balance of
 classes nor the largest source is carried into the field; what is, is the base rate.
@@ -100,14 +100,14 @@ def calibration(scored: Scored) -> dict[str, float]:
 
 
 def source_weights(photos: Sequence[Photo]) -> torch.Tensor:
-    """Return weights of photos, shape (N,), by which classes weigh alike, and within a class its sources."""
+    """Return weights of images, shape (N,), by which classes weigh alike, and within a class its sources."""
     return (
         torch.tensor(sampling_weights([dataclasses.replace(photo, view="") for photo in photos], power=0)).float() / 2
     )
 
 
 def _left_out(file: Path, photos: Sequence[Photo]) -> tuple[list[Photo], torch.Tensor]:
-    """Return the photos that cross-validation left out, with their logits; none where it has not run."""
+    """Return the images that cross-validation left out, with their logits; none where it has not run."""
     if not file.is_file():
         return [], torch.empty(0)
     by_path = {photo.path: photo for photo in photos if photo.split == "train"}

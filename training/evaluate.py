@@ -34,7 +34,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     spec, calibration = read_spec(paths), read_json(paths.calibration, "calibrate")
     data = PhotoDataModule(params)
     data.setup()
-    splits = robustness.judge(data, paths)
+    splits = robustness.predict_splits(data, paths)
     headline = {name: split.headline() for name, split in splits.items()}
     samples = params.evaluate.bootstrap_samples
     base_rates = {name: point["base_rate"] for name, point in calibration["operating_points"].items()}

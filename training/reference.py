@@ -78,7 +78,7 @@ def score_statistics(probabilities: Floats, spec: ModelSpec) -> dict[str, Any]:
 
 
 def input_statistics(root: Path, photos: Sequence[Photo]) -> dict[str, Any]:
-    """Return the statistics of the photos' files; a progress bar shows the way."""
+    """Return the statistics of the images' files; a progress bar shows the way."""
     rows = []
     for photo in track(photos, "measuring pictures"):
         content = (root / photo.path).read_bytes()

@@ -1,4 +1,4 @@
-"""Stage `train`: photos to the weights of the best epoch."""
+"""Stage `train`: images to the weights of the best epoch."""
 
 import hashlib
 import json
@@ -138,7 +138,7 @@ def _train_head(params: Params, paths: Paths, *, fast_dev_run: bool, logger: Log
 
 
 def _calibration_views(params: Params, train: head.Features) -> Iterator[torch.Tensor]:
-    """Yield batches of views of training photos, as many of each class, that tell the range of the network's inputs."""
+    """Yield batches of views of training images, as many of each class, that tell the range of the network's inputs."""
     generator = torch.Generator().manual_seed(params.train.seed)
     weights = torch.tensor(sampling_weights(train.photos, power=0))
     for index in torch.multinomial(weights, CALIBRATION_PHOTOS, replacement=True, generator=generator).tolist():

@@ -211,8 +211,8 @@ def leak_findings(report: LeakReport, limits: ValidateParams) -> Iterator[Findin
     class, so that it is a warning only.
     """
     metadata, statistics = report.metadata_after_pipeline, report.statistics_after_pipeline
-    yield from _judged("metadata_leak", "file metadata", metadata, limits.max_metadata_auc)
-    yield from _judged("statistics_leak", "pixel statistics", statistics, limits.max_statistics_auc)
+    yield from _against_limit("metadata_leak", "file metadata", metadata, limits.max_metadata_auc)
+    yield from _against_limit("statistics_leak", "pixel statistics", statistics, limits.max_statistics_auc)
     for check, what, leak in (
         ("metadata_of_files", "file metadata tell", report.metadata_of_files),
         ("scale_of_files", "stored size and scale factor tell", report.scale_of_files),
@@ -222,7 +222,7 @@ def leak_findings(report: LeakReport, limits: ValidateParams) -> Iterator[Findin
             yield from _over(check, "info", where, leak.across_sources.auc, limits.max_metadata_auc)
 
 
-def _judged(check: str, what: str, leak: Leak, limit: float) -> Iterator[Finding]:
+def _against_limit(check: str, what: str, leak: Leak, limit: float) -> Iterator[Finding]:
     what = f"after the training pipeline {what} tell"
     if leak.across_sources:
         yield from _over(check, "error", f"{what} the label on unseen sources", leak.across_sources.auc, limit)

@@ -1,4 +1,4 @@
-"""The manifest of labelled photos, and a dataset over one of its splits."""
+"""The manifest of labelled images, and a dataset over one of its splits."""
 
 import csv
 import dataclasses
@@ -100,10 +100,10 @@ def read_manifest(root: Path, manifest: Path) -> list[Photo]:
 
 
 def of_split(photos: Sequence[Photo], split: Split) -> list[Photo]:
-    """Return the photos of one split; both classes must be there.
+    """Return the images of one split; both classes must be there.
 
     Raises:
-        InvalidDataError: A class without photos.
+        InvalidDataError: A class without images.
     """
     chosen = [photo for photo in photos if photo.split == split]
     absent = set(LABELS) - {photo.label for photo in chosen}
@@ -115,7 +115,7 @@ def of_split(photos: Sequence[Photo], split: Split) -> list[Photo]:
 def sampling_weights(photos: Sequence[Photo], power: float) -> list[float]:
     """Weigh classes alike, and within a class its sources by a power of their size (0: all alike, 1: by size).
 
-    Within each `view` that photos of both classes have, classes weigh alike as well, or scale would tell the class:
+    Within each `view` that images of both classes have, classes weigh alike as well, or scale would tell the class:
     weights are raked to both margins (iterative proportional fitting, Deming and Stephan 1940).
     """
     sizes = Counter((photo.label, photo.source) for photo in photos)
@@ -157,7 +157,7 @@ def label_tensor(photos: Sequence[Photo]) -> torch.Tensor:
 
 
 def read_photo(root: Path, photo: Photo) -> Image.Image:
-    """Decode a photo as serving does.
+    """Decode an image as serving does.
 
     Raises:
         InvalidDataError: The file is no image that serving would take.
@@ -184,7 +184,7 @@ def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:
 
 
 def write_manifest(file: Path, photos: Iterable[Photo]) -> None:
-    """Write the photos' rows, sorted by path, in one step."""
+    """Write the images' rows, sorted by path, in one step."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -223,7 +223,7 @@ def sha256(file: Path) -> str:
 
 
 def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
-    """Return the photos, in their order, with a split each; the same for any order of theirs.
+    """Return the images, in their order, with a split each; the same for any order of theirs.
 
     Given three sources or more in each class, dev and test get whole sources, none of which train has. Otherwise each
     source is divided. A group never crosses splits.
@@ -235,7 +235,7 @@ def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
 
 
 def divide(photos: Sequence[Photo], shares: Mapping[str, float], seed: int) -> list[Photo]:
-    """Return the photos with splits of the given shares, divided within sources; a group never crosses.
+    """Return the images with splits of the given shares, divided within sources; a group never crosses.
 
     Raises:
         InvalidDataError: Too few groups for every split to have both classes.

@@ -77,7 +77,7 @@ def explain(detector: Detector, root: Path, wrong: Scored, description: str) -> 
 
 def _mistake(photo: Photo, content: bytes, answer: Judged | Exception) -> Mistake:
     if isinstance(answer, Exception):
-        raise answer  # the same bytes were judged a moment ago
+        raise answer  # the same bytes were predicted a moment ago
     heatmap = decode(answer.heatmap or content)
     return Mistake(photo, answer.verdict.probability, _thumbnail(decode(content)), _thumbnail(heatmap))
 

@@ -98,11 +98,11 @@ def _text(value: float | None) -> str:
 
 
 def operating_points(scored: Scored, products: Collection[str]) -> dict[str, float]:
-    """Return the base rate of each operating point on photos of both classes.
+    """Return the base rate of each operating point on images of both classes.
 
     `balanced` has the best balanced accuracy, from the middle where several do. The others are the highest base rates
-    at which at most the named percentage of the real photos is flagged; where none does, the lowest that there is. Real
-    photos of the product domains count alone if there are any, and by the worse of two measures: all pooled, and the
+    at which at most the named percentage of the real images is flagged; where none does, the lowest that there is. Real
+    images of the product domains count alone if there are any, and by the worse of two measures: all pooled, and the
     mean over their sources.
     """
     recall = _flagged_share(scored.where(scored.generated))
@@ -120,7 +120,7 @@ def operating_points(scored: Scored, products: Collection[str]) -> dict[str, flo
 def rates_at(
     base_rates: Mapping[str, float], photos: Sequence[Photo], logits: torch.Tensor, spec: ModelSpec, samples: int
 ) -> dict[str, Figures]:
-    """Return each operating point's base rate with the rates that it has on photos with logits of shape (N,)."""
+    """Return each operating point's base rate with the rates that it has on images with logits of shape (N,)."""
     return {
         name: {
             "base_rate": base_rate,

@@ -86,7 +86,7 @@ def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
 
 
 def confusion(name: str, scored: Scored, file: Path) -> None:
-    """Draw how many photos of each class of a split got which verdict."""
+    """Draw how many images of each class of a split got which verdict."""
     counts = np.array([[np.sum((scored.generated == a) & (scored.flagged == p)) for p in (0, 1)] for a in (0, 1)])
     shares = counts / counts.sum(axis=1, keepdims=True)
     with canvas(file, f"Verdicts on {name}, base rate {scored.base_rate:.4f}", (4.8, 4.2)) as axes:
@@ -122,7 +122,7 @@ def score_histogram(name: str, scored: Scored, file: Path) -> None:
 
 
 def reliability(series: Mapping[str, Scored], file: Path) -> None:
-    """Draw, for ten bins of the balanced probability, how many photos are AI-generated; classes weigh alike.
+    """Draw, for ten bins of the balanced probability, how many images are AI-generated; classes weigh alike.
 
     Dots grow with the bin.
     """

@@ -77,7 +77,7 @@ DESCRIPTIONS: Mapping[str, str] = {CLEAN: "as it is"} | {name: described for nam
 
 
 def degraded_logits(data: PhotoDataModule, paths: Paths, photos: Sequence[Photo]) -> dict[str, torch.Tensor]:
-    """Return the logits of photos under each condition, shape (N,), the clean ones first."""
+    """Return the logits of images under each condition, shape (N,), the clean ones first."""
     logits = {CLEAN: predict(data, paths, photos)}
     for number, (name, degrade) in enumerate(CONDITIONS.items(), start=1):
         print(f"robustness {number}/{len(CONDITIONS)}: {DESCRIPTIONS[name]}", flush=True)
@@ -86,7 +86,7 @@ def degraded_logits(data: PhotoDataModule, paths: Paths, photos: Sequence[Photo]
 
 
 def matrix(photos: Sequence[Photo], logits: Mapping[str, torch.Tensor], spec: ModelSpec, samples: int) -> Matrix:
-    """Return quality, and distance from the clean verdicts, under each condition for photos of both classes."""
+    """Return quality, and distance from the clean verdicts, under each condition for images of both classes."""
     clean = score(photos, logits[CLEAN], spec)
     return {name: _row(score(photos, values, spec), clean, samples) for name, values in logits.items()}
 
@@ -111,9 +111,9 @@ class HeldOut:
     """One split.
 
     Attributes:
-        photos: N photos.
+        photos: N images.
         logits: Shape (N,), by condition.
-        trained_on: The sources of which training had photos.
+        trained_on: The sources of which training had images.
     """
 
     photos: Sequence[Photo]
@@ -121,11 +121,11 @@ class HeldOut:
     trained_on: frozenset[str]
 
     def unseen(self, photo: Photo) -> bool:
-        """Whether training had nothing of the photo's source."""
+        """Whether training had nothing of the image's source."""
         return photo.source not in self.trained_on
 
     def headline(self) -> HeldOut:
-        """Return the photos of unseen sources; all of them where those lack a class."""
+        """Return the images of unseen sources; all of them where those lack a class."""
         photos = [photo for photo in self.photos if self.unseen(photo)]
         if len({photo.label for photo in photos}) < 2:  # noqa: PLR2004 - both classes
             return self
@@ -133,11 +133,11 @@ class HeldOut:
         return HeldOut(photos, {name: values[chosen] for name, values in self.logits.items()}, self.trained_on)
 
     def scored(self, spec: ModelSpec) -> Scored:
-        """Return the photos as they are, with their verdicts."""
+        """Return the images as they are, with their verdicts."""
         return score(self.photos, self.logits[CLEAN], spec)
 
 
-def judge(data: PhotoDataModule, paths: Paths) -> dict[str, HeldOut]:
+def predict_splits(data: PhotoDataModule, paths: Paths) -> dict[str, HeldOut]:
     """Return the splits that `evaluate.splits` names, predicted under each condition."""
     trained_on = frozenset(photo.source for photo in data.photos if photo.split == "train")
     splits = {name: of_split(data.photos, name) for name in data.params.evaluate.splits}

@@ -99,21 +99,21 @@ class Features:
     """Photos with the class tokens that the head reads.
 
     Attributes:
-        photos: N photos.
-        tokens: float16, shape (N, variants, V, K, C) for K blocks that are read; the first variant is the clean photo.
+        photos: N images.
+        tokens: float16, shape (N, variants, V, K, C) for K blocks that are read; the first variant is the clean image.
     """
 
     photos: Sequence[Photo]
     tokens: torch.Tensor
 
     def where(self, keep: Callable[[Photo], bool]) -> Features:
-        """Return those of some photos."""
+        """Return those of some images."""
         chosen = [index for index, photo in enumerate(self.photos) if keep(photo)]
         return Features([self.photos[index] for index in chosen], self.tokens[chosen])
 
     @property
     def clean(self) -> torch.Tensor:
-        """What the head reads of the clean photos, float32, shape (N, V, K * C)."""
+        """What the head reads of the clean images, float32, shape (N, V, K * C)."""
         return self.tokens[:, 0].flatten(2).float()
 
 
@@ -126,7 +126,7 @@ def read(params: Params, paths: Paths) -> tuple[Features, Features]:
     """Return the features of the splits train and dev.
 
     Raises:
-        MissingReportError: The stage `features` has not run, or ran for other photos or blocks.
+        MissingReportError: The stage `features` has not run, or ran for other images or blocks.
     """
     require(paths.features, "features")
     photos, stored = read_manifest(params.data.root, params.data.manifest), load_file(paths.features)

@@ -45,7 +45,7 @@ def build(spec: ModelSpec, weights: Weights) -> nn.Module:
 
 
 def is_trained(weights: Weights) -> bool:
-    """Whether the weights are a detector's, which has seen photos of ours, and not ImageNet's or none."""
+    """Whether the weights are a detector's, which has seen images of ours, and not ImageNet's or none."""
     return weights not in {"package", "hub", "random"}
 
 

@@ -30,7 +30,7 @@ BATCH: Final = 8
 
 @dataclass(frozen=True)
 class Difference:
-    """What an engine's logits cost over so many photos.
+    """What an engine's logits cost over so many images.
 
     Attributes:
         auroc: Engine's less PyTorch's.

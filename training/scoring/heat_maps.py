@@ -51,7 +51,7 @@ class Deletion:
 
 
 def run(packed: Packed, root: Path, photos: Sequence[Photo], seed: int = 0) -> Deletion:
-    """Measure an archive's heat maps on photos, by the engine that serves.
+    """Measure an archive's heat maps on images, by the engine that serves.
 
     Raises:
         InvalidArchiveError: The archive has no graph.
