@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def test_accepting_makes_the_evaluation_the_baseline(
     write_json(paths.baseline, evaluation())
     write_json(paths.metrics, evaluation(auroc=0.5))
     monkeypatch.setattr(sys, "argv", ["gate", "--reports", str(paths.reports), "--accept"])
-    gate.main()
+    runpy.run_path(gate.__file__, run_name="__main__")
     assert json.loads(paths.baseline.read_text(encoding="utf-8")) == evaluation(auroc=0.5)
     assert capsys.readouterr().out.startswith("no watched figure is worse")
 
