@@ -115,7 +115,7 @@ def csv_of(file: Path, rows: list[dict[str, str]]) -> Path:
 def test_every_picture_of_a_folder_gets_the_verdict_of_the_detector_that_serves(plan: Plan) -> None:
     summary = score.run(plan)
     rows = read(plan.out)
-    served = read_packed(plan.archive, plan.out)
+    served = read_packed(plan.archive, plan.source.parent / "served")
     detector = eager(served.spec, served.weights)
     assert rows == near([by_detector(detector, plan.source, row["path"]) for row in rows])
     assert {row["path"] for row in rows} == {*GOOD, *BAD}
