@@ -1,1 +1,1 @@
-"""The pipeline: photos with labels to an archive that TorchServe serves; each stage is `run(params, paths)`."""
+"""The pipeline: images with labels to an archive that TorchServe serves; each stage is `run(params, paths)`."""

@@ -1,6 +1,6 @@
 """Stage `calibrate`: what makes probabilities honest, and the base rate of the operating point that ships.
 
-All are fitted on sources of which the network saw nothing: the dev split, and the photos that cross-validation left
+All are fitted on sources of which the network saw nothing: the dev split, and the images that cross-validation left
 out. The temperature follows Guo et al. 2017 (arXiv 1706.04599); an offset comes with it (Platt 1999), since a detector
 leans to one side on such sources. Classes weigh alike, and within a class its sources, so that neither the balance of
 classes nor the largest source is carried into the field; what is, is the base rate.
@@ -18,11 +18,11 @@ import yaml
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import LABELS, InvalidDataError, Photo, of_split, sampling_weights
+from training.data.manifest import Photo, label_tensor, of_split, sampling_weights
 from training.evaluation import figures, plots
 from training.evaluation.figures import Scored, score
 from training.evaluation.goals import by_source, operating_points, rates_at
-from training.files import MissingReportError, Paths, require, write_bytes, write_json
+from training.files import Paths, refusals, require, write_bytes, write_json
 from training.model.predict import predict
 from training.params import Params, parse_command_line
 from training.tracking import tracked
@@ -99,20 +99,15 @@ def calibration(scored: Scored) -> dict[str, float]:
     }
 
 
-def label_tensor(photos: Sequence[Photo]) -> torch.Tensor:
-    """Return the labels as floats, shape (N,); 1 is AI-generated."""
-    return torch.tensor([float(LABELS.index(photo.label)) for photo in photos])
-
-
 def source_weights(photos: Sequence[Photo]) -> torch.Tensor:
-    """Return weights of photos, shape (N,), by which classes weigh alike, and within a class its sources."""
+    """Return weights of images, shape (N,), by which classes weigh alike, and within a class its sources."""
     return (
         torch.tensor(sampling_weights([dataclasses.replace(photo, view="") for photo in photos], power=0)).float() / 2
     )
 
 
 def _left_out(file: Path, photos: Sequence[Photo]) -> tuple[list[Photo], torch.Tensor]:
-    """Return the photos that cross-validation left out, with their logits; none where it has not run."""
+    """Return the images that cross-validation left out, with their logits; none where it has not run."""
     if not file.is_file():
         return [], torch.empty(0)
     by_path = {photo.path: photo for photo in photos if photo.split == "train"}
@@ -124,23 +119,14 @@ def _left_out(file: Path, photos: Sequence[Photo]) -> tuple[list[Photo], torch.T
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("calibrate")
-    try:
-        with tracked(params, paths, "calibrate") as log:
-            report = run(params, paths)
-            log.metrics(
-                {
-                    "calibrate/temperature": report["temperature"],
-                    "calibrate/offset": report["offset"],
-                    "calibrate/base_rate": report["base_rate"],
-                    "calibrate/ece_before": report["before"]["expected_calibration_error"],
-                    "calibrate/ece_after": report["after"]["expected_calibration_error"],
-                }
-            )
-            log.artifact(paths.calibration)
-            log.artifact(paths.figures / "calibrate")
-    except (InvalidDataError, MissingReportError) as error:
-        raise SystemExit(f"calibrate: {error}") from error
-    found = ", ".join(f"{name} {report[name]:.4f}" for name in ("temperature", "offset", "base_rate"))
+    with refusals("calibrate"), tracked(params, paths, "calibrate") as log:
+        report = run(params, paths)
+        fitted = {name: report[name] for name in ("temperature", "offset", "base_rate")}
+        errors = {f"ece_{when}": report[when]["expected_calibration_error"] for when in ("before", "after")}
+        log.metrics({f"calibrate/{name}": value for name, value in (fitted | errors).items()})
+        log.artifact(paths.calibration)
+        log.artifact(paths.figures / "calibrate")
+    found = ", ".join(f"{name} {value:.4f}" for name, value in fitted.items())
     print(f"{found}; spec in {paths.spec}")
 
 

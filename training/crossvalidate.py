@@ -21,8 +21,8 @@ from training.data.datamodule import PhotoDataModule
 from training.data.manifest import LABELS, InvalidDataError, Photo
 from training.evaluation import figures
 from training.evaluation.figures import Scored, score
-from training.evaluation.plots import auroc_dots
-from training.files import MissingReportError, Paths, read_json, write_csv, write_json
+from training.evaluation.plots import dots
+from training.files import Paths, StageError, read_json, refusals, write_csv, write_json
 from training.model import module as head
 from training.model.module import Features, HeadModule
 from training.model.predict import predict, quiet
@@ -37,9 +37,9 @@ RANKING = ("n_real", "n_ai_generated", "auroc", "auroc_ci95", "average_precision
 
 
 def assign(photos: Sequence[Photo], folds: int, seed: int) -> list[Fold]:
-    """Distribute whole sources over folds of about equal size, so that each leaves out photos of both classes.
+    """Distribute whole sources over folds of about equal size, so that each leaves out images of both classes.
 
-    Within a class the largest sources are placed first, each where the fewest photos of that class are (seeded where
+    Within a class the largest sources are placed first, each where the fewest images of that class are (seeded where
     sizes tie); a source with both classes is left out whole. With more folds than a class has sources, each of its
     sources is left out several times, beside different ones of the other class; as many folds as the other class has
     sources are then the most there can be, and leave out its sources one at a time.
@@ -69,7 +69,7 @@ def assign(photos: Sequence[Photo], folds: int, seed: int) -> list[Fold]:
 
 
 def _place(sizes: Counter[str], left_out: Sequence[set[str]], seed: int) -> None:
-    """Put each source that has no fold yet where the fewest photos of its class are."""
+    """Put each source that has no fold yet where the fewest images of its class are."""
     names = sorted(sizes)
     np.random.default_rng(seed).shuffle(names)
     for name in sorted(names, key=lambda name: -sizes[name]):
@@ -85,12 +85,12 @@ def _fill(sizes: Counter[str], left_out: Sequence[set[str]], avoid: set[str]) ->
         fold.add(again[turn % len(again)])
 
 
-class UnfairStartError(RuntimeError):
-    """The weights to start from may have seen the photos that the folds leave out."""
+class UnfairStartError(StageError):
+    """The weights to start from may have seen the images that the folds leave out."""
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:
-    """Train and evaluate each fold; write the report, the left-out photos' logits and a plot; return the report.
+    """Train and evaluate each fold; write the report, the left-out images' logits and a plot; return the report.
 
     Raises:
         InvalidDataError: The data folder breaks a rule, or its sources cannot be left out.
@@ -108,20 +108,20 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     folds = assign(trained_on, count, params.train.seed) if count else []
     shutil.rmtree(paths.folds, ignore_errors=True)
     features = head.read(params, paths) if params.model.blocks and folds else None
-    judged = []
+    predicted = []
     for number, fold in enumerate(folds, start=1):
         print(f"fold {number}/{len(folds)} leaves out {', '.join(sorted(fold))}", flush=True)
         if features:
-            judged.append(_predict_left_out(params, fold, *features))
+            predicted.append(_predict_left_out(params, fold, *features))
         else:
-            judged.append(_judge_fold(data, fold, Paths(paths.folds / str(number), paths.folds, paths.folds)))
-    report = _report(params, folds, judged)
-    _write(report, judged, paths)
+            predicted.append(_train_without(data, fold, Paths(paths.folds / str(number), paths.folds, paths.folds)))
+    report = _report(params, folds, predicted)
+    _write(report, predicted, paths)
     return read_json(paths.crossvalidation, "crossvalidate")
 
 
 def _predict_left_out(params: Params, fold: Fold, train: Features, dev: Features) -> tuple[Scored, list[float]]:
-    """Train a head without the fold's sources; return their photos, scored without calibration, and their logits."""
+    """Train a head without the fold's sources; return their images, scored without calibration, and their logits."""
     pl.seed_everything(params.train.seed, verbose=False)
     spec = params.model.spec()
     kept = train.where(lambda photo: photo.source not in fold)
@@ -143,8 +143,8 @@ def _predict_left_out(params: Params, fold: Fold, train: Features, dev: Features
     return score(left_out.photos, logits, spec), logits.tolist()
 
 
-def _judge_fold(data: PhotoDataModule, fold: Fold, paths: Paths) -> tuple[Scored, list[float]]:
-    """Train without the fold's sources; return their photos, scored without calibration, and their logits."""
+def _train_without(data: PhotoDataModule, fold: Fold, paths: Paths) -> tuple[Scored, list[float]]:
+    """Train without the fold's sources; return their images, scored without calibration, and their logits."""
     train.run(_fold_params(data, fold, paths.run), paths)
     left_out = [photo for photo in data.photos if photo.split == "train" and photo.source in fold]
     logits = predict(data, paths, left_out)
@@ -159,7 +159,8 @@ def _fold_params(data: PhotoDataModule, fold: Fold, folder: Path) -> Params:
     kept = [
         photo for photo in data.photos if photo.split == "dev" or (photo.split == "train" and photo.source not in fold)
     ]
-    manifest.write_manifest(folder / "manifest.csv", [_absolute(photo, params.data.root) for photo in kept])
+    absolute = [dataclasses.replace(photo, path=str((params.data.root / photo.path).resolve())) for photo in kept]
+    manifest.write_manifest(folder / "manifest.csv", absolute)
     epochs = params.crossvalidate.epochs
     return dataclasses.replace(
         params,
@@ -168,17 +169,14 @@ def _fold_params(data: PhotoDataModule, fold: Fold, folder: Path) -> Params:
     )
 
 
-def _absolute(photo: Photo, root: Path) -> Photo:
-    return dataclasses.replace(photo, path=str((root / photo.path).resolve()))
-
-
-def _report(params: Params, folds: Sequence[Fold], judged: Sequence[tuple[Scored, list[float]]]) -> dict[str, Any]:
+def _report(params: Params, folds: Sequence[Fold], predicted: Sequence[tuple[Scored, list[float]]]) -> dict[str, Any]:
     """Return figures of each fold and of each left-out source, and their mean and spread."""
     samples = params.evaluate.bootstrap_samples
     if not folds:
         return {"folds": 0}
-    by_fold = {str(n): _fold_figures(scored, samples) for n, (scored, _) in enumerate(judged, start=1)}
-    by_source = _by_source([figures.breakdown(scored, samples, lambda photo: photo.source) for scored, _ in judged])
+    found = [figures.overall(scored, samples) for scored, _ in predicted]
+    by_fold = {str(n): {name: fold[name] for name in RANKING} for n, fold in enumerate(found, start=1)}
+    by_source = _by_source([figures.breakdown(scored, samples, lambda photo: photo.source) for scored, _ in predicted])
     return {
         "folds": len(folds),
         "epochs": params.crossvalidate.epochs,
@@ -188,11 +186,6 @@ def _report(params: Params, folds: Sequence[Fold], judged: Sequence[tuple[Scored
         "by_fold": by_fold,
         "by_source": by_source,
     }
-
-
-def _fold_figures(scored: Scored, samples: int) -> dict[str, Any]:
-    found = figures.overall(scored, samples)
-    return {name: found[name] for name in RANKING}
 
 
 def _by_source(folds: Sequence[dict[str, figures.Figures]]) -> dict[str, dict[str, Any]]:
@@ -212,20 +205,15 @@ def _by_source(folds: Sequence[dict[str, figures.Figures]]) -> dict[str, dict[st
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "mean": float(np.mean(values)),
-        "std": float(np.std(values)),
-        "min": float(np.min(values)),
-        "max": float(np.max(values)),
-    }
+def _spread(values: Sequence[Any]) -> dict[str, float]:
+    return {measure.__name__: float(measure(values)) for measure in (np.mean, np.std, min, max)}
 
 
-def _write(report: dict[str, Any], judged: Sequence[tuple[Scored, list[float]]], paths: Paths) -> None:
+def _write(report: dict[str, Any], predicted: Sequence[tuple[Scored, list[float]]], paths: Paths) -> None:
     """Write report, logits and plot; without folds an empty table and an empty folder, in place of older ones."""
     rows = (
         (photo.path, photo.label, photo.source, photo.domain, number, logit)
-        for number, (scored, logits) in enumerate(judged, start=1)
+        for number, (scored, logits) in enumerate(predicted, start=1)
         for photo, logit in zip(scored.photos, logits, strict=True)
     )
     write_csv(paths.out_of_fold, COLUMNS, rows)
@@ -234,24 +222,21 @@ def _write(report: dict[str, Any], judged: Sequence[tuple[Scored, list[float]]],
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     title = "Sources left out of training: ranking against the other class of their fold"
-    dots = [
+    lines = [
         (f"fold {', '.join(map(str, row['folds']))}: {name}", row) for name, row in report.get("by_source", {}).items()
     ]
-    auroc_dots(dots, title, folder / "sources.png")
+    dots(lines, "auroc", title, folder / "sources.png")
 
 
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("crossvalidate")
-    try:
-        with tracked(params, paths, "crossvalidate") as log:
-            report = run(params, paths)
-            if report["folds"]:
-                auroc = {f"crossvalidate/auroc_{name}": value for name, value in report["auroc"].items()}
-                log.metrics(auroc | {"crossvalidate/source_auroc_mean": report["source_auroc"]["mean"]})
-            log.artifact(paths.crossvalidation)
-    except (InvalidDataError, MissingReportError, UnfairStartError) as error:
-        raise SystemExit(f"crossvalidate: {error}") from error
+    with refusals("crossvalidate"), tracked(params, paths, "crossvalidate") as log:
+        report = run(params, paths)
+        if report["folds"]:
+            auroc = {f"crossvalidate/auroc_{name}": value for name, value in report["auroc"].items()}
+            log.metrics(auroc | {"crossvalidate/source_auroc_mean": report["source_auroc"]["mean"]})
+        log.artifact(paths.crossvalidation)
     found = report.get("auroc")
     print(f"AUROC on left-out sources {found['mean']:.4f} (std {found['std']:.4f})" if found else "no folds asked for")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from training.data import cifake, folder, manifest, tiny
-from training.data.cifake import Hub, HubUnavailableError, HuggingFace, Kaggle
+from training.data.cifake import Hub, HuggingFace, Kaggle
 from training.data.manifest import InvalidDataError, Photo, read_rows
-from training.files import Paths, write_json
+from training.files import Paths, refusals, write_json
 from training.params import DataParams, Params, parse_command_line
 from training.tracking import tracked
 
@@ -33,23 +33,26 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
     _refuse_to_lose(root, data)
     if _is_current(root, data):
         return [Photo(**row) for row in read_rows(root / data.manifest)]
-    partial = _emptied(root.with_name(f"{root.name}.partial"))
+    partial, old = (root.with_name(f"{root.name}.{suffix}") for suffix in ("partial", "replaced"))
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        photos = _fill(data, partial, (HuggingFace(), Kaggle()) if hubs is None else hubs)
+        if data.source == "cifake":
+            photos = cifake.fill(data, partial, (HuggingFace(), Kaggle()) if hubs is None else hubs)
+        else:
+            photos = (tiny if data.source == "tiny" else folder).fill(data, partial)
         manifest.write_manifest(partial / data.manifest, photos)
         write_json(partial / ORIGIN, _origin(data))
         manifest.write_checksums(partial)
-        _swap(partial, root)
+        shutil.rmtree(old, ignore_errors=True)
+        if root.is_dir():
+            root.rename(old)
+        partial.rename(root)
+        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return photos
-
-
-def _fill(data: DataParams, target: Path, hubs: Sequence[Hub]) -> list[Photo]:
-    if data.source == "cifake":
-        return cifake.fill(data, target, hubs)
-    return tiny.fill(data, target) if data.source == "tiny" else folder.fill(data, target)
 
 
 def _refuse_to_lose(root: Path, data: DataParams) -> None:
@@ -72,40 +75,18 @@ def _is_current(root: Path, data: DataParams) -> bool:
 
 
 def _origin(data: DataParams) -> dict[str, Any]:
-    return {
-        "source": data.source,
-        "per_class": data.per_class,
-        "split_seed": data.split_seed,
-        "manifest": str(data.manifest),
-    }
-
-
-def _emptied(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _swap(partial: Path, root: Path) -> None:
-    old = root.with_name(f"{root.name}.replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    if root.is_dir():
-        root.rename(old)
-    partial.rename(root)
-    shutil.rmtree(old, ignore_errors=True)
+    chosen = {name: getattr(data, name) for name in ("source", "per_class", "split_seed")}
+    return chosen | {"manifest": str(data.manifest)}
 
 
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("download")
-    try:
-        with tracked(params, paths, "download") as log:
-            photos = run(params, paths)
-            sizes = Counter(photo.split for photo in photos)
-            log.metrics({f"data/{split}": float(count) for split, count in sizes.items()})
-            log.artifact(params.data.root / params.data.manifest)
-    except (HubUnavailableError, InvalidDataError, OSError) as error:
-        raise SystemExit(f"download: {error}") from error
+    with refusals("download", OSError), tracked(params, paths, "download") as log:
+        photos = run(params, paths)
+        sizes = Counter(photo.split for photo in photos)
+        log.metrics({f"data/{split}": float(count) for split, count in sizes.items()})
+        log.artifact(params.data.root / params.data.manifest)
     listed = ", ".join(f"{count} {split}" for split, count in sorted(sizes.items()))
     print(f"{len(photos)} pictures in {params.data.root} ({listed})")
     if params.data.source == "cifake":

@@ -10,13 +10,13 @@ from typing import Any
 
 from handler.spec import ModelSpec
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import InvalidDataError, Photo
+from training.data.manifest import Photo
 from training.evaluation import errors_page, figures, goals, robustness
 from training.evaluation.figures import Scored
 from training.evaluation.goals import rates_at
 from training.evaluation.plots import draw_scores, draw_tables, write_curves
 from training.evaluation.robustness import CLEAN, HeldOut
-from training.files import MissingReportError, Paths, read_json, read_spec, write_json
+from training.files import Paths, read_json, read_spec, refusals, write_json
 from training.params import EvaluateParams, Params, parse_command_line
 from training.tracking import tracked
 
@@ -34,7 +34,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     spec, calibration = read_spec(paths), read_json(paths.calibration, "calibrate")
     data = PhotoDataModule(params)
     data.setup()
-    splits = robustness.judge(data, paths)
+    splits = robustness.predict_splits(data, paths)
     headline = {name: split.headline() for name, split in splits.items()}
     samples = params.evaluate.bootstrap_samples
     base_rates = {name: point["base_rate"] for name, point in calibration["operating_points"].items()}
@@ -128,15 +128,13 @@ def flat(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
 def main() -> None:
     """Run the stage from the command line, and the gate after it."""
     params, paths, _ = parse_command_line("evaluate")
-    try:
+    with refusals("evaluate"):
         with tracked(params, paths, "evaluate") as log:
             metrics = run(params, paths)
             log.metrics(flat(metrics["splits"], "") | flat(metrics["robustness"], "robustness"))
             for written in (paths.metrics, paths.tables, paths.figures / "evaluate", paths.evaluation_page):
                 log.artifact(written)
         print(goals.run(params, paths))
-    except (InvalidDataError, MissingReportError, goals.RegressionError) as error:
-        raise SystemExit(f"evaluate: {error}") from error
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Stage `features`: the class tokens that a frozen transformer gives of every training and dev photo.
+"""Stage `features`: the class tokens that a frozen transformer gives of every training and dev image.
 
-Each training photo comes clean and in seeded degradations, each dev photo clean, by the views that serving takes. What
+Each training image comes clean and in seeded degradations, each dev image clean, by the views that serving takes. What
 was computed is kept by the hash of image and settings, so that a stopped run goes on and a changed manifest costs
 only what is new. An architecture that trains whole has none.
 """
@@ -29,10 +29,9 @@ from handler.spec import ModelSpec
 from handler.transforms import normalise, to_pixels
 from training.data.augment import degradations
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import InvalidDataError, Photo, of_split, read_photo
-from training.files import Paths
+from training.data.manifest import Photo, of_split, read_photo
+from training.files import Paths, refusals
 from training.model import pretrained
-from training.model.pretrained import PretrainedUnavailableError
 from training.params import Params, parse_command_line
 
 Tokens = NDArray[np.float16]
@@ -42,9 +41,9 @@ BATCH = 64
 
 
 def run(params: Params, paths: Paths) -> int:
-    """Write the features, safetensors; return the number of photos.
+    """Write the features, safetensors; return the number of images.
 
-    `train` has the shape (N, 1 + copies, V, blocks, C) for V views of each photo, the clean ones first; `dev` has
+    `train` has the shape (N, 1 + copies, V, blocks, C) for V views of each image, the clean ones first; `dev` has
     (M, 1, V, blocks, C); both are float16 and in the manifest's order.
 
     Raises:
@@ -66,7 +65,7 @@ def run(params: Params, paths: Paths) -> int:
 
 
 class _Extractor:
-    """Runs the frozen network over photos, in bfloat16 where the CPU has it."""
+    """Runs the frozen network over images, in bfloat16 where the CPU has it."""
 
     def __init__(self, params: Params, network: nn.Module) -> None:
         self.params, self.spec = params, params.model.spec()
@@ -89,7 +88,7 @@ class _Extractor:
         self.cache = CACHE / _fingerprint(params, network)
 
     def run(self, photos: Sequence[Photo], variants: int, name: str) -> Tokens:
-        """Return the tokens of photos, shape (N, variants, V, blocks, C)."""
+        """Return the tokens of images, shape (N, variants, V, blocks, C)."""
         dataset = _Variants(self.params, photos, variants, self.cache)
         workers = self.params.data.num_workers
         loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None)
@@ -177,10 +176,8 @@ def _fingerprint(params: Params, network: nn.Module) -> str:
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("features")
-    try:  # no run in MLflow: the training that follows starts one
+    with refusals("features"):  # no run in MLflow: the training that follows starts one
         count = run(params, paths)
-    except (InvalidDataError, PretrainedUnavailableError) as error:
-        raise SystemExit(f"features: {error}") from error
     print(f"features of {count} photos in {paths.features}" if count else "no features: the architecture trains whole")
 
 

@@ -5,7 +5,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,25 @@ DECIMALS = 6
 """Of figures in JSON: more than any of them is worth, and few enough to read."""
 
 
+class StageError(RuntimeError):
+    """What a stage refuses, in one line for its user."""
+
+
+class MissingReportError(StageError):
+    """A stage needs what an earlier one writes; the message names both."""
+
+
+class _Below:
+    """A file or folder of one of the folders of `Paths`."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.folder, self.name = folder, name
+
+    def __get__(self, paths: "Paths", owner: type["Paths"] | None = None) -> Path:
+        folder: Path = getattr(paths, self.folder)
+        return folder / self.name
+
+
 @dataclass(frozen=True)
 class Paths:
     """One run's folder, the store that TorchServe serves from, and the folder of what people read."""
@@ -27,95 +47,52 @@ class Paths:
     store: Path = Path("model_store")
     reports: Path = Path("reports")
 
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of Lightning checkpoints: `best.ckpt` and `last.ckpt`."""
-        return self.run / "checkpoints"
+    checkpoints = _Below("run", "checkpoints")
+    """Folder of Lightning checkpoints: `best.ckpt` and `last.ckpt`."""
+    weights = _Below("run", "model.safetensors")
+    """Weights of the best epoch."""
+    graph = _Below("run", "graphs/network.xml")
+    """The network as OpenVINO serves it, which reads its numbers from `weights`."""
+    features = _Below("run", "features.safetensors")
+    """The class tokens that a frozen network computes from the images."""
+    used_params = _Below("run", "params.yaml")
+    """The parameters of the training run."""
+    spec = _Below("run", "spec.yaml")
+    """The calibrated ModelSpec."""
+    folds = _Below("run", "folds")
+    """Folder of the runs of cross-validation, one per fold."""
+    out_of_fold = _Below("run", "out_of_fold.csv")
+    """Logits of the images whose source a fold left out."""
+    data_validation = _Below("reports", "data_validation.json")
+    """What `validate` found; the page with images is beside it."""
+    crossvalidation = _Below("reports", "crossvalidation.json")
+    """Figures of leave-sources-out cross-validation."""
+    calibration = _Below("reports", "calibration.json")
+    """Temperature, operating points and calibration error before and after."""
+    metrics = _Below("reports", "metrics.json")
+    """Headline figures of the evaluation, nested numbers: what `dvc metrics` and the gate compare."""
+    tables = _Below("reports", "tables.json")
+    """Figures of the evaluation by source, generator and domain, and the data's summary."""
+    curves = _Below("reports", "curves")
+    """Folder of what `dvc plots` draws: per split roc.csv, pr.csv and confusion.csv."""
+    baseline = _Below("reports", "baseline.json")
+    """Figures of the version before, which the gate compares with."""
+    figures = _Below("reports", "figures")
+    """Folder of plots, PNG, in one folder per stage."""
+    evaluation_page = _Below("reports", "evaluation.html")
+    """Plots and the worst errors with their heat maps."""
+    reference = _Below("store", "reference.json")
+    """Statistics of scores and inputs that the gateway compares with to find drift."""
 
-    @property
-    def weights(self) -> Path:
-        """Weights of the best epoch, safetensors."""
-        return self.run / "model.safetensors"
 
-    @property
-    def graph(self) -> Path:
-        """The network as OpenVINO serves it, an .xml that reads its numbers from `weights`."""
-        return self.run / "graphs" / "network.xml"
-
-    @property
-    def features(self) -> Path:
-        """What a frozen network makes of the photos, safetensors."""
-        return self.run / "features.safetensors"
-
-    @property
-    def used_params(self) -> Path:
-        """The parameters of the training run, YAML."""
-        return self.run / "params.yaml"
-
-    @property
-    def spec(self) -> Path:
-        """The calibrated ModelSpec, YAML."""
-        return self.run / "spec.yaml"
-
-    @property
-    def data_validation(self) -> Path:
-        """What `validate` found, JSON; the page with images stands beside it."""
-        return self.reports / "data_validation.json"
-
-    @property
-    def crossvalidation(self) -> Path:
-        """Figures of leave-sources-out cross-validation, JSON."""
-        return self.reports / "crossvalidation.json"
-
-    @property
-    def folds(self) -> Path:
-        """Folder of the runs of cross-validation, one a fold."""
-        return self.run / "folds"
-
-    @property
-    def out_of_fold(self) -> Path:
-        """Logits of the photos whose source a fold left out, CSV."""
-        return self.run / "out_of_fold.csv"
-
-    @property
-    def calibration(self) -> Path:
-        """Temperature, operating points and calibration error before and after, JSON."""
-        return self.reports / "calibration.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Headline figures of the evaluation, JSON of nested numbers: what `dvc metrics` and the gate compare."""
-        return self.reports / "metrics.json"
-
-    @property
-    def tables(self) -> Path:
-        """Figures of the evaluation by source, generator and domain, and the data's summary, JSON."""
-        return self.reports / "tables.json"
-
-    @property
-    def curves(self) -> Path:
-        """Folder of what `dvc plots` draws: a folder a split with roc.csv, pr.csv and confusion.csv."""
-        return self.reports / "curves"
-
-    @property
-    def baseline(self) -> Path:
-        """Figures that the gate compares with: those of the version before, JSON."""
-        return self.reports / "baseline.json"
-
-    @property
-    def figures(self) -> Path:
-        """Folder of plots, PNG, in a folder a stage."""
-        return self.reports / "figures"
-
-    @property
-    def evaluation_page(self) -> Path:
-        """Plots and the worst errors with their heat maps, HTML."""
-        return self.reports / "evaluation.html"
-
-    @property
-    def reference(self) -> Path:
-        """Statistics of scores and inputs that the gateway compares with to find drift, JSON."""
-        return self.store / "reference.json"
+@contextmanager
+def refusals(command: str, *also: type[Exception]) -> Iterator[None]:
+    """End the process with one line where a stage refuses, or where it fails in one of the ways that are named."""
+    refused: tuple[type[Exception], ...] = (StageError, *also)
+    try:
+        yield
+    except refused as error:
+        raise SystemExit(f"{command}: {error}") from error
 
 
 def write_bytes(file: Path, content: bytes) -> None:
@@ -124,10 +101,6 @@ def write_bytes(file: Path, content: bytes) -> None:
     temporary = file.with_name(f".{file.name}.part")
     temporary.write_bytes(content)
     os.replace(temporary, file)  # noqa: PTH105 - named after what it is relied on for
-
-
-class MissingReportError(RuntimeError):
-    """A stage needs what an earlier one writes; the message names both."""
 
 
 def write_json(file: Path, report: Mapping[str, Any]) -> None:

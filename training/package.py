@@ -19,7 +19,7 @@ from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.evaluation.goals import headline_split
 from training.evaluation.model_card import Reports, plot_links, render
-from training.files import MissingReportError, Paths, read_spec, write_bytes
+from training.files import Paths, StageError, read_spec, refusals, write_bytes
 from training.model.export import write_graph
 from training.params import Params, parse_command_line
 from training.tracking import tracked
@@ -39,7 +39,7 @@ SERVING = {
 }
 
 
-class PackagingError(RuntimeError):
+class PackagingError(StageError):
     """The archiver refused; the message is its own."""
 
 
@@ -80,19 +80,23 @@ def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mappin
         extra.mkdir()
         write_graph(spec, weights, extra / GRAPH)
         shutil.copytree(source, extra / "handler", ignore=shutil.ignore_patterns("__pycache__", ENTRY))
-        (temporary / "tmp").mkdir()
-        _archive(
-            {
-                "--model-name": MODEL_NAME,
-                "--version": spec.version,
-                "--serialized-file": str(weights),
-                "--handler": str(source / ENTRY),
-                "--extra-files": str(extra),  # the archiver packs what is inside
-                "--config-file": str(config),
-                "--export-path": str(temporary),
-            },
-            temporary / "tmp",
-        )
+        wiped = temporary / "tmp"  # by the archiver, which works in it
+        wiped.mkdir()
+        options = {
+            "--model-name": MODEL_NAME,
+            "--version": spec.version,
+            "--serialized-file": weights,
+            "--handler": source / ENTRY,
+            "--extra-files": extra,  # the archiver packs what is inside
+            "--config-file": config,
+            "--export-path": temporary,
+        }
+        command = [f"{sysconfig.get_path('scripts')}/torch-model-archiver", "--force"]
+        command += [str(word) for option in options.items() for word in option]
+        environment = os.environ | {"TMPDIR": str(wiped)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+        if done.returncode != 0:
+            raise PackagingError(f"torch-model-archiver failed: {done.stderr.strip()}")
         shutil.move(temporary / f"{MODEL_NAME}.mar", archive)
     return archive
 
@@ -110,26 +114,13 @@ def unpack(archive: Path, folder: Path) -> tuple[dict[str, Any], Path]:
         return fields, Path(packed.extract("model.safetensors", folder))
 
 
-def _archive(options: dict[str, str], temporary: Path) -> None:
-    """Call the archiver with a temporary folder of its own: it wipes what it works in."""
-    command = [f"{sysconfig.get_path('scripts')}/torch-model-archiver", "--force"]
-    command += [word for option in options.items() for word in option]
-    environment = os.environ | {"TMPDIR": str(temporary)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
-    if done.returncode != 0:
-        raise PackagingError(f"torch-model-archiver failed: {done.stderr.strip()}")
-
-
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("package")
-    try:
-        with tracked(params, paths, "package") as log:
-            archive = run(params, paths)
-            log.artifact(archive)
-            log.artifact(paths.store / "MODEL_CARD.md")
-    except (MissingReportError, PackagingError) as error:
-        raise SystemExit(f"package: {error}") from error
+    with refusals("package"), tracked(params, paths, "package") as log:
+        archive = run(params, paths)
+        log.artifact(archive)
+        log.artifact(paths.store / "MODEL_CARD.md")
     print(f"archive and model card in {archive.parent}")
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,17 +74,10 @@ class ModelParams:
         self, temperature: float = 1.0, offset: float = 0.0, base_rate: float = 0.5, operating_point: str = ""
     ) -> ModelSpec:
         """Return the model's description with what calibration found."""
+        fields = asdict(self) | {"read_blocks": tuple(self.read_blocks)} | (CLIP if self.blocks else {})
+        del fields["weights"]
         return ModelSpec(
-            version=self.version,
-            architecture=self.architecture,
-            input_size=self.input_size,
-            crop_pct=self.crop_pct,
-            details=self.details,
-            detail_size=self.detail_size,
-            blocks=self.blocks,
-            read_blocks=tuple(self.read_blocks),
-            hidden=self.hidden,
-            **(CLIP if self.blocks else {}),
+            **fields,
             temperature=temperature,
             offset=offset,
             base_rate=base_rate,

@@ -14,9 +14,9 @@ from handler.images import decode
 from handler.spec import ModelSpec, confidence, decide
 from handler.statistics import DEFINITIONS, measure
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import InvalidDataError, Photo, of_split
+from training.data.manifest import Photo, of_split
 from training.evaluation.figures import Floats
-from training.files import MissingReportError, Paths, read_spec, write_json
+from training.files import Paths, read_spec, refusals, write_json
 from training.model.predict import predict
 from training.params import Params, parse_command_line
 from training.tracking import tracked
@@ -78,7 +78,7 @@ def score_statistics(probabilities: Floats, spec: ModelSpec) -> dict[str, Any]:
 
 
 def input_statistics(root: Path, photos: Sequence[Photo]) -> dict[str, Any]:
-    """Return the statistics of the photos' files; a progress bar shows the way."""
+    """Return the statistics of the images' files; a progress bar shows the way."""
     rows = []
     for photo in track(photos, "measuring pictures"):
         content = (root / photo.path).read_bytes()
@@ -102,12 +102,9 @@ def summary(values: Floats) -> dict[str, Any]:
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("reference")
-    try:
-        with tracked(params, paths, "reference") as log:
-            run(params, paths)
-            log.artifact(paths.reference)
-    except (InvalidDataError, MissingReportError) as error:
-        raise SystemExit(f"reference: {error}") from error
+    with refusals("reference"), tracked(params, paths, "reference") as log:
+        run(params, paths)
+        log.artifact(paths.reference)
     print(f"reference statistics in {paths.reference}")
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 
 from handler.spec import InvalidSpecError, ModelSpec
+from training.files import StageError, refusals
 from training.package import MODEL_NAME, SERVING, build_archive, unpack
 
 
-class UnknownSettingError(ValueError):
+class UnknownSettingError(StageError):
     """A setting of serving that no archive has."""
 
 
@@ -48,10 +49,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     serving = yaml.safe_load(arguments.serving.read_text(encoding="utf-8")) if arguments.serving else None
-    try:
+    with refusals("repack", InvalidSpecError):
         print(run(arguments.archive, arguments.version, serving, arguments.base_rate))
-    except (InvalidSpecError, UnknownSettingError) as error:
-        raise SystemExit(f"repack: {error}") from error
 
 
 if __name__ == "__main__":

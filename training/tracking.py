@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import logging
@@ -27,7 +26,6 @@ from training.params import Params
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from pytorch_lightning.loggers import Logger
 
 EXPERIMENT: Final = "product-photo-detector"
 LOCAL_STORE: Final = "sqlite:///mlflow.db"
@@ -52,12 +50,6 @@ def flat(params: Params) -> dict[str, str]:
     }
 
 
-def tags(params: Params) -> dict[str, str]:
-    """Return the revision of the code, the hash of the data, and the versions of Python, torch and Lightning."""
-    versions = {name: version(name) for name in ("torch", "pytorch-lightning")}
-    return git_tags() | data_tag(params) | versions | {"python": platform.python_version()}
-
-
 def git_tags() -> dict[str, str]:
     """Return the working directory's commit, and whether tracked files differ from it; nothing outside of Git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
@@ -67,12 +59,6 @@ def git_tags() -> dict[str, str]:
         return {}
     commit, dash, _ = done.stdout.strip().partition("-")
     return {"mlflow.source.git.commit": commit, "git_dirty": "true" if dash else "false"}
-
-
-def data_tag(params: Params) -> dict[str, str]:
-    """Return the hash of the data as a tag; nothing where there are none yet."""
-    manifest = data_hash(params)
-    return {} if manifest is None else {"data_hash": manifest}
 
 
 def data_hash(params: Params) -> str | None:
@@ -86,97 +72,6 @@ def follows_another_process() -> bool:
     return any(int(os.environ.get(name, "0")) > 0 for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"))
 
 
-def tracking_uri() -> str:
-    """Return where runs are logged to: the environment's choice, else a file in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_STORE
-
-
-def connect(uri: str) -> MlflowClient:
-    """Return a client; nothing is sent yet."""
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient  # noqa: PLC0415 - slow
-
-    logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "CRITICAL"))  # it raises what it logs
-    return MlflowClient(uri)
-
-
-def begin(client: MlflowClient, params: Params, paths: Paths, stage: str) -> str:
-    """Start or join the stage's run and return its id."""
-    experiment = _experiment(client)
-    earlier = None if stage in ("train", *APART) else _earlier(client, paths)
-    values = flat(params)
-    if earlier is not None and earlier.data.params == values:
-        return _join(client, earlier, stage)
-    tags_ = tags(params) | {"stage": stage}
-    if earlier is not None:
-        tags_[_PARENT] = earlier.data.tags.get(_PARENT, earlier.info.run_id)
-    return _start(client, experiment, f"{params.model.version} {stage}", values, tags_)
-
-
-def log_metrics(client: MlflowClient, run_id: str, values: Mapping[str, float]) -> None:
-    """Log figures in one call."""
-    from mlflow.entities import Metric  # noqa: PLC0415 - slow
-
-    now = int(1000 * time())
-    client.log_batch(run_id, metrics=[Metric(name, float(value), now, 0) for name, value in values.items()])
-
-
-def end(client: MlflowClient, run_id: str, status: str, params: Params) -> None:
-    """End a run; record the data again, because the stage may have created them."""
-    for name, value in data_tag(params).items():
-        client.set_tag(run_id, name, value)
-    client.set_terminated(run_id, status)
-
-
-def remember(paths: Paths, stage: str, run_id: str) -> None:
-    """Leave a run's id beside the weights that it is about, for the next stage."""
-    if stage not in APART:
-        write_bytes(_id_file(paths), f"{run_id}\n".encode())
-
-
-def _experiment(client: MlflowClient) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return str(found.experiment_id)
-    scheme, _, database = client.tracking_uri.partition(":///")
-    beside = (Path(database).resolve().parent / "mlruns").as_uri() if scheme == "sqlite" else None
-    return client.create_experiment(EXPERIMENT, artifact_location=beside)
-
-
-def _earlier(client: MlflowClient, paths: Paths) -> Run | None:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - slow
-
-    if not _id_file(paths).is_file():
-        return None
-    try:
-        run = client.get_run(_id_file(paths).read_text(encoding="utf-8").strip())
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # another store than training's
-            return None
-        raise
-    return run if run.info.lifecycle_stage == "active" else None
-
-
-def _join(client: MlflowClient, run: Run, stage: str) -> str:
-    stages = [*run.data.tags.get("stage", "train").split(", "), stage]
-    client.set_tag(run.info.run_id, "stage", ", ".join(dict.fromkeys(stages)))
-    client.update_run(run.info.run_id, status="RUNNING")
-    return str(run.info.run_id)
-
-
-def _start(client: MlflowClient, experiment: str, name: str, values: Mapping[str, str], tags: dict[str, str]) -> str:
-    from mlflow.entities import Param  # noqa: PLC0415 - slow
-
-    run = client.create_run(experiment, run_name=name, tags=tags)
-    client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in values.items()])
-    return str(run.info.run_id)
-
-
-def _id_file(paths: Paths) -> Path:
-    return paths.run / "mlflow_run_id"
-
-
 class RunLog:
     """A stage's logging to its MLflow run; the first failure is reported in one line and ends it."""
 
@@ -186,7 +81,11 @@ class RunLog:
 
     def metrics(self, values: Mapping[str, float]) -> None:
         """Log figures by name; a name may hold letters, digits, spaces and any of `_ - . : /`."""
-        self.attempt(lambda client: log_metrics(client, self.run_id, values))
+        from mlflow.entities import Metric  # noqa: PLC0415 - slow
+
+        now = int(1000 * time())
+        metrics = [Metric(name, float(value), now, 0) for name, value in values.items()]
+        self.attempt(lambda client: client.log_batch(self.run_id, metrics=metrics))
 
     def artifact(self, path: Path) -> None:
         """Log a file, or a folder under its own name.
@@ -201,15 +100,6 @@ class RunLog:
         else:
             self.attempt(lambda client: client.log_artifact(self.run_id, str(path)))
 
-    @functools.cached_property
-    def logger(self) -> Logger:
-        """The run as a logger for Lightning's Trainer; of several processes, the first alone logs."""
-        from pytorch_lightning.loggers.logger import DummyLogger  # noqa: PLC0415 - slow, and of use to training alone
-
-        from training.steady_logger import SteadyLogger  # noqa: PLC0415 - the same
-
-        return DummyLogger() if self.client is None else SteadyLogger(self.run_id, self.attempt, self.client)
-
     def attempt(self, call: Callable[[MlflowClient], object]) -> None:
         """Make a call that may fail without harm to the stage."""
         if self.client is None:
@@ -218,9 +108,8 @@ class RunLog:
             call(self.client)
         except Exception as error:  # noqa: BLE001 - servers, databases and networks raise nearly anything
             self.client = None
-            print(
-                f"warning: MLflow logging disabled for the rest of this stage ({_brief(str(error))})", file=sys.stderr
-            )
+            problem = _brief(str(error))
+            print(f"warning: MLflow logging disabled for the rest of this stage ({problem})", file=sys.stderr)
 
 
 @contextmanager
@@ -247,19 +136,76 @@ def tracked(params: Params, paths: Paths, stage: str) -> Iterator[RunLog]:
             status = "KILLED"
         raise
     finally:
-        log.attempt(lambda client: end(client, log.run_id, status, params))
-    remember(paths, stage, log.run_id)
+        if manifest := data_hash(params):  # again, because the stage may have created the data
+            log.attempt(lambda client: client.set_tag(log.run_id, "data_hash", manifest))
+        log.attempt(lambda client: client.set_terminated(log.run_id, status))
+    if stage not in APART:
+        write_bytes(_id_file(paths), f"{log.run_id}\n".encode())
 
 
 def _open(params: Params, paths: Paths, stage: str) -> RunLog:
-    uri = tracking_uri()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_STORE
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
-        client = connect(uri)
-        return RunLog(client, begin(client, params, paths, stage))
+        from mlflow import MlflowClient  # noqa: PLC0415 - slow
+
+        logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "CRITICAL"))  # it raises, too
+        client = MlflowClient(uri)
+        return RunLog(client, _begin(client, params, paths, stage))
     except Exception as error:
         problem = _brief(f"MLflow at {uri} cannot be used: {error}")
         remedy = f"start it, or unset MLFLOW_TRACKING_URI to log into {LOCAL_STORE}"
         raise SystemExit(f"{stage}: {problem}; {remedy}") from error
+
+
+def _begin(client: MlflowClient, params: Params, paths: Paths, stage: str) -> str:
+    """Start or join the stage's run and return its id."""
+    from mlflow.entities import Param  # noqa: PLC0415 - slow
+
+    experiment, values = _experiment(client), flat(params)
+    earlier = None if stage in ("train", *APART) else _earlier(client, paths)
+    if earlier is not None and earlier.data.params == values:
+        stages = [*earlier.data.tags.get("stage", "train").split(", "), stage]
+        client.set_tag(earlier.info.run_id, "stage", ", ".join(dict.fromkeys(stages)))
+        client.update_run(earlier.info.run_id, status="RUNNING")
+        return str(earlier.info.run_id)
+    tags = {"stage": stage, "python": platform.python_version()} | git_tags()
+    tags |= {name: version(name) for name in ("torch", "pytorch-lightning")}
+    if manifest := data_hash(params):
+        tags["data_hash"] = manifest
+    if earlier is not None:
+        tags[_PARENT] = earlier.data.tags.get(_PARENT, earlier.info.run_id)
+    run = client.create_run(experiment, run_name=f"{params.model.version} {stage}", tags=tags)
+    client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in values.items()])
+    return str(run.info.run_id)
+
+
+def _experiment(client: MlflowClient) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    scheme, _, database = client.tracking_uri.partition(":///")
+    beside = (Path(database).resolve().parent / "mlruns").as_uri() if scheme == "sqlite" else None
+    return client.create_experiment(EXPERIMENT, artifact_location=beside)
+
+
+def _earlier(client: MlflowClient, paths: Paths) -> Run | None:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - slow
+
+    if not _id_file(paths).is_file():
+        return None
+    try:
+        run = client.get_run(_id_file(paths).read_text(encoding="utf-8").strip())
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # another store than training's
+            return None
+        raise
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def _id_file(paths: Paths) -> Path:
+    return paths.run / "mlflow_run_id"
 
 
 def _brief(text: str) -> str:

@@ -1,9 +1,10 @@
-"""Stage `train`: photos to the weights of the best epoch."""
+"""Stage `train`: images to the weights of the best epoch."""
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -11,21 +12,21 @@ from typing import Any, Final
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger
+from pytorch_lightning.loggers.logger import DummyLogger
 from safetensors.torch import save_file
 
 from handler.transforms import to_views
 from training import tracking
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import InvalidDataError, read_photo, sampling_weights
-from training.files import MissingReportError, Paths
+from training.data.manifest import read_photo, sampling_weights
+from training.files import Paths, refusals
 from training.model import module as head
 from training.model import pretrained
 from training.model.export import quantise, write_graph
 from training.model.module import DetectorModule
-from training.model.pretrained import PretrainedUnavailableError
 from training.params import Params, dump, parse_command_line
-from training.tracking import follows_another_process, tracked
+from training.tracking import RunLog, follows_another_process, tracked
 
 _DECISIVE = ("data.", "model.", "train.", "augment.")
 CALIBRATION_PHOTOS: Final = 200
@@ -38,7 +39,7 @@ def resumable(params: Params, paths: Paths, *, resume: bool) -> Iterator[Path | 
     A training from the start removes the last checkpoint of another, which the next one must not take for its own.
     """
     last = paths.checkpoints / "last.ckpt"
-    first = not tracking.follows_another_process()
+    first = not follows_another_process()
     if first:
         paths.run.mkdir(parents=True, exist_ok=True)
         if not resume:
@@ -91,14 +92,25 @@ def run(
     # Without version counter: a new run in an old folder takes its place, or --resume would find the old one.
     best = ModelCheckpoint(paths.checkpoints, "best", monitor="val/auroc", mode="max", enable_version_counter=False)
     last = ModelCheckpoint(paths.checkpoints, "last", enable_version_counter=False)  # of every epoch, better or not
-    loggers = _loggers(paths, logger)
     with resumable(params, paths, resume=resume) as interrupted:
-        trainer = _trainer(params, paths, callbacks=[best, last, *_callbacks(params)], logger=loggers)
+        callbacks = [
+            best,
+            last,
+            EarlyStopping("val/auroc", mode="max", patience=params.train.early_stopping_patience),
+            EMAWeightAveraging(decay=params.train.ema_decay, use_buffers=True),
+            LearningRateMonitor("step"),
+        ]
+        trainer = _trainer(params, paths, callbacks=callbacks, logger=_loggers(paths, logger))
         if trainer.is_global_zero:
             dump(params, paths.used_params)
         trainer.fit(module, data, ckpt_path=interrupted, weights_only=False)
         if trainer.is_global_zero:
-            export_weights(params, Path(best.best_model_path), paths.weights)
+            # the epoch's averaged weights, without optimiser or Lightning's names
+            module = DetectorModule.load_from_checkpoint(
+                best.best_model_path, params=params, map_location="cpu", weights_only=False
+            )
+            weights = module.model.state_dict()
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, paths.weights)
             _write_graph(params, paths)
         trainer.strategy.barrier("export")  # the other processes of a training wait for the file
     return float(best.best_model_score or 0)
@@ -126,7 +138,7 @@ def _train_head(params: Params, paths: Paths, *, fast_dev_run: bool, logger: Log
 
 
 def _calibration_views(params: Params, train: head.Features) -> Iterator[torch.Tensor]:
-    """Yield batches of views of training photos, as many of each class, that tell the range of the network's inputs."""
+    """Yield batches of views of training images, as many of each class, that tell the range of the network's inputs."""
     generator = torch.Generator().manual_seed(params.train.seed)
     weights = torch.tensor(sampling_weights(train.photos, power=0))
     for index in torch.multinomial(weights, CALIBRATION_PHOTOS, replacement=True, generator=generator).tolist():
@@ -144,10 +156,26 @@ def _loggers(paths: Paths, logger: Logger | None) -> list[Logger]:
     return [table, logger] if logger else [table]
 
 
-def export_weights(params: Params, checkpoint: Path, weights: Path) -> None:
-    """Write a checkpoint's network as safetensors, without optimiser or Lightning names."""
-    module = DetectorModule.load_from_checkpoint(checkpoint, params=params, map_location="cpu", weights_only=False)
-    save_file({name: tensor.contiguous() for name, tensor in module.model.state_dict().items()}, weights)
+class _SteadyLogger(MLFlowLogger):
+    """Logs a Trainer's figures to the stage's run, which is the stage's to end; a failing server stops no training."""
+
+    def __init__(self, log: RunLog, uri: str) -> None:
+        super().__init__(tracking_uri=uri, run_id=log.run_id)
+        self.log = log
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.log.attempt(lambda _: super(_SteadyLogger, self).log_metrics(metrics, step))
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+        """Leave the parameters as they are: the stage has logged all of them."""
+
+    def finalize(self, status: str = "success") -> None:
+        """Leave the run open: the stage has more to log."""
+
+
+def stage_logger(log: RunLog) -> Logger:
+    """Return a stage's run as a logger for Lightning's Trainer; of several processes, the first alone logs."""
+    return DummyLogger() if log.client is None else _SteadyLogger(log, log.client.tracking_uri)
 
 
 def _trainer(params: Params, paths: Paths, **options: Any) -> pl.Trainer:  # noqa: ANN401 - Lightning's own
@@ -166,31 +194,20 @@ def _trainer(params: Params, paths: Paths, **options: Any) -> pl.Trainer:  # noq
     )
 
 
-def _callbacks(params: Params) -> list[pl.Callback]:
-    train = params.train
-    return [
-        EarlyStopping("val/auroc", mode="max", patience=train.early_stopping_patience),
-        EMAWeightAveraging(decay=train.ema_decay, use_buffers=True),
-        LearningRateMonitor("step"),
-    ]
-
-
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, arguments = parse_command_line("train")
     resume = arguments.resume or (arguments.resume_interrupted and was_interrupted(params, paths))
-    try:
-        if arguments.fast_dev_run:
+    if arguments.fast_dev_run:
+        with refusals("train"):
             run(params, paths, fast_dev_run=True)
-            print("one batch was trained and validated; nothing was written")
-            return
-        with tracked(params, paths, "train") as log:
-            score = run(params, paths, resume=resume, logger=log.logger)
-            log.metrics({"train/best_auroc": score})
-            log.artifact(paths.weights)
-            log.artifact(paths.used_params)
-    except (InvalidDataError, MissingReportError, PretrainedUnavailableError) as error:
-        raise SystemExit(f"train: {error}") from error
+        print("one batch was trained and validated; nothing was written")
+        return
+    with refusals("train"), tracked(params, paths, "train") as log:
+        score = run(params, paths, resume=resume, logger=stage_logger(log))
+        log.metrics({"train/best_auroc": score})
+        log.artifact(paths.weights)
+        log.artifact(paths.used_params)
     if not follows_another_process():
         print(f"dev AUROC {score:.4f}; weights in {paths.weights}")
 

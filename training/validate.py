@@ -2,21 +2,18 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-from training.checks import findings, leaks, page
 from training.checks import findings as checks
-from training.checks.findings import Finding, leak_findings
-from training.checks.leaks import LeakReport
-from training.checks.pictures import Broken, Facts, inspect_all, summary
-from training.data.manifest import InvalidDataError, Photo, read_rows
-from training.files import Paths, write_json
+from training.checks import leaks, page
+from training.checks.pictures import Facts, inspect_all, summary
+from training.data.manifest import Photo, read_rows
+from training.files import Paths, StageError, refusals, write_json
 from training.params import Params, parse_command_line
 from training.tracking import tracked
 
 
-class DataChecksFailedError(RuntimeError):
+class DataChecksFailedError(StageError):
     """Checks found errors in the data and `validate.strict` is set; the message lists them."""
 
 
@@ -35,7 +32,15 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     whole = [(photo, fact) for photo, fact in zip(known, inspected, strict=True) if isinstance(fact, Facts)]
     photos, facts = [photo for photo, _ in whole], [fact for _, fact in whole]
     leak_report = leaks.measure([photo for photo in photos if photo.split == "train"], params)
-    found = [*_row_and_picture_findings(rows, known, inspected), *_findings(photos, facts, leak_report, params)]
+    found = [
+        *checks.row_findings(rows),
+        *checks.integrity_findings(known, inspected),
+        *checks.balance_findings(photos),
+        *checks.exact_findings(photos, facts),
+        *checks.near_findings(photos, facts, params.validate.near_duplicate_bits),
+        *checks.leak_findings(leak_report, params.validate),
+        *checks.picture_findings(photos, facts, params.model.input_size),
+    ]
     found.sort(key=lambda finding: ("error", "warning", "info").index(finding.severity))
     severities = Counter(finding.severity for finding in found)
     report = {
@@ -50,46 +55,21 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     }
     write_json(paths.data_validation, report)
     page.write(paths.data_validation.with_suffix(".html"), params.data, report, found, photos)
-    if params.validate.strict:
-        _refuse(found, paths)
-    return report
-
-
-def _row_and_picture_findings(
-    rows: Sequence[Photo], known: Sequence[Photo], inspected: Sequence[Facts | Broken]
-) -> Iterator[Finding]:
-    yield from checks.row_findings(rows)
-    yield from checks.integrity_findings(known, inspected)
-
-
-def _findings(
-    photos: Sequence[Photo], facts: Sequence[Facts], leak_report: LeakReport, params: Params
-) -> Iterator[Finding]:
-    yield from checks.balance_findings(photos)
-    yield from findings.exact_findings(photos, facts)
-    yield from findings.near_findings(photos, facts, params.validate.near_duplicate_bits)
-    yield from leak_findings(leak_report, params.validate)
-    yield from checks.picture_findings(photos, facts, params.model.input_size)
-
-
-def _refuse(found: Sequence[Finding], paths: Paths) -> None:
     errors = [f"{finding.count} {finding.check}" for finding in found if finding.severity == "error"]
-    if errors:
+    if params.validate.strict and errors:
         raise DataChecksFailedError(f"{', '.join(errors)}; see {paths.data_validation.with_suffix('.html')}")
+    return report
 
 
 def main() -> None:
     """Run the stage from the command line."""
     params, paths, _ = parse_command_line("validate")
     page_file = paths.data_validation.with_suffix(".html")
-    try:
-        with tracked(params, paths, "validate") as log:
-            report = run(params, paths)
-            log.metrics(_figures(report))
-            log.artifact(paths.data_validation)
-            log.artifact(page_file)
-    except (InvalidDataError, DataChecksFailedError) as error:
-        raise SystemExit(f"validate: {error}") from error
+    with refusals("validate"), tracked(params, paths, "validate") as log:
+        report = run(params, paths)
+        log.metrics(_figures(report))
+        log.artifact(paths.data_validation)
+        log.artifact(page_file)
     print(f"{report['pictures']} pictures, {report['errors']} errors, {report['warnings']} warnings; see {page_file}")
 
 

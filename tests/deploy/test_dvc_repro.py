@@ -21,7 +21,7 @@ from tests.training.marks import NOISE
 STAGES: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS: dict[str, dict[str, Any]] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 KEYS = {f"{section}.{key}" for section, values in PARAMS.items() for key in values}
-PLUMBING = {"training/params.py", "training/tracking.py", "training/steady_logger.py"}
+PLUMBING = {"training/params.py", "training/tracking.py"}
 """Modules that read arguments, name files or write what they are given, log or mark: they change no result."""
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 
-from tests.training.conftest import Command, Pipeline, Tiny
+from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo
 from training import evaluate
@@ -18,7 +18,7 @@ from training.data.datamodule import PhotoDataModule
 from training.data.manifest import of_split, read_manifest
 from training.evaluation.figures import score
 from training.evaluation.robustness import CONDITIONS, HeldOut
-from training.files import MissingReportError, Paths, read_json, write_json
+from training.files import Paths, read_json, write_json
 from training.model.predict import predict
 
 pytestmark = NOISE
@@ -168,8 +168,3 @@ def test_a_regression_stops_the_command_after_all_is_written_and_logged(
         command(evaluate)
     reports = Paths(reports=baseline.parent)
     assert read_json(reports.metrics, "evaluate") == pipeline.report
-
-
-def test_a_run_that_was_not_calibrated_names_the_stage(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(MissingReportError, match=r"spec\.yaml: run `python -m training\.calibrate` first$"):
-        evaluate.run(tiny(), Paths(tmp_path))

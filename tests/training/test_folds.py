@@ -62,8 +62,3 @@ def test_a_source_with_both_classes_is_left_out_whole() -> None:
 def test_a_class_of_one_source_cannot_be_left_out() -> None:
     with pytest.raises(InvalidDataError, match=r"two sources per class; real has 1: set crossvalidate\.folds"):
         assign(photos({"a": 5}, {"x": 5, "y": 5}), 2, seed=0)
-
-
-def test_a_single_fold_would_leave_nothing_to_train_on() -> None:
-    with pytest.raises(InvalidDataError, match="a fold would leave no real photo to train on"):
-        assign(TEN, 1, seed=0)

@@ -55,11 +55,6 @@ def test_a_value_out_of_range_is_refused_by_the_keys_name(key: str, value: str) 
         load(FILE, [f"{key}={value}"])
 
 
-def test_every_wrong_value_is_named_at_once() -> None:
-    with pytest.raises(InvalidParamsError, match=r"train\.epochs: .*; .*train\.lr: "):
-        load(FILE, ["train.epochs=0", "train.lr=-1"])
-
-
 def test_overrides_have_the_keys_types() -> None:
     params = load(
         FILE, ["train.epochs=3", "train.lr=1e-4", "validate.strict=true", "data.root=/photos", "train.devices=2"]
@@ -75,16 +70,8 @@ def test_what_is_dumped_loads_again(tmp_path: Path) -> None:
 
 
 def test_the_spec_carries_the_models_parameters_and_what_calibration_found() -> None:
-    params = load(
-        FILE,
-        [
-            "model.version=7.0.0",
-            "model.input_size=300",
-            "model.crop_pct=0.9",
-            "model.details=3",
-            "model.detail_size=99",
-        ],
-    )
+    words = ["version=7.0.0", "input_size=300", "crop_pct=0.9", "details=3", "detail_size=99"]
+    params = load(FILE, [f"model.{word}" for word in words])
     spec = ModelSpec(
         "7.0.0", input_size=300, crop_pct=0.9, details=3, detail_size=99, temperature=1.5, offset=-2.0, base_rate=0.7
     )

@@ -24,6 +24,7 @@ from training import params
 from training.files import Paths
 from training.params import Params
 from training.tracking import EXPERIMENT, RunLog, git_tags, tracked
+from training.train import stage_logger
 
 pytestmark = [pytest.mark.slow, *NOISE]
 Stored = Callable[[str], Run]
@@ -91,7 +92,7 @@ def fit(log: RunLog, tmp_path: Path) -> None:
         default_root_dir=tmp_path,
         max_epochs=2,
         accelerator="cpu",
-        logger=log.logger,
+        logger=stage_logger(log),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -125,6 +126,9 @@ def test_the_revision_is_the_commit_and_whether_tracked_files_differ(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_tags() == {}
+    with monkeypatch.context() as without_git:
+        without_git.setenv("PATH", str(tmp_path))
+        assert git_tags() == {}
 
     def git(*words: str) -> str:
         command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
@@ -138,11 +142,6 @@ def test_the_revision_is_the_commit_and_whether_tracked_files_differ(
     assert git_tags() == {"mlflow.source.git.commit": git("rev-parse", "HEAD"), "git_dirty": "false"}
     (tmp_path / "file").write_text("changed", encoding="utf-8")
     assert git_tags() == {"mlflow.source.git.commit": git("rev-parse", "HEAD"), "git_dirty": "true"}
-
-
-def test_a_machine_without_git_has_no_revision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert git_tags() == {}
 
 
 def test_later_stages_join_the_training_run(paths: Paths, stored: Stored) -> None:
@@ -185,34 +184,19 @@ def test_other_parameters_go_into_a_child_which_later_stages_join(paths: Paths, 
         assert stored(run_id).data.tags["mlflow.parentRunId"] == trained
 
 
-@pytest.mark.parametrize("left", ["", "0123456789abcdef0123456789abcdef\n"], ids=["no id", "another store's id"])
-def test_without_a_training_run_the_first_later_stage_starts_one(left: str, paths: Paths, stored: Stored) -> None:
-    if left:
+@pytest.mark.parametrize("left", ["no run", "another store's", "a deleted run"])
+def test_without_a_training_run_the_first_later_stage_starts_one(
+    left: str, paths: Paths, store: Path, stored: Stored
+) -> None:
+    if left == "another store's":
         paths.run.mkdir()
-        (paths.run / "mlflow_run_id").write_text(left, encoding="utf-8")
+        (paths.run / "mlflow_run_id").write_text("0123456789abcdef0123456789abcdef\n", encoding="utf-8")
+    if left == "a deleted run":
+        MlflowClient(f"sqlite:///{store}").delete_run(stage("train", paths))
     started = stage("calibrate", paths)
     assert stage("evaluate", paths) == started
     assert stored(started).data.tags["stage"] == "calibrate, evaluate"
     assert "mlflow.parentRunId" not in stored(started).data.tags
-
-
-def test_a_deleted_run_is_not_joined(paths: Paths, store: Path) -> None:
-    trained = stage("train", paths)
-    MlflowClient(f"sqlite:///{store}").delete_run(trained)
-    assert stage("evaluate", paths) != trained
-
-
-@pytest.mark.parametrize(
-    ("stop", "status"), [(ValueError, "FAILED"), (SystemExit, "FAILED"), (KeyboardInterrupt, "KILLED")]
-)
-def test_a_stage_that_stops_ends_its_run_and_leaves_the_id_of_the_weights_that_are_there(
-    stop: type[BaseException], status: str, paths: Paths, stored: Stored
-) -> None:
-    before = stage("train", paths)
-    with pytest.raises(stop), tracked(load(), paths, "train") as log:
-        raise stop
-    assert stored(log.run_id).info.status == status
-    assert stage("evaluate", paths) == before
 
 
 def end_as_lightning_does() -> NoReturn:
@@ -223,10 +207,27 @@ def end_as_lightning_does() -> NoReturn:
     raise AssertionError("not interrupted")
 
 
-def test_a_training_that_lightning_ends_at_the_users_wish_was_killed(paths: Paths, stored: Stored) -> None:
-    with pytest.raises(SystemExit), tracked(load(), paths, "train") as log:
-        end_as_lightning_does()
-    assert stored(log.run_id).info.status == "KILLED"
+def stop_by(error: type[BaseException]) -> NoReturn:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("stop", "status"),
+    [
+        (lambda: stop_by(ValueError), "FAILED"),
+        (lambda: stop_by(SystemExit), "FAILED"),
+        (lambda: stop_by(KeyboardInterrupt), "KILLED"),
+        (end_as_lightning_does, "KILLED"),
+    ],
+)
+def test_a_stage_that_stops_ends_its_run_and_leaves_the_id_of_the_weights_that_are_there(
+    stop: Callable[[], NoReturn], status: str, paths: Paths, stored: Stored
+) -> None:
+    before = stage("train", paths)
+    with pytest.raises((ValueError, SystemExit, KeyboardInterrupt)), tracked(load(), paths, "train") as log:
+        stop()
+    assert stored(log.run_id).info.status == status
+    assert stage("evaluate", paths) == before
 
 
 def test_files_and_folders_are_kept_beside_the_database(paths: Paths, store: Path, tmp_path: Path) -> None:
@@ -297,7 +298,7 @@ def test_of_several_processes_the_first_alone_logs(
     monkeypatch.setenv(name, "1")
     with tracked(load(), paths, "train") as log:
         log.metrics({"test/auroc": 0.9})
-        assert isinstance(log.logger, DummyLogger)
+        assert isinstance(stage_logger(log), DummyLogger)
     assert store.read_bytes() == before
     assert not paths.run.exists()
 

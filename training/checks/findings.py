@@ -54,8 +54,16 @@ def row_findings(photos: Sequence[Photo]) -> Iterator[Finding]:
     """Check the manifest's rows by themselves: labels, splits, paths that come twice, groups that cross splits."""
     unknown = [p for p in photos if not is_known(p)]
     yield from _some("unknown_labels", "error", "rows have an unknown label or split", _paths(unknown))
-    yield from _listed_twice(photos)
-    crossing = list(_crossing(photos))
+    places: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    members: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for photo in photos:
+        places[photo.path].append((photo.label, photo.split))
+        members[photo.group].setdefault(photo.split, photo.path)
+    disputed = [(path,) for path, found in places.items() if len(set(found)) > 1]
+    repeated = [(path,) for path, found in places.items() if len(found) > 1 and len(set(found)) == 1]
+    crossing = [tuple(paths.values())[:2] for paths in members.values() if len(paths) > 1]
+    yield from _some("disputed_pictures", "error", "images are listed with two labels or in two splits", disputed)
+    yield from _some("listed_twice", "warning", "images are listed in more than one row", repeated)
     yield from _some("groups_across_splits", "error", "groups have images in more than one split", crossing)
 
 
@@ -77,8 +85,9 @@ def integrity_findings(photos: Sequence[Photo], facts: Sequence[Facts | Broken])
 
 def balance_findings(photos: Sequence[Photo]) -> Iterator[Finding]:
     """Check that every split has both classes in like numbers, and that dev and test have sources of their own."""
+    counts = Counter((photo.split, photo.label) for photo in photos)
     for split in get_args(Split):
-        sizes = {label: sum(p.split == split and p.label == label for p in photos) for label in LABELS}
+        sizes = {label: counts[split, label] for label in LABELS}
         listed = " and ".join(f"{count} {label}" for label, count in sizes.items())
         if min(sizes.values()) == 0:
             yield Finding("absent_class", "error", f"split {split} lacks a class: {listed}", 1)
@@ -100,17 +109,6 @@ def picture_findings(photos: Sequence[Photo], facts: Sequence[Facts], input_size
         yield Finding("mixed_formats", "info", f"file formats differ ({listed})", len(set().union(*formats.values())))
 
 
-def _listed_twice(photos: Sequence[Photo]) -> Iterator[Finding]:
-    """Rows of one image that agree repeat it; those that do not contradict each other."""
-    rows: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    for photo in photos:
-        rows[photo.path].append((photo.label, photo.split))
-    disputed = [(path,) for path, places in rows.items() if len(set(places)) > 1]
-    repeated = [(path,) for path, places in rows.items() if len(places) > 1 and len(set(places)) == 1]
-    yield from _some("disputed_pictures", "error", "images are listed with two labels or in two splits", disputed)
-    yield from _some("listed_twice", "warning", "images are listed in more than one row", repeated)
-
-
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
 
@@ -127,17 +125,6 @@ def _shared_sources(photos: Sequence[Photo]) -> Iterator[Finding]:
         yield Finding("tuned_sources", "info", message, len(shared))
 
 
-def _crossing(photos: Sequence[Photo]) -> Iterator[tuple[str, str]]:
-    """Yield for each group in several splits the first images of two of them."""
-    members: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for photo in photos:
-        members[photo.group].setdefault(photo.split, photo.path)
-    for paths in members.values():
-        if len(paths) > 1:
-            first, second, *_ = paths.values()
-            yield first, second
-
-
 def _paths(photos: Sequence[Photo]) -> list[tuple[str, ...]]:
     return [(photo.path,) for photo in photos]
 
@@ -145,15 +132,6 @@ def _paths(photos: Sequence[Photo]) -> list[tuple[str, ...]]:
 def _some(check: str, severity: Severity, message: str, examples: Sequence[tuple[str, ...]]) -> Iterator[Finding]:
     if examples:
         yield Finding(check, severity, message, len(examples), list(examples[:EXAMPLES]))
-
-
-def exact_pairs(digests: Sequence[str]) -> Pairs:
-    """Pair the first image of each set of equal digests with each other one of the set."""
-    sets: defaultdict[str, list[int]] = defaultdict(list)
-    for index, digest in enumerate(digests):
-        sets[digest].append(index)
-    pairs = [(members[0], other) for members in sets.values() for other in members[1:]]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 def near_pairs(looks: Sequence[int], bits: int) -> Iterator[tuple[Pairs, NDArray[np.int64]]]:
@@ -173,10 +151,12 @@ def near_pairs(looks: Sequence[int], bits: int) -> Iterator[tuple[Pairs, NDArray
 
 
 def exact_findings(photos: Sequence[Photo], facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Compare images pixel by pixel."""
+    """Compare images pixel by pixel: of each set of identical ones, the first with each other one."""
+    equal: defaultdict[str, list[Photo]] = defaultdict(list)
+    for photo, fact in zip(photos, facts, strict=True):
+        equal[fact.digest].append(photo)
     found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    for one, other in exact_pairs([fact.digest for fact in facts]).tolist():
-        first, second = photos[one], photos[other]
+    for first, second in ((members[0], other) for members in equal.values() for other in members[1:]):
         if first.path == second.path:
             continue  # a matter of the manifest's rows, which another check reads
         if first.label != second.label:
@@ -185,8 +165,7 @@ def exact_findings(photos: Sequence[Photo], facts: Sequence[Facts]) -> Iterator[
             check = "duplicates" if first.split == second.split else "duplicates_across_splits"
         found[check].append((first.path, second.path))
     for check, (severity, message) in EXACT.items():
-        if pairs := found[check]:
-            yield Finding(check, severity, message, len(pairs), list(pairs[:EXAMPLES]))
+        yield from _some(check, severity, message, found[check])
 
 
 def near_findings(photos: Sequence[Photo], facts: Sequence[Facts], bits: int) -> Iterator[Finding]:
@@ -232,8 +211,8 @@ def leak_findings(report: LeakReport, limits: ValidateParams) -> Iterator[Findin
     class, so that it is a warning only.
     """
     metadata, statistics = report.metadata_after_pipeline, report.statistics_after_pipeline
-    yield from _judged("metadata_leak", "file metadata", metadata, limits.max_metadata_auc)
-    yield from _judged("statistics_leak", "pixel statistics", statistics, limits.max_statistics_auc)
+    yield from _against_limit("metadata_leak", "file metadata", metadata, limits.max_metadata_auc)
+    yield from _against_limit("statistics_leak", "pixel statistics", statistics, limits.max_statistics_auc)
     for check, what, leak in (
         ("metadata_of_files", "file metadata tell", report.metadata_of_files),
         ("scale_of_files", "stored size and scale factor tell", report.scale_of_files),
@@ -243,7 +222,7 @@ def leak_findings(report: LeakReport, limits: ValidateParams) -> Iterator[Findin
             yield from _over(check, "info", where, leak.across_sources.auc, limits.max_metadata_auc)
 
 
-def _judged(check: str, what: str, leak: Leak, limit: float) -> Iterator[Finding]:
+def _against_limit(check: str, what: str, leak: Leak, limit: float) -> Iterator[Finding]:
     what = f"after the training pipeline {what} tell"
     if leak.across_sources:
         yield from _over(check, "error", f"{what} the label on unseen sources", leak.across_sources.auc, limit)

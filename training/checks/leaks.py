@@ -79,7 +79,7 @@ def features(data: bytes) -> NDArray[np.float64]:
         OSError: Not an image.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is wrong with a picture is another check's matter
+        warnings.simplefilter("ignore")  # what is wrong with an image is another check's matter
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             general = [
@@ -150,7 +150,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """Leaks of so many of the photos: of their files and their scale as they lie, and after the training pipeline."""
+    """Leaks of so many of the images: of their files and their scale as they lie, and after the training pipeline."""
 
     pictures: int
     of: int
@@ -161,7 +161,7 @@ class LeakReport:
 
 
 def measure(photos: Sequence[Photo], params: Params) -> LeakReport:
-    """Measure leaks on at most 2,000 photos, drawn evenly over classes and sources; each must be there and decode."""
+    """Measure leaks on at most 2,000 images, drawn evenly over classes and sources; each must be there and decode."""
     seed = params.data.split_seed
     chosen = sample(photos, MAX_PICTURES, seed)
     files = [features((params.data.root / photo.path).read_bytes()) for photo in chosen]
@@ -181,7 +181,7 @@ def _scale(photo: Photo, file: Features) -> Features:
 
 
 def sample(photos: Sequence[Photo], size: int, seed: int) -> list[Photo]:
-    """Return at most `size` photos, half of each class, with as many of each of its sources as there are."""
+    """Return at most `size` images, half of each class, with as many of each of its sources as there are."""
     seen: Counter[tuple[str, str]] = Counter()
     ranked: dict[str, list[tuple[int, int]]] = {label: [] for label in LABELS}
     for index in np.random.default_rng(seed).permutation(len(photos)).tolist():
@@ -193,7 +193,7 @@ def sample(photos: Sequence[Photo], size: int, seed: int) -> list[Photo]:
 
 
 def leak(features: Features, photos: Sequence[Photo], seed: int) -> Leak:
-    """Cross-validate a classifier of the photos' features twice: whole sources held out, and groups held out."""
+    """Cross-validate a classifier of the images' features twice: whole sources held out, and groups held out."""
     labels = np.array([LABELS.index(photo.label) for photo in photos])
     sources = np.array([photo.source for photo in photos])
     groups = np.array([photo.group for photo in photos])
@@ -205,7 +205,7 @@ def _cross_validated(features: Features, labels: NDArray[np.int64], units: NDArr
     folds = _folds(labels, units, seed)
     if folds is None:
         return None
-    # Balanced weights: else a fold's prior alone, which is high where few of a class are held out, would rank pictures.
+    # Balanced weights: else a fold's prior alone, which is high where few of a class are held out, would rank images.
     model = HistGradientBoostingClassifier(max_depth=3, max_iter=50, class_weight="balanced", random_state=seed)
     scores = model_selection.cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1].round(6)
     auc = float(roc_auc_score(labels, scores))
@@ -216,7 +216,7 @@ def _folds(
     labels: NDArray[np.int64], units: NDArray[np.str_], seed: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]] | None:
     count = min(FOLDS, *(len(np.unique(units[labels == label])) for label in range(len(LABELS))))
-    if count < 2:  # noqa: PLR2004 - something to learn from and something to judge
+    if count < 2:  # noqa: PLR2004 - something to learn from and something to predict
         return None
     splitter = model_selection.StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     folds = list(splitter.split(units, labels, units))
@@ -241,7 +241,7 @@ def _interval(
 
 
 class _Views(Dataset[tuple[Features, Features]]):
-    """Metadata and statistics of what training would see, one random view a photo; the same for the same seed."""
+    """Metadata and statistics of what training would see, one random view an image; the same for the same seed."""
 
     def __init__(self, photos: Sequence[Photo], params: Params) -> None:
         self.photos = photos
@@ -256,17 +256,8 @@ class _Views(Dataset[tuple[Features, Features]]):
     def __getitem__(self, index: int) -> tuple[Features, Features]:
         with isolate_rng():
             torch.manual_seed(self.params.data.split_seed + index)
-            view = self._training_view(read_photo(self.params.data.root, self.photos[index]))
+            [[view]] = self.transform(read_photo(self.params.data.root, self.photos[index]))
         picture = ((view * self.std + self.mean) * 255).round().clamp(0, 255).byte().numpy()
-        return without_content(features(_encoded(picture))), pixel_statistics(picture)
-
-    def _training_view(self, image: Image.Image) -> torch.Tensor:
-        """Return what training makes of an image, shape (3, S, S): the one place here that knows how."""
-        [[window]] = self.transform(image)
-        return torch.as_tensor(window)
-
-
-def _encoded(picture: NDArray[np.uint8]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(picture.transpose(1, 2, 0)).save(out, "JPEG", quality=QUALITY)
-    return out.getvalue()
+        file = io.BytesIO()
+        Image.fromarray(picture.transpose(1, 2, 0)).save(file, "JPEG", quality=QUALITY)
+        return without_content(features(file.getvalue())), pixel_statistics(picture)

@@ -44,7 +44,7 @@ class Broken:
 
 
 def inspect_all(root: Path, photos: Sequence[Photo], threads: int) -> list[Facts | Broken]:
-    """Inspect every photo, in order, with a progress bar."""
+    """Inspect every image, in order, with a progress bar."""
     with ThreadPoolExecutor(max(1, threads)) as pool:
         facts = pool.map(inspect, (root / photo.path for photo in photos))
         return list(track(facts, "looking at pictures", total=len(photos)))

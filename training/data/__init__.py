@@ -1,1 +1,1 @@
-"""The pictures: where they come from, the manifest that lists them, and what training makes of them."""
+"""The images: where they come from, the manifest that lists them, and what training makes of them."""

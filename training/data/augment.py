@@ -6,6 +6,8 @@ colour, backgrounds made white. Windows reach from native pixels, which carry a 
 
 import io
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -32,20 +34,19 @@ PLAIN_SHARES = (0.15, 0.9)
 
 def training_transform(spec: ModelSpec, params: AugmentParams, size: int) -> v2.Transform:
     """Return a transform of an RGB image to views as serving has them: one window, float32, (1, 3, size, size)."""
-    recompress = v2.RandomApply([Recompress(params)], p=params.recompress_probability)
     colour = v2.ColorJitter(params.colour_jitter, params.colour_jitter, params.colour_jitter)
     return v2.Compose(
         [
-            v2.RandomApply([WhiteBackground()], p=params.white_background_probability),
-            v2.RandomApply([Rescale(params)], p=params.rescale_probability),
-            recompress,
-            Window(params, size),
+            _sometimes(white_background, params.white_background_probability),
+            _sometimes(rescale, params.rescale_probability, params),
+            _sometimes(recompress, params.recompress_probability, params),
+            v2.Lambda(partial(window, params=params, size=size)),
             v2.RandomHorizontalFlip(),
-            v2.RandomApply([Blur(params)], p=params.blur_probability),
+            _sometimes(blur, params.blur_probability, params),
             v2.RandomApply([colour], p=params.colour_probability),
-            recompress,
-            v2.RandomApply([Noise(params)], p=params.noise_probability),
-            Normalise(spec),
+            _sometimes(recompress, params.recompress_probability, params),
+            _sometimes(noise, params.noise_probability, params),
+            v2.Lambda(partial(_serving_views, spec=spec)),
         ]
     )
 
@@ -56,165 +57,112 @@ def degradations(params: AugmentParams) -> v2.Transform:
     For a frozen network, whose features of an image are computed but a few times: no window of the image alone, but
     most of it. Both classes are drawn alike.
     """
-    recompress = v2.RandomApply([Recompress(params)], p=params.recompress_probability)
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(),
-            v2.RandomApply([WhiteBackground()], p=params.white_background_probability),
-            v2.RandomApply([Crop(params)], p=params.crop_probability),
-            v2.RandomApply([Canvas()], p=params.white_background_probability),
-            recompress,
-            v2.RandomApply([Rescale(params)], p=params.rescale_probability),
-            v2.RandomApply([Blur(params)], p=params.blur_probability),
-            recompress,
-            v2.RandomApply([Noise(params)], p=params.noise_probability),
+            _sometimes(white_background, params.white_background_probability),
+            _sometimes(crop, params.crop_probability, params),
+            _sometimes(canvas, params.white_background_probability),
+            _sometimes(recompress, params.recompress_probability, params),
+            _sometimes(rescale, params.rescale_probability, params),
+            _sometimes(blur, params.blur_probability, params),
+            _sometimes(recompress, params.recompress_probability, params),
+            _sometimes(noise, params.noise_probability, params),
         ]
     )
 
 
-class Step(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """A step from an RGB image to another."""
-
-    def transform(self, inpt: Image.Image, params: dict[str, object]) -> Image.Image:  # noqa: ARG002 - v2's signature
-        """Return the changed image."""
-        return self.change(inpt)
-
-    def change(self, image: Image.Image) -> Image.Image:
-        """Return the changed image."""
-        raise NotImplementedError
+def _sometimes(
+    change: Callable[..., Image.Image], probability: float, params: AugmentParams | None = None
+) -> v2.Transform:
+    return v2.RandomApply([v2.Lambda(partial(change, params=params) if params else change)], p=probability)
 
 
-class Rescale(Step):
+def _serving_views(image: Image.Image, spec: ModelSpec) -> Views:
+    """Return the image as the only view, by the last step of serving's own path."""
+    return [normalise(as_pixels(image), spec).unsqueeze(0)]
+
+
+def rescale(image: Image.Image, params: AugmentParams) -> Image.Image:
     """Scale by a random factor with a random kernel, as shops and messengers do."""
-
-    def __init__(self, params: AugmentParams) -> None:
-        super().__init__()
-        self.factors = (params.rescale_min, params.rescale_max)
-
-    def change(self, image: Image.Image) -> Image.Image:
-        """Return the scaled image."""
-        factor = _uniform(*self.factors)
-        size = (max(32, round(image.width * factor)), max(32, round(image.height * factor)))
-        return image.resize(size, _kernel())
+    factor = _uniform(params.rescale_min, params.rescale_max)
+    size = (max(32, round(image.width * factor)), max(32, round(image.height * factor)))
+    return image.resize(size, _kernel())
 
 
-class Recompress(Step):
+def recompress(image: Image.Image, params: AugmentParams) -> Image.Image:
     """Save as JPEG or WebP of random quality and load again."""
-
-    def __init__(self, params: AugmentParams) -> None:
-        super().__init__()
-        self.qualities = (params.quality_min, params.quality_max)
-        self.webp_share = params.webp_share
-
-    def change(self, image: Image.Image) -> Image.Image:
-        """Return what a reader of the file would see."""
-        quality = round(_uniform(*self.qualities))
-        if _uniform(0, 1) < self.webp_share:
-            return saved(image, "WEBP", quality=quality, method=0)
-        return saved(image, "JPEG", quality=quality, subsampling=_choose((0, 2, 2)))
+    quality = round(_uniform(params.quality_min, params.quality_max))
+    if _uniform(0, 1) < params.webp_share:
+        return saved(image, "WEBP", quality=quality, method=0)
+    return saved(image, "JPEG", quality=quality, subsampling=_choose((0, 2, 2)))
 
 
-class Window(Step):
-    """Cut a random window, from native pixels to the whole shorter side, and scale it to the network's input."""
+def window(image: Image.Image, params: AugmentParams, size: int) -> Image.Image:
+    """Cut a random window, from native pixels to the whole shorter side, and scale it to size x size pixels.
 
-    def __init__(self, params: AugmentParams, size: int) -> None:
-        super().__init__()
-        self.min_side, self.native_share, self.size = params.window_min_side, params.native_share, size
-
-    def change(self, image: Image.Image) -> Image.Image:
-        """Return an image of size x size pixels; a native window is not scaled unless the image is smaller."""
-        shorter = min(image.size)
-        if _uniform(0, 1) < self.native_share and shorter >= self.size:
-            x, y = (int(_uniform(0, side - self.size)) for side in image.size)
-            return image.crop((x, y, x + self.size, y + self.size))
-        side = math.exp(_uniform(math.log(min(self.min_side, shorter)), math.log(shorter)))
-        aspect = math.exp(_uniform(-0.15, 0.15))
-        width, height = min(image.width, side * aspect), min(image.height, side / aspect)
-        left, top = _uniform(0, image.width - width), _uniform(0, image.height - height)
-        return image.resize((self.size, self.size), _kernel(), box=(left, top, left + width, top + height))
+    A native window is not scaled unless the image is smaller.
+    """
+    shorter = min(image.size)
+    if _uniform(0, 1) < params.native_share and shorter >= size:
+        x, y = (int(_uniform(0, side - size)) for side in image.size)
+        return image.crop((x, y, x + size, y + size))
+    side = math.exp(_uniform(math.log(min(params.window_min_side, shorter)), math.log(shorter)))
+    aspect = math.exp(_uniform(-0.15, 0.15))
+    width, height = min(image.width, side * aspect), min(image.height, side / aspect)
+    left, top = _uniform(0, image.width - width), _uniform(0, image.height - height)
+    return image.resize((size, size), _kernel(), box=(left, top, left + width, top + height))
 
 
-class Crop(Step):
-    """Cut off the margins, each side by itself."""
-
-    def __init__(self, params: AugmentParams) -> None:
-        super().__init__()
-        self.min_share = params.crop_min_share
-
-    def change(self, image: Image.Image) -> Image.Image:
-        """Return a random part of the image, of at least the least share of each side."""
-        width, height = (max(1, round(side * _uniform(self.min_share, 1))) for side in image.size)
-        left, top = round(_uniform(0, image.width - width)), round(_uniform(0, image.height - height))
-        return image.crop((left, top, left + width, top + height))
+def crop(image: Image.Image, params: AugmentParams) -> Image.Image:
+    """Cut off the margins, each side by itself, down to the least share at most."""
+    width, height = (max(1, round(side * _uniform(params.crop_min_share, 1))) for side in image.size)
+    left, top = round(_uniform(0, image.width - width)), round(_uniform(0, image.height - height))
+    return image.crop((left, top, left + width, top + height))
 
 
-class Canvas(Step):
-    """Put the image smaller on a white canvas, as listings with margins do."""
-
-    def change(self, image: Image.Image) -> Image.Image:
-        """Return an image of the same size."""
-        share = _uniform(0.6, 0.95)
-        size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
-        small = image.resize(size, _kernel())
-        canvas = Image.new("RGB", image.size, "white")
-        canvas.paste(small, ((image.width - small.width) // 2, (image.height - small.height) // 2))
-        return canvas
+def canvas(image: Image.Image) -> Image.Image:
+    """Put the image smaller on a white canvas of its size, as listings with margins do."""
+    share = _uniform(0.6, 0.95)
+    size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+    return on_white(image.resize(size, _kernel()), image.size)
 
 
-class Blur(Step):
-    """Gaussian blur of a random radius, in pixels."""
-
-    def __init__(self, params: AugmentParams) -> None:
-        super().__init__()
-        self.radius_max = params.blur_radius_max
-
-    def change(self, image: Image.Image) -> Image.Image:
-        """Return the blurred image."""
-        return image.filter(ImageFilter.GaussianBlur(_uniform(0.2, self.radius_max)))
+def on_white(small: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return a white canvas of a size with an image in its middle."""
+    canvas = Image.new("RGB", size, "white")
+    canvas.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
+    return canvas
 
 
-class Noise(Step):
-    """Gaussian noise of a random standard deviation, in levels of 255."""
-
-    def __init__(self, params: AugmentParams) -> None:
-        super().__init__()
-        self.deviation_max = params.noise_deviation_max
-
-    def change(self, image: Image.Image) -> Image.Image:
-        """Return the noisy image."""
-        noise = torch.randn(image.height, image.width, 3).numpy() * _uniform(1, self.deviation_max)
-        return Image.fromarray((np.asarray(image, dtype=np.float32) + noise).clip(0, 255).astype(np.uint8))
+def blur(image: Image.Image, params: AugmentParams) -> Image.Image:
+    """Blur by a Gaussian of a random radius, in pixels."""
+    return image.filter(ImageFilter.GaussianBlur(_uniform(0.2, params.blur_radius_max)))
 
 
-class WhiteBackground(Step):
-    """Make a plain background white, as listings do; an image without one stays as it is."""
-
-    def change(self, image: Image.Image) -> Image.Image:
-        """Return the image with all that touches its border in the border's colour made white, softly."""
-        pixels = np.asarray(image, dtype=np.int16)
-        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-        alike = np.abs(pixels - np.median(border, axis=0)).max(axis=2) < _uniform(14, 40)
-        regions, _ = ndimage.label(alike)
-        touching = np.unique(np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]]))
-        background = np.isin(regions, touching[touching > 0])
-        low, high = PLAIN_SHARES
-        if not low < background.mean() < high:
-            return image
-        mask = ndimage.gaussian_filter(background.astype(np.float32), 0.7)[..., None]
-        white = _choose((255.0, 255.0, _uniform(225, 255)))
-        return Image.fromarray((pixels * (1 - mask) + white * mask).clip(0, 255).astype(np.uint8))
+def noise(image: Image.Image, params: AugmentParams) -> Image.Image:
+    """Add Gaussian noise of a random standard deviation, in levels of 255."""
+    added = torch.randn(image.height, image.width, 3).numpy() * _uniform(1, params.noise_deviation_max)
+    return Image.fromarray((np.asarray(image, dtype=np.float32) + added).clip(0, 255).astype(np.uint8))
 
 
-class Normalise(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """The last step of serving's own path."""
+def white_background(image: Image.Image) -> Image.Image:
+    """Make a plain background white, softly, as listings do; an image without one stays as it is.
 
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        self.spec = spec
-
-    def transform(self, inpt: Image.Image, params: dict[str, object]) -> Views:  # noqa: ARG002 - v2's signature
-        """Return the image as the only view: normalised, float32, shape (1, 3, height, width)."""
-        return [normalise(as_pixels(inpt), self.spec).unsqueeze(0)]
+    The background is all that touches the border in the border's colour.
+    """
+    pixels = np.asarray(image, dtype=np.int16)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    alike = np.abs(pixels - np.median(border, axis=0)).max(axis=2) < _uniform(14, 40)
+    regions, _ = ndimage.label(alike)
+    touching = np.unique(np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]]))
+    background = np.isin(regions, touching[touching > 0])
+    low, high = PLAIN_SHARES
+    if not low < background.mean() < high:
+        return image
+    mask = ndimage.gaussian_filter(background.astype(np.float32), 0.7)[..., None]
+    white = _choose((255.0, 255.0, _uniform(225, 255)))
+    return Image.fromarray((pixels * (1 - mask) + white * mask).clip(0, 255).astype(np.uint8))
 
 
 def saved(image: Image.Image, file_format: str, **options: int) -> Image.Image:

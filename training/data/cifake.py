@@ -6,11 +6,11 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from training.data import manifest
 from training.data.manifest import LABELS, InvalidDataError, Photo
+from training.files import StageError
 from training.params import DataParams
 
 LABEL_OF = {"REAL": "real", "FAKE": "ai_generated"}
@@ -29,7 +30,7 @@ SUFFIX = {b"\x89PNG": ".png", b"RIFF": ".webp"}
 """By the first four bytes; what begins otherwise is JPEG, which CIFAKE was published as."""
 
 
-class HubUnavailableError(RuntimeError):
+class HubUnavailableError(StageError):
     """A hub does not answer, refuses, or sends something unexpected; the message says which."""
 
 
@@ -138,7 +139,7 @@ class HuggingFace:
         if not found or not isinstance(found[0], RepoFile):
             raise HubUnavailableError(f"Hugging Face: {self.REPOSITORY} has no file {name}")
         file = Path(hf_hub_download(self.REPOSITORY, name, repo_type="dataset", local_dir=folder))
-        if found[0].lfs is not None and _sha256(file) != found[0].lfs.sha256:
+        if found[0].lfs is not None and manifest.sha256(file) != found[0].lfs.sha256:
             file.unlink()
             raise HubUnavailableError(f"Hugging Face: {name} does not match its announced size or hash; try again")
         done.touch()
@@ -156,7 +157,8 @@ class Kaggle:
     def entries(self, cache: Path) -> Iterator[Entry]:
         """Download the zip, unless it is there, and yield every image."""
         file = cache / "kaggle" / "cifake.zip"
-        with httpx.Client(transport=self.transport, auth=_credentials(), follow_redirects=True, timeout=30) as client:
+        options: dict[str, Any] = {"headers": _credentials(), "follow_redirects": True, "timeout": 30}
+        with httpx.Client(transport=self.transport, **options) as client:
             try:
                 fetch(client, self.URL, file, "Kaggle")
             except HubUnavailableError as error:
@@ -170,21 +172,12 @@ class Kaggle:
             raise HubUnavailableError("Kaggle: the download is not a zip file; try again") from error
 
 
-class _Token(httpx.Auth):
-    def __init__(self, token: str) -> None:
-        self.token = token
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self.token}"
-        yield request
-
-
-def _credentials() -> httpx.Auth | None:
-    """Return what Kaggle's own client reads from the environment, too; httpx keeps it from other hosts."""
+def _credentials() -> dict[str, str]:
+    """Return a header of what Kaggle's own client reads from the environment, too; httpx keeps it from other hosts."""
     if token := os.environ.get("KAGGLE_API_TOKEN"):
-        return _Token(token)
+        return {"Authorization": f"Bearer {token}"}
     user, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
-    return httpx.BasicAuth(user, key) if user and key else None
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{key}'.encode()).decode()}"} if user and key else {}
 
 
 def _read_parquet(file: Path, split: str) -> Iterator[Entry]:
@@ -201,11 +194,6 @@ def _read_zip(archive: zipfile.ZipFile) -> Iterator[Entry]:
         *_, split, kind, file = ("", "", *PurePosixPath(name).parts)
         if kind in LABEL_OF and split in ("train", "test") and file:
             yield Entry(archive.read(name), LABEL_OF[kind], split)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def fill(params: DataParams, folder: Path, hubs: Sequence[Hub]) -> list[Photo]:

@@ -35,7 +35,7 @@ class PhotoDataModule(pl.LightningDataModule):
             self.photos = read_manifest(self.params.data.root, self.params.data.manifest)
 
     def dataset(self, photos: Sequence[Photo], degrade: Degrade | None = None) -> PhotoDataset:
-        """Return photos as serving sees them, deterministic and in order; `degrade` changes each image before."""
+        """Return images as serving sees them, deterministic and in order; `degrade` changes each image before."""
         transform = functools.partial(_serving_view, spec=self.spec, degrade=degrade)
         return PhotoDataset(photos, self.params.data.root, transform)
 

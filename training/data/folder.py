@@ -108,7 +108,7 @@ def _found(origin: Path) -> list[Photo]:
         groups = _groups(paths)
         generator = "none" if label == LABELS[0] else "unknown"
         for path in paths:
-            # Of label/source/.../picture the second part is the source; of label/picture, the label.
+            # Of label/source/.../image the second part is the source; of label/image, the label.
             source = path.parts[1] if len(path.parts) > 2 else label  # noqa: PLR2004
             photos.append(Photo(str(path), label, "", source, generator, "unknown", groups[path], "none stated"))
     return photos

@@ -1,4 +1,4 @@
-"""The manifest of labelled photos, and a dataset over one of its splits."""
+"""The manifest of labelled images, and a dataset over one of its splits."""
 
 import csv
 import dataclasses
@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from handler.images import BadImageError, decode
 from handler.transforms import Views
-from training.files import write_bytes
+from training.files import StageError, write_bytes
 
 Split = Literal["train", "dev", "test"]
 LABELS = ("real", "ai_generated")
@@ -33,7 +33,7 @@ DRAWS = 10_000
 """Random ways to share out whole sources, of which the one nearest to SHARES is taken."""
 
 
-class InvalidDataError(ValueError):
+class InvalidDataError(StageError):
     """Training data is missing or invalid; the message says where and what to do."""
 
 
@@ -100,10 +100,10 @@ def read_manifest(root: Path, manifest: Path) -> list[Photo]:
 
 
 def of_split(photos: Sequence[Photo], split: Split) -> list[Photo]:
-    """Return the photos of one split; both classes must be there.
+    """Return the images of one split; both classes must be there.
 
     Raises:
-        InvalidDataError: A class without photos.
+        InvalidDataError: A class without images.
     """
     chosen = [photo for photo in photos if photo.split == split]
     absent = set(LABELS) - {photo.label for photo in chosen}
@@ -115,7 +115,7 @@ def of_split(photos: Sequence[Photo], split: Split) -> list[Photo]:
 def sampling_weights(photos: Sequence[Photo], power: float) -> list[float]:
     """Weigh classes alike, and within a class its sources by a power of their size (0: all alike, 1: by size).
 
-    Within each `view` that photos of both classes have, classes weigh alike as well, or scale would tell the class:
+    Within each `view` that images of both classes have, classes weigh alike as well, or scale would tell the class:
     weights are raked to both margins (iterative proportional fitting, Deming and Stephan 1940).
     """
     sizes = Counter((photo.label, photo.source) for photo in photos)
@@ -151,8 +151,13 @@ class PhotoDataset(Dataset[tuple[Views, torch.Tensor]]):
         return self.transform(read_photo(self.root, photo)), torch.tensor(float(LABELS.index(photo.label)))
 
 
+def label_tensor(photos: Sequence[Photo]) -> torch.Tensor:
+    """Return the labels as float32, shape (N,); 1 is AI-generated."""
+    return torch.tensor([float(LABELS.index(photo.label)) for photo in photos])
+
+
 def read_photo(root: Path, photo: Photo) -> Image.Image:
-    """Decode a photo as serving does.
+    """Decode an image as serving does.
 
     Raises:
         InvalidDataError: The file is no image that serving would take.
@@ -179,7 +184,7 @@ def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:
 
 
 def write_manifest(file: Path, photos: Iterable[Photo]) -> None:
-    """Write the photos' rows, sorted by path, in one step."""
+    """Write the images' rows, sorted by path, in one step."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -189,7 +194,7 @@ def write_manifest(file: Path, photos: Iterable[Photo]) -> None:
 
 def write_checksums(folder: Path) -> None:
     """List every file below the folder."""
-    lines = [f"{_digest(folder / path)}  {path}\n" for path in _files(folder)]
+    lines = [f"{sha256(folder / path)}  {path}\n" for path in _files(folder)]
     write_bytes(folder / NAME, "".join(lines).encode())
 
 
@@ -200,7 +205,7 @@ def changed(folder: Path) -> list[str]:
     lines = (folder / NAME).read_text("utf-8").splitlines()
     listed = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
     files = set(_files(folder))
-    unlike = [path for path, digest in listed.items() if path in files and _digest(folder / path) != digest]
+    unlike = [path for path, digest in listed.items() if path in files and sha256(folder / path) != digest]
     return sorted([*unlike, *(files ^ set(listed))])
 
 
@@ -211,13 +216,14 @@ def _files(folder: Path) -> list[str]:
     return sorted(path.as_posix() for path in shown if path.as_posix() != NAME)
 
 
-def _digest(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
-    """Return the photos, in their order, with a split each; the same for any order of theirs.
+    """Return the images, in their order, with a split each; the same for any order of theirs.
 
     Given three sources or more in each class, dev and test get whole sources, none of which train has. Otherwise each
     source is divided. A group never crosses splits.
@@ -225,26 +231,16 @@ def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
     Raises:
         InvalidDataError: Too few groups for every split to have both classes.
     """
-    units = _units(photos)
-    try:
-        split_of = _whole_sources(photos, units, seed)
-    except _TooFewSourcesError:
-        split_of = _groups(photos, seed, SHARES)
-    return _checked([dataclasses.replace(photo, split=split_of[photo.group]) for photo in photos], SHARES)
+    return _divided(photos, _whole_sources(photos, seed) or _groups(photos, seed, SHARES), SHARES)
 
 
 def divide(photos: Sequence[Photo], shares: Mapping[str, float], seed: int) -> list[Photo]:
-    """Return the photos with splits of the given shares, divided within sources; a group never crosses.
+    """Return the images with splits of the given shares, divided within sources; a group never crosses.
 
     Raises:
         InvalidDataError: Too few groups for every split to have both classes.
     """
-    split_of = _groups(photos, seed, shares)
-    return _checked([dataclasses.replace(photo, split=split_of[photo.group]) for photo in photos], shares)
-
-
-class _TooFewSourcesError(Exception):
-    pass
+    return _divided(photos, _groups(photos, seed, shares), shares)
 
 
 def _units(photos: Sequence[Photo]) -> dict[str, str]:
@@ -256,19 +252,20 @@ def _units(photos: Sequence[Photo]) -> dict[str, str]:
     return {source: min(linked.subset(source)) for source in linked}
 
 
-def _whole_sources(photos: Sequence[Photo], units: Mapping[str, str], seed: int) -> dict[str, str]:
+def _whole_sources(photos: Sequence[Photo], seed: int) -> dict[str, str] | None:
+    units = _units(photos)
     counts = Counter((photo.label, units[photo.source]) for photo in photos)
     names = sorted(set(units.values()))
     sizes = np.array([[counts[label, name] for name in names] for label in LABELS])  # (classes, units)
     if ((sizes > 0).sum(axis=1) < SOURCES_NEEDED).any():
-        raise _TooFewSourcesError
+        return None
     splits, shares = list(SHARES), np.array(list(SHARES.values()))
     draws = np.random.default_rng(seed).choice(len(splits), size=(DRAWS, len(names)), p=shares)
     got = np.stack([(draws == index) @ sizes.T for index in range(len(splits))], axis=-1)  # (draws, classes, splits)
     cost = np.abs(got / sizes.sum(axis=1)[:, None] - shares).sum(axis=(1, 2))
     cost[(got == 0).any(axis=(1, 2))] = np.inf
     if np.isinf(cost.min()):
-        raise _TooFewSourcesError  # as where every unit of one class is a unit of the other, too
+        return None  # as where every unit of one class is a unit of the other, too
     best = dict(zip(names, draws[cost.argmin()], strict=True))
     return {photo.group: splits[best[units[photo.source]]] for photo in photos}
 
@@ -280,9 +277,8 @@ def _groups(photos: Sequence[Photo], seed: int, shares: Mapping[str, float]) -> 
     for photo in sorted(photos, key=lambda photo: (photo.group, photo.label, photo.source)):
         homes.setdefault(photo.group, (photo.label, photo.source))
     targets = {split: share / sum(shares.values()) for split, share in shares.items()}
-    random = np.random.default_rng(seed)
     shuffled = sorted(homes)
-    random.shuffle(shuffled)
+    np.random.default_rng(seed).shuffle(shuffled)
     had: defaultdict[str, Counter[str]] = defaultdict(Counter)
     split_of = {}
     for group in sorted(shuffled, key=lambda group: homes[group]):  # stable: random within a source
@@ -293,12 +289,13 @@ def _groups(photos: Sequence[Photo], seed: int, shares: Mapping[str, float]) -> 
     return split_of
 
 
-def _checked(photos: list[Photo], shares: Mapping[str, float]) -> list[Photo]:
-    have = {(photo.split, photo.label) for photo in photos}
+def _divided(photos: Sequence[Photo], split_of: Mapping[str, str], shares: Mapping[str, float]) -> list[Photo]:
+    divided = [dataclasses.replace(photo, split=split_of[photo.group]) for photo in photos]
+    have = {(photo.split, photo.label) for photo in divided}
     lacking = [f"{label} in {split}" for split in shares for label in LABELS if (split, label) not in have]
     if lacking:
         raise InvalidDataError(
             f"too few groups of images to split: none left for {', '.join(lacking)}; add images, or "
             "a manifest whose column split is train, dev or test in every row"
         )
-    return photos
+    return divided

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from handler.detector import Detector, Item, Judged
 from handler.images import decode
 from handler.network import TorchEngine
 from training import files as pages
-from training.data.manifest import Photo
-from training.evaluation.figures import Bools, Floats, Scored
+from training.data.manifest import LABELS, Photo
+from training.evaluation.figures import Scored
 from training.evaluation.goals import goals
 from training.evaluation.robustness import DESCRIPTIONS
 from training.files import Paths, data_uri, read_json, read_optional_json, read_spec
@@ -54,14 +55,13 @@ class Mistake:
     heatmap: str
 
 
-def false_alarms(scored: Scored) -> Scored:
-    """Return the real photos that were called AI-generated with the highest probability, worst first."""
-    return _first(scored, scored.flagged & ~scored.generated, -scored.probabilities)
-
-
-def misses(scored: Scored) -> Scored:
-    """Return the AI-generated photos that were called real with the lowest probability, worst first."""
-    return _first(scored, ~scored.flagged & scored.generated, scored.probabilities)
+def worst(scored: Scored, label: str) -> Scored:
+    """Return the images of a label whose prediction is wrong, the most confident ones first."""
+    order, generated = (-1, False) if label == LABELS[0] else (1, True)
+    wrong = (scored.flagged != scored.generated) & (scored.generated == generated)
+    ranked = np.argsort(order * scored.probabilities, kind="stable").tolist()
+    chosen = [index for index in ranked if wrong[index]][:WORST]
+    return Scored([scored.photos[index] for index in chosen], scored.probabilities[chosen], scored.base_rate)
 
 
 def explain(detector: Detector, root: Path, wrong: Scored, description: str) -> list[Mistake]:
@@ -75,14 +75,9 @@ def explain(detector: Detector, root: Path, wrong: Scored, description: str) -> 
     return mistakes
 
 
-def _first(scored: Scored, wrong: Bools, order: Floats) -> Scored:
-    ranked = [index for index in np.argsort(order, kind="stable").tolist() if wrong[index]][:WORST]
-    return Scored([scored.photos[index] for index in ranked], scored.probabilities[ranked], scored.base_rate)
-
-
 def _mistake(photo: Photo, content: bytes, answer: Judged | Exception) -> Mistake:
     if isinstance(answer, Exception):
-        raise answer  # the same bytes were judged a moment ago
+        raise answer  # the same bytes were predicted a moment ago
     heatmap = decode(answer.heatmap or content)
     return Mistake(photo, answer.verdict.probability, _thumbnail(decode(content)), _thumbnail(heatmap))
 
@@ -94,16 +89,6 @@ def _thumbnail(image: Image.Image) -> str:
     return data_uri(saved.getvalue(), "jpeg")
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Errors of one kind in one split."""
-
-    title: str
-    errors: int
-    total: int
-    worst: list[Mistake]
-
-
 def write(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> None:
     """Write the page, self-contained, from the reports and plots beside it and from each split's verdicts."""
     metrics = read_json(paths.metrics, "evaluate")
@@ -113,30 +98,25 @@ def write(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> None:
         calibration=read_json(paths.calibration, "calibrate"),
         goals=goals(metrics, read_optional_json(paths.data_validation)),
         conditions=DESCRIPTIONS,
-        plots=_plots(paths),
+        plots=[
+            {"title": title, "uri": data_uri(file.read_bytes(), "png")}
+            for name, title in PLOTS.items()
+            if (file := paths.figures / f"{name}.png").is_file()
+        ],
         grids=_grids(params, paths, splits),
         worst=WORST,
     )
 
 
-def _plots(paths: Paths) -> list[dict[str, str]]:
-    files = ((title, paths.figures / f"{name}.png") for name, title in PLOTS.items())
-    return [
-        {"title": title, "uri": pages.data_uri(file.read_bytes(), "png")} for title, file in files if file.is_file()
-    ]
-
-
-def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[Grid]:
+def _grids(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> list[dict[str, Any]]:
     spec = read_spec(paths)
     engine = TorchEngine.load(paths.weights, spec, torch.device("cpu"))
     detector = Detector(spec, engine, heads.load(paths.weights, spec))
     grids = []
     for name, scored in splits.items():
-        for kind, wrong, total in (
-            ("false alarms", false_alarms(scored), ~scored.generated),
-            ("misses", misses(scored), scored.generated),
-        ):
-            errors = int((total & (scored.flagged != scored.generated)).sum())
-            found = explain(detector, params.data.root, wrong, f"explaining {kind} of {name}")
-            grids.append(Grid(f"{name}: {kind}", errors, int(total.sum()), found))
+        for kind, label in (("false alarms", LABELS[0]), ("misses", LABELS[1])):
+            members = scored.generated == (label == LABELS[1])
+            errors = int((members & (scored.flagged != scored.generated)).sum())
+            found = explain(detector, params.data.root, worst(scored, label), f"explaining {kind} of {name}")
+            grids.append({"title": f"{name}: {kind}", "errors": errors, "total": int(members.sum()), "worst": found})
     return grids

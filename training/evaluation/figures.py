@@ -1,6 +1,6 @@
-"""Figures of a detector on labelled photos, with 95 % intervals that respect groups of related photos.
+"""Figures of a detector on labelled images, with 95 % intervals that respect groups of related images.
 
-All resamples are computed at once: a photo's weight is how often it is in one, and ones give the figure itself.
+All resamples are computed at once: an image's weight is how often it is in one, and ones give the figure itself.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Scored:
     """Labelled images with the detector's predictions.
 
     Attributes:
-        photos: N photos.
+        photos: N images.
         probabilities: Calibrated for the base rate, of being AI-generated, shape (N,).
-        base_rate: Share of AI-generated photos in the pile that these are meant for.
+        base_rate: Share of AI-generated images in the pile that these are meant for.
     """
 
     photos: Sequence[Photo]
@@ -47,20 +47,20 @@ class Scored:
 
     @property
     def balanced(self) -> Floats:
-        """The probabilities for a pile of as many real photos as AI-generated ones, shape (N,)."""
+        """The probabilities for a pile of as many real images as AI-generated ones, shape (N,)."""
         odds = self.probabilities * (1 - self.base_rate)
         against = (1 - self.probabilities) * self.base_rate
         balanced: Floats = odds / (odds + against)
         return balanced
 
     def rebased(self, base_rate: float) -> Scored:
-        """Return the same photos with probabilities for another base rate (Saerens et al. 2002)."""
+        """Return the same images with probabilities for another base rate (Saerens et al. 2002)."""
         odds, against = self.balanced * base_rate, (1 - self.balanced) * (1 - base_rate)
         return Scored(self.photos, odds / (odds + against), base_rate)
 
     @property
     def generated(self) -> Bools:
-        """Whether each photo is AI-generated, shape (N,)."""
+        """Whether each image is AI-generated, shape (N,)."""
         return np.array([photo.label == LABELS[1] for photo in self.photos], dtype=np.bool_)
 
     @property
@@ -69,12 +69,12 @@ class Scored:
         return {photo.label for photo in self.photos} == set(LABELS)
 
     def where(self, chosen: Bools) -> Scored:
-        """Return the photos that a mask of shape (N,) chooses."""
+        """Return the images that a mask of shape (N,) chooses."""
         photos = [photo for photo, wanted in zip(self.photos, chosen, strict=True) if wanted]
         return Scored(photos, self.probabilities[chosen], self.base_rate)
 
     def that(self, condition: Callable[[Photo], bool]) -> Scored:
-        """Return the photos that meet a condition."""
+        """Return the images that meet a condition."""
         return self.where(np.array([condition(photo) for photo in self.photos], dtype=np.bool_))
 
 
@@ -85,7 +85,7 @@ def score(photos: Sequence[Photo], logits: torch.Tensor, spec: ModelSpec) -> Sco
 
 
 def group_weights(photos: Sequence[Photo], samples: int) -> Floats:
-    """Return how often each of N photos is in each resample, shape (samples, N).
+    """Return how often each of N images is in each resample, shape (samples, N).
 
     Each class is resampled by itself, so that no resample lacks one; seeded.
     """
@@ -102,7 +102,7 @@ def group_weights(photos: Sequence[Photo], samples: int) -> Floats:
 
 
 def group_indices(photos: Sequence[Photo]) -> NDArray[np.int64]:
-    """Number the groups from 0 and return each photo's, shape (N,)."""
+    """Number the groups from 0 and return each image's, shape (N,)."""
     _, indices = np.unique([photo.group for photo in photos], return_inverse=True)
     return indices.astype(np.int64)
 
@@ -121,7 +121,7 @@ def exact_interval(share: float, n: int) -> list[float]:
 
 
 def overall(scored: Scored, samples: int) -> Figures:
-    """Return ranking, decision and calibration figures of photos of both classes, each with its interval."""
+    """Return ranking, decision and calibration figures of images of both classes, each with its interval."""
     generated = int(scored.generated.sum())
     counts: Figures = {"n_real": len(scored.photos) - generated, "n_ai_generated": generated}
     weights = group_weights(scored.photos, samples)
@@ -136,15 +136,12 @@ def ranking_quality(scored: Scored, samples: int) -> Figures:
 
 
 def rates(scored: Scored, samples: int) -> Figures:
-    """Return the shares of AI-generated and of real photos that are flagged, with their intervals."""
-    found = flagged_share(scored.where(scored.generated), samples)
-    alarms = flagged_share(scored.where(~scored.generated), samples)
-    return {
-        "true_positive_rate": found["flagged"],
-        "true_positive_rate_ci95": found["flagged_ci95"],
-        "false_positive_rate": alarms["flagged"],
-        "false_positive_rate_ci95": alarms["flagged_ci95"],
-    }
+    """Return the shares of AI-generated and of real images that are flagged, with their intervals."""
+    figures: Figures = {}
+    for name, members in (("true_positive_rate", scored.generated), ("false_positive_rate", ~scored.generated)):
+        found = flagged_share(scored.where(members), samples)
+        figures |= {name: found["flagged"], f"{name}_ci95": found["flagged_ci95"]}
+    return figures
 
 
 def flagged_share(scored: Scored, samples: int) -> Figures:
@@ -227,7 +224,7 @@ def calibration_error(scored: Scored, weights: Floats) -> Floats:
 
 
 def class_weights(scored: Scored) -> Floats:
-    """Return weights of photos, shape (N,), that sum up to one half for each class that there is."""
+    """Return weights of images, shape (N,), that sum up to one half for each class that there is."""
     generated = scored.generated
     weights: Floats = 0.5 / np.where(generated, generated.sum(), (~generated).sum())
     return weights
@@ -236,7 +233,7 @@ def class_weights(scored: Scored) -> Floats:
 def calibration_error_by_chance(scored: Scored, samples: int) -> float:
     """Return the mean calibration error that these probabilities would have were they right, labels drawn by them.
 
-    So few photos give even a perfect model that error (Roelofs et al. 2022, arXiv 2012.08668); seeded.
+    So few images give even a perfect model that error (Roelofs et al. 2022, arXiv 2012.08668); seeded.
     """
     drawn = np.random.default_rng(0).random((samples, len(scored.photos))) < scored.balanced
     errors = np.abs(((scored.balanced - drawn) * class_weights(scored)) @ in_bins(scored)).sum(axis=1)
@@ -244,7 +241,7 @@ def calibration_error_by_chance(scored: Scored, samples: int) -> float:
 
 
 def in_bins(scored: Scored) -> Floats:
-    """Return 1 where a photo's balanced probability is in a bin, else 0, shape (N, CALIBRATION_BINS)."""
+    """Return 1 where an image's balanced probability is in a bin, else 0, shape (N, CALIBRATION_BINS)."""
     bins = np.minimum((scored.balanced * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     members: Floats = np.eye(CALIBRATION_BINS)[bins]
     return members

@@ -11,7 +11,7 @@ import torch
 from handler.spec import ModelSpec
 from training.data.manifest import Photo
 from training.evaluation.figures import Figures, Floats, Scored, rates, score
-from training.files import MissingReportError, Paths, read_json, read_optional_json, write_bytes
+from training.files import Paths, StageError, read_json, read_optional_json, refusals, write_bytes
 from training.params import OperatingPoint, Params, parse_command_line
 
 AUROC_GOAL, AUROC_USEFUL = 0.90, 0.80
@@ -44,21 +44,28 @@ class Goal:
 
 def goals(metrics: Mapping[str, Any], validation: Mapping[str, Any] | None) -> list[Goal]:
     """Return every goal, from `metrics.json` and, where it was run, `data_validation.json`."""
-    judged_on = headline_split(metrics)
-    split = metrics["splits"][judged_on]
-    figures = split["unseen_sources"] or {}
-    clean, jpeg70 = (metrics["robustness"][judged_on][name]["auroc"] for name in ("clean", "jpeg70"))
+    split = headline_split(metrics)
+    figures = metrics["splits"][split]["unseen_sources"] or {}
+    auroc, error = (figures.get(name) for name in ("auroc", "expected_calibration_error"))
+    clean, jpeg70 = (metrics["robustness"][split][name]["auroc"] for name in ("clean", "jpeg70"))
+    useful, goal = (None if auroc is None else auroc >= bar for bar in (AUROC_USEFUL, AUROC_GOAL))
+    leaks = leak_report(validation) or {}
+    metadata, statistics = (
+        ((leaks.get(name) or {}).get("across_sources") or {}).get(measure)
+        for name, measure in (("metadata_after_pipeline", "distance"), ("statistics_after_pipeline", "auc"))
+    )
     return [
-        _at_least(f"AUROC on unseen sources of {judged_on}, to be useful", figures.get("auroc"), AUROC_USEFUL),
-        _at_least(f"AUROC on unseen sources of {judged_on}, the goal", figures.get("auroc"), AUROC_GOAL),
-        *(_product_goal(judged_on, which, part) for which, part in split["product_photos"].items()),
+        Goal(f"AUROC on unseen sources of {split}, to be useful", f"at least {AUROC_USEFUL:.2f}", _text(auroc), useful),
+        Goal(f"AUROC on unseen sources of {split}, the goal", f"at least {AUROC_GOAL:.2f}", _text(auroc), goal),
+        *(_product_goal(split, which, part) for which, part in metrics["splits"][split]["product_photos"].items()),
+        _at_most(f"expected calibration error on unseen sources of {split}", error, MAX_CALIBRATION_ERROR),
+        _at_most(f"AUROC lost on {split} under JPEG 70", clean - jpeg70, MAX_JPEG_LOSS),
         _at_most(
-            f"expected calibration error on unseen sources of {judged_on}",
-            figures.get("expected_calibration_error"),
-            MAX_CALIBRATION_ERROR,
+            "leak: distance from chance (0.5) of the AUC by file metadata alone, after the pipeline",
+            metadata,
+            MAX_METADATA_DISTANCE,
         ),
-        _at_most(f"AUROC lost on {judged_on} under JPEG 70", clean - jpeg70, MAX_JPEG_LOSS),
-        *_leak_goals(validation),
+        _at_most("leak: AUC by trivial statistics alone, after the pipeline", statistics, MAX_STATISTICS_AUC),
     ]
 
 
@@ -73,43 +80,17 @@ def leak_report(validation: Mapping[str, Any] | None) -> Mapping[str, Any] | Non
     return found
 
 
-def _product_goal(judged_on: str, which: str, part: Mapping[str, Any] | None) -> Goal:
-    name = f"false alarms on real product photos of {judged_on}, {which.replace('_', ' ')}"
-    share = part["false_positive_rate"] if part else None
-    reached = f"{share:.1%} of {part['n']}" if part else "-"
-    return Goal(name, f"at most {MAX_PRODUCT_FALSE_ALARMS:.0%}", reached, _met(share, MAX_PRODUCT_FALSE_ALARMS))
-
-
-def _leak_goals(validation: Mapping[str, Any] | None) -> list[Goal]:
-    leaks = leak_report(validation) or {}
-    metadata = _leak(leaks, "metadata_after_pipeline", "distance")
-    statistics = _leak(leaks, "statistics_after_pipeline", "auc")
-    return [
-        _at_most(
-            "leak: distance from chance (0.5) of the AUC by file metadata alone, after the pipeline",
-            metadata,
-            MAX_METADATA_DISTANCE,
-        ),
-        _at_most("leak: AUC by trivial statistics alone, after the pipeline", statistics, MAX_STATISTICS_AUC),
-    ]
-
-
-def _leak(leaks: Mapping[str, Any], name: str, figure: str) -> float | None:
-    found = (leaks.get(name) or {}).get("across_sources")
-    return None if found is None else float(found[figure])
-
-
-def _at_least(name: str, value: float | None, bar: float) -> Goal:
-    met = None if value is None else value >= bar
-    return Goal(name, f"at least {bar:.2f}", _text(value), met)
+def _product_goal(split: str, which: str, part: Mapping[str, Any] | None) -> Goal:
+    name = f"false alarms on real product photos of {split}, {which.replace('_', ' ')}"
+    bar = f"at most {MAX_PRODUCT_FALSE_ALARMS:.0%}"
+    if part is None:
+        return Goal(name, bar, "-", None)
+    share = part["false_positive_rate"]
+    return Goal(name, bar, f"{share:.1%} of {part['n']}", share <= MAX_PRODUCT_FALSE_ALARMS)
 
 
 def _at_most(name: str, value: float | None, bar: float) -> Goal:
-    return Goal(name, f"at most {bar:.2f}", _text(value), _met(value, bar))
-
-
-def _met(value: float | None, bar: float) -> bool | None:
-    return None if value is None else value <= bar
+    return Goal(name, f"at most {bar:.2f}", _text(value), None if value is None else value <= bar)
 
 
 def _text(value: float | None) -> str:
@@ -117,11 +98,11 @@ def _text(value: float | None) -> str:
 
 
 def operating_points(scored: Scored, products: Collection[str]) -> dict[str, float]:
-    """Return the base rate of each operating point on photos of both classes.
+    """Return the base rate of each operating point on images of both classes.
 
     `balanced` has the best balanced accuracy, from the middle where several do. The others are the highest base rates
-    at which at most the named percentage of the real photos is flagged; where none does, the lowest that there is. Real
-    photos of the product domains count alone if there are any, and by the worse of two measures: all pooled, and the
+    at which at most the named percentage of the real images is flagged; where none does, the lowest that there is. Real
+    images of the product domains count alone if there are any, and by the worse of two measures: all pooled, and the
     mean over their sources.
     """
     recall = _flagged_share(scored.where(scored.generated))
@@ -139,7 +120,7 @@ def operating_points(scored: Scored, products: Collection[str]) -> dict[str, flo
 def rates_at(
     base_rates: Mapping[str, float], photos: Sequence[Photo], logits: torch.Tensor, spec: ModelSpec, samples: int
 ) -> dict[str, Figures]:
-    """Return each operating point's base rate with the rates that it has on photos with logits of shape (N,)."""
+    """Return each operating point's base rate with the rates that it has on images with logits of shape (N,)."""
     return {
         name: {
             "base_rate": base_rate,
@@ -201,44 +182,22 @@ def _flagged_share(scored: Scored) -> Floats:
     return share
 
 
-@dataclass(frozen=True)
-class Watched:
-    """A figure of `metrics.json` that must not get worse."""
-
-    name: str
-    path: str
-    higher_is_better: bool
-
-    def value(self, metrics: Mapping[str, Any]) -> float | None:
-        """Return the figure, or nothing where it was not measured."""
-        found: Any = metrics
-        for key in self.path.split("."):
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return None if found is None else float(found)
-
-    def loss(self, before: float, now: float) -> float:
-        """Return by how much the figure has got worse."""
-        return before - now if self.higher_is_better else now - before
-
-
-WATCHED = (
-    Watched("AUROC on unseen sources of dev", "splits.dev.unseen_sources.auroc", higher_is_better=True),
-    Watched("AUROC of the worst robustness tier on dev", "robustness.dev.worst.auroc", higher_is_better=True),
-    Watched(
-        "false alarms on real product photos of dev",
+WATCHED = {
+    "AUROC on unseen sources of dev": ("splits.dev.unseen_sources.auroc", 1),
+    "AUROC of the worst robustness tier on dev": ("robustness.dev.worst.auroc", 1),
+    "false alarms on real product photos of dev": (
         "splits.dev.product_photos.unseen_sources.false_positive_rate",
-        higher_is_better=False,
+        -1,
     ),
-    Watched(
-        "calibration error on unseen sources of dev",
-        "splits.dev.unseen_sources.expected_calibration_error",
-        higher_is_better=False,
-    ),
-)
-"""None is of test: what chooses versions says nothing of how good the chosen one is."""
+    "calibration error on unseen sources of dev": ("splits.dev.unseen_sources.expected_calibration_error", -1),
+}
+"""Places in `metrics.json` of what must not get worse, and the sign of an improvement.
+
+None is of test: what chooses versions says nothing of how good the chosen one is.
+"""
 
 
-class RegressionError(RuntimeError):
+class RegressionError(StageError):
     """Figures that fell behind the baseline's; the message lists each with both values."""
 
 
@@ -265,29 +224,31 @@ def run(params: Params, paths: Paths) -> str:
 def regressions(metrics: Mapping[str, Any], baseline: Mapping[str, Any], allowed: float) -> list[str]:
     """Describe each watched figure that got worse by more than what is allowed."""
     described = []
-    for figure in WATCHED:
-        before, now = figure.value(baseline), figure.value(metrics)
-        if before is None:
-            continue
-        if now is None:
-            described.append(f"{figure.name} was {before:.4f} and is no longer measured")
-        elif figure.loss(before, now) > allowed:
-            described.append(f"{figure.name} was {before:.4f} and is {now:.4f}")
+    for name, (path, sign) in WATCHED.items():
+        before, now = (_figure(report, path) for report in (baseline, metrics))
+        if before is not None and now is None:
+            described.append(f"{name} was {before:.4f} and is no longer measured")
+        elif before is not None and now is not None and sign * (before - now) > allowed:
+            described.append(f"{name} was {before:.4f} and is {now:.4f}")
     return described
 
 
-def accept(paths: Paths) -> None:
-    """Make the evaluation the baseline of the next ones."""
-    read_json(paths.metrics, "evaluate")
-    write_bytes(paths.baseline, paths.metrics.read_bytes())
+def _figure(report: Mapping[str, Any], path: str) -> float | None:
+    found: Any = report
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return None if found is None else float(found)
 
 
 def main() -> None:
     """Run from the command line."""
     params, paths, arguments = parse_command_line("gate")
-    try:
+    with refusals("gate"):
         if arguments.accept:
-            accept(paths)
+            read_json(paths.metrics, "evaluate")
+            write_bytes(paths.baseline, paths.metrics.read_bytes())
         print(run(params, paths))
-    except (MissingReportError, RegressionError) as error:
-        raise SystemExit(f"gate: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -35,6 +35,8 @@ STYLE: dict[str, Any] = {
     "xtick.color": "#475569",
     "ytick.color": "#475569",
 }
+BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
+"""Keeps a legend off curves, which may run anywhere."""
 AXES = {"auroc": "AUROC", "flagged": "share called AI-generated"}
 Rows = Sequence[tuple[str, Mapping[str, Any]]]
 """Names with figures that hold `auroc` and `auroc_ci95`, or `flagged` and `flagged_ci95`."""
@@ -67,7 +69,7 @@ def roc(series: Mapping[str, Scored], file: Path) -> None:
                 axes.plot(budget, figures[mark], "o", color=colour, markersize=5)
         axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="chance")
         _unit_square(axes, "false alarms (share of real photos)", "found (share of AI-generated)")
-        _legend_below(axes, "dots, found: at 1 % and 5 % false alarms")
+        axes.legend(**BELOW, title="dots, found: at 1 % and 5 % false alarms")
 
 
 def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
@@ -80,11 +82,11 @@ def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
             axes.plot(recall, precision, color=colour, label=f"{name}: average precision {average:.3f}")
             axes.axhline(float(scored.generated.mean()), color=colour, linestyle=":", linewidth=1)
         _unit_square(axes, "recall", "precision")
-        _legend_below(axes, "dotted: flagging everything")
+        axes.legend(**BELOW, title="dotted: flagging everything")
 
 
 def confusion(name: str, scored: Scored, file: Path) -> None:
-    """Draw how many photos of each class of a split got which verdict."""
+    """Draw how many images of each class of a split got which verdict."""
     counts = np.array([[np.sum((scored.generated == a) & (scored.flagged == p)) for p in (0, 1)] for a in (0, 1)])
     shares = counts / counts.sum(axis=1, keepdims=True)
     with canvas(file, f"Verdicts on {name}, base rate {scored.base_rate:.4f}", (4.8, 4.2)) as axes:
@@ -120,7 +122,7 @@ def score_histogram(name: str, scored: Scored, file: Path) -> None:
 
 
 def reliability(series: Mapping[str, Scored], file: Path) -> None:
-    """Draw, for ten bins of the balanced probability, how many photos are AI-generated; classes weigh alike.
+    """Draw, for ten bins of the balanced probability, how many images are AI-generated; classes weigh alike.
 
     Dots grow with the bin.
     """
@@ -147,11 +149,6 @@ def _unit_square(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y)
 
 
-def _legend_below(axes: Axes, title: str) -> None:
-    """Keep the legend off the curves, which may run anywhere."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), title=title)
-
-
 def _ones(scored: Scored) -> Floats:
     return np.ones((1, len(scored.photos)))
 
@@ -165,16 +162,8 @@ def robustness_bars(matrices: Mapping[str, Mapping[str, Mapping[str, Any]]], fil
             places = np.arange(len(conditions)) + (index - (len(matrices) - 1) / 2) * height
             values = [matrix[condition]["auroc"] for condition in conditions]
             spread = _spread([matrix[condition] for condition in conditions], "auroc")
-            axes.barh(
-                places,
-                values,
-                height * 0.9,
-                xerr=spread,
-                color=colour,
-                alpha=0.8,
-                label=split,
-                error_kw={"linewidth": 1},
-            )
+            look: dict[str, Any] = {"color": colour, "alpha": 0.8, "label": split, "error_kw": {"linewidth": 1}}
+            axes.barh(places, values, height * 0.9, xerr=spread, **look)
             axes.axvline(values[0], color=colour, linestyle=":", linewidth=1)
         axes.set_yticks(range(len(conditions)), conditions)
         axes.invert_yaxis()
@@ -184,17 +173,12 @@ def robustness_bars(matrices: Mapping[str, Mapping[str, Mapping[str, Any]]], fil
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(matrices))
 
 
-def auroc_dots(rows: Rows, title: str, file: Path) -> None:
-    """Draw an AUROC with its interval a line; lines whose name starts with `real/` have the real photos' colour."""
-    _dots([row for row in rows if "auroc" in row[1]], "auroc", title, file)
+def dots(rows: Rows, key: str, title: str, file: Path) -> None:
+    """Draw `auroc` or `flagged`, the latter false alarms for `real/` and found for others, a line each with interval.
 
-
-def flagged_dots(rows: Rows, title: str, file: Path) -> None:
-    """Draw the share flagged with its interval a line: false alarms for `real/`, found for the others."""
-    _dots(rows, "flagged", title, file)
-
-
-def _dots(rows: Rows, key: str, title: str, file: Path) -> None:
+    Lines whose name starts with `real/` have the colour of real images; without rows that hold it nothing is drawn.
+    """
+    rows = [row for row in rows if key in row[1]]
     if not rows:
         return
     with canvas(file, title, (7.2, 1.4 + 0.28 * len(rows))) as axes:
@@ -231,8 +215,8 @@ def draw_tables(tables: Mapping[str, Mapping[str, Any]], matrices: Mapping[str, 
     robustness_bars(matrices, folder / "robustness.png")
     for table, title in TITLES.items():
         rows = [(f"{split}: {name}", row) for split, found in tables.items() for name, row in found[table].items()]
-        auroc_dots(rows, f"{title}: ranking against the whole other class", folder / f"{table}_auroc.png")
-        flagged_dots(rows, f"{title}: share called AI-generated", folder / f"{table}_flagged.png")
+        dots(rows, "auroc", f"{title}: ranking against the whole other class", folder / f"{table}_auroc.png")
+        dots(rows, "flagged", f"{title}: share called AI-generated", folder / f"{table}_flagged.png")
 
 
 def write_curves(splits: Mapping[str, Scored], folder: Path) -> None:

@@ -5,9 +5,9 @@ Every condition is a deterministic change of the decoded image, before serving's
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from handler.spec import ModelSpec
-from training.data.augment import saved
+from training.data.augment import on_white, saved
 from training.data.datamodule import Degrade, PhotoDataModule
 from training.data.manifest import Photo, of_split
 from training.evaluation import figures
@@ -26,29 +26,6 @@ from training.model.predict import predict
 CLEAN = "clean"
 Matrix = dict[str, figures.Figures]
 """Figures by condition."""
-DESCRIPTIONS: Mapping[str, str] = {
-    CLEAN: "as it is",
-    "jpeg90": "JPEG, quality 90",
-    "jpeg70": "JPEG, quality 70",
-    "jpeg50": "JPEG, quality 50",
-    "webp75": "WebP, quality 75",
-    "resize050": "half the size, bicubic",
-    "resize150": "one and a half times the size, bicubic",
-    "crop080": "the central 80 % of each side",
-    "blur": "Gaussian blur, sigma 1 px",
-    "white_background": "the whole photo at 80 % on a white canvas; an approximate cut-out, no mask is drawn",
-    "screenshot": "three quarters of the size, then JPEG 80",
-}
-
-
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
-    """Save as JPEG and read again."""
-    return saved(image, "JPEG", quality=quality)
-
-
-def webp(image: Image.Image, quality: int) -> Image.Image:
-    """Save as lossy WebP and read again."""
-    return saved(image, "WEBP", quality=quality)
 
 
 def resize(image: Image.Image, factor: float) -> Image.Image:
@@ -69,35 +46,38 @@ def blur(image: Image.Image, sigma: float) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(sigma))
 
 
-def on_white(image: Image.Image, share: float) -> Image.Image:
+def shrink_on_white(image: Image.Image, share: float) -> Image.Image:
     """Put the image, a share of its size, on a white canvas: the nearest to a cut-out that needs no mask."""
-    small = resize(image, share)
-    canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(small, ((image.width - small.width) // 2, (image.height - small.height) // 2))
-    return canvas
+    return on_white(resize(image, share), image.size)
 
 
 def screenshot(image: Image.Image) -> Image.Image:
     """Shrink to three quarters, as a page does, and save as JPEG 80; the PNG of the screen between loses nothing."""
-    return jpeg(resize(image, 0.75), quality=80)
+    return saved(resize(image, 0.75), "JPEG", quality=80)
 
 
-CONDITIONS: Mapping[str, Degrade] = {
-    "jpeg90": functools.partial(jpeg, quality=90),
-    "jpeg70": functools.partial(jpeg, quality=70),
-    "jpeg50": functools.partial(jpeg, quality=50),
-    "webp75": functools.partial(webp, quality=75),
-    "resize050": functools.partial(resize, factor=0.5),
-    "resize150": functools.partial(resize, factor=1.5),
-    "crop080": functools.partial(crop, share=0.8),
-    "blur": functools.partial(blur, sigma=1.0),
-    "white_background": functools.partial(on_white, share=0.8),
-    "screenshot": screenshot,
-}
+_CONDITIONS: tuple[tuple[str, Degrade, str], ...] = (
+    ("jpeg90", partial(saved, file_format="JPEG", quality=90), "JPEG, quality 90"),
+    ("jpeg70", partial(saved, file_format="JPEG", quality=70), "JPEG, quality 70"),
+    ("jpeg50", partial(saved, file_format="JPEG", quality=50), "JPEG, quality 50"),
+    ("webp75", partial(saved, file_format="WEBP", quality=75), "WebP, quality 75"),
+    ("resize050", partial(resize, factor=0.5), "half the size, bicubic"),
+    ("resize150", partial(resize, factor=1.5), "one and a half times the size, bicubic"),
+    ("crop080", partial(crop, share=0.8), "the central 80 % of each side"),
+    ("blur", partial(blur, sigma=1.0), "Gaussian blur, sigma 1 px"),
+    (
+        "white_background",
+        partial(shrink_on_white, share=0.8),
+        "the whole photo at 80 % on a white canvas; an approximate cut-out, no mask is drawn",
+    ),
+    ("screenshot", screenshot, "three quarters of the size, then JPEG 80"),
+)
+CONDITIONS: Mapping[str, Degrade] = {name: degrade for name, degrade, _ in _CONDITIONS}
+DESCRIPTIONS: Mapping[str, str] = {CLEAN: "as it is"} | {name: described for name, _, described in _CONDITIONS}
 
 
 def degraded_logits(data: PhotoDataModule, paths: Paths, photos: Sequence[Photo]) -> dict[str, torch.Tensor]:
-    """Return the logits of photos under each condition, shape (N,), the clean ones first."""
+    """Return the logits of images under each condition, shape (N,), the clean ones first."""
     logits = {CLEAN: predict(data, paths, photos)}
     for number, (name, degrade) in enumerate(CONDITIONS.items(), start=1):
         print(f"robustness {number}/{len(CONDITIONS)}: {DESCRIPTIONS[name]}", flush=True)
@@ -106,7 +86,7 @@ def degraded_logits(data: PhotoDataModule, paths: Paths, photos: Sequence[Photo]
 
 
 def matrix(photos: Sequence[Photo], logits: Mapping[str, torch.Tensor], spec: ModelSpec, samples: int) -> Matrix:
-    """Return quality, and distance from the clean verdicts, under each condition for photos of both classes."""
+    """Return quality, and distance from the clean verdicts, under each condition for images of both classes."""
     clean = score(photos, logits[CLEAN], spec)
     return {name: _row(score(photos, values, spec), clean, samples) for name, values in logits.items()}
 
@@ -131,9 +111,9 @@ class HeldOut:
     """One split.
 
     Attributes:
-        photos: N photos.
+        photos: N images.
         logits: Shape (N,), by condition.
-        trained_on: The sources of which training had photos.
+        trained_on: The sources of which training had images.
     """
 
     photos: Sequence[Photo]
@@ -141,11 +121,11 @@ class HeldOut:
     trained_on: frozenset[str]
 
     def unseen(self, photo: Photo) -> bool:
-        """Whether training had nothing of the photo's source."""
+        """Whether training had nothing of the image's source."""
         return photo.source not in self.trained_on
 
     def headline(self) -> HeldOut:
-        """Return the photos of unseen sources; all of them where those lack a class."""
+        """Return the images of unseen sources; all of them where those lack a class."""
         photos = [photo for photo in self.photos if self.unseen(photo)]
         if len({photo.label for photo in photos}) < 2:  # noqa: PLR2004 - both classes
             return self
@@ -153,11 +133,11 @@ class HeldOut:
         return HeldOut(photos, {name: values[chosen] for name, values in self.logits.items()}, self.trained_on)
 
     def scored(self, spec: ModelSpec) -> Scored:
-        """Return the photos as they are, with their verdicts."""
+        """Return the images as they are, with their verdicts."""
         return score(self.photos, self.logits[CLEAN], spec)
 
 
-def judge(data: PhotoDataModule, paths: Paths) -> dict[str, HeldOut]:
+def predict_splits(data: PhotoDataModule, paths: Paths) -> dict[str, HeldOut]:
     """Return the splits that `evaluate.splits` names, predicted under each condition."""
     trained_on = frozenset(photo.source for photo in data.photos if photo.split == "train")
     splits = {name: of_split(data.photos, name) for name in data.params.evaluate.splits}

@@ -23,7 +23,7 @@ from handler.heads import TransformerHead
 from handler.spec import ModelSpec
 from handler.transforms import Views
 from training.data.datamodule import Batch
-from training.data.manifest import LABELS, Photo, of_split, read_manifest, sampling_weights
+from training.data.manifest import Photo, label_tensor, of_split, read_manifest, sampling_weights
 from training.files import MissingReportError, Paths, require
 from training.params import Params
 
@@ -99,26 +99,21 @@ class Features:
     """Photos with the class tokens that the head reads.
 
     Attributes:
-        photos: N photos.
-        tokens: float16, shape (N, variants, V, K, C) for K blocks that are read; the first variant is the clean photo.
+        photos: N images.
+        tokens: float16, shape (N, variants, V, K, C) for K blocks that are read; the first variant is the clean image.
     """
 
     photos: Sequence[Photo]
     tokens: torch.Tensor
 
     def where(self, keep: Callable[[Photo], bool]) -> Features:
-        """Return those of some photos."""
+        """Return those of some images."""
         chosen = [index for index, photo in enumerate(self.photos) if keep(photo)]
         return Features([self.photos[index] for index in chosen], self.tokens[chosen])
 
     @property
-    def labels(self) -> torch.Tensor:
-        """1 where a photo is AI-generated, else 0; float32, shape (N,)."""
-        return torch.tensor([float(LABELS.index(photo.label)) for photo in self.photos])
-
-    @property
     def clean(self) -> torch.Tensor:
-        """What the head reads of the clean photos, float32, shape (N, V, K * C)."""
+        """What the head reads of the clean images, float32, shape (N, V, K * C)."""
         return self.tokens[:, 0].flatten(2).float()
 
 
@@ -131,7 +126,7 @@ def read(params: Params, paths: Paths) -> tuple[Features, Features]:
     """Return the features of the splits train and dev.
 
     Raises:
-        MissingReportError: The stage `features` has not run, or ran for other photos or blocks.
+        MissingReportError: The stage `features` has not run, or ran for other images or blocks.
     """
     require(paths.features, "features")
     photos, stored = read_manifest(params.data.root, params.data.manifest), load_file(paths.features)
@@ -158,7 +153,7 @@ class HeadModule(pl.LightningModule):
         weights = torch.tensor(sampling_weights(train.photos, params.train.source_power))
         variants = train.tokens.shape[1]
         self.tokens = train.tokens.flatten(0, 1).flatten(2)  # (N * variants, V, K * C)
-        self.targets = train.labels.repeat_interleave(variants)
+        self.targets = label_tensor(train.photos).repeat_interleave(variants)
         copies = torch.tensor([1.0, *[params.augment.degraded_weight / (variants - 1 or 1)] * (variants - 1)])
         self.weights = torch.outer(weights / weights.sum(), copies / copies.sum()).flatten().float()
         every = self.tokens.flatten(0, 1).float()
@@ -208,7 +203,7 @@ class HeadModule(pl.LightningModule):
     ) -> Self:
         """Train a classifier from its start and return the module; the figures on dev are logged and choose nothing."""
         module = cls(params, classifier, train)
-        validation = DataLoader(TensorDataset(dev.clean, dev.labels), batch_size=len(dev.photos))
+        validation = DataLoader(TensorDataset(dev.clean, label_tensor(dev.photos)), batch_size=len(dev.photos))
         trainer.fit(module, module.train_dataloader(), validation)
         return module.eval()
 

@@ -1,4 +1,4 @@
-"""Logits of photos by the engine and the precision that serve, on the path that serving takes."""
+"""Logits of images by the engine and the precision that serve, on the path that serving takes."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ BATCH: Final = 16
 def predict(
     data: PhotoDataModule, paths: Paths, photos: Sequence[Photo], degrade: Degrade | None = None
 ) -> torch.Tensor:
-    """Return the uncalibrated logits of photos in their order, shape (N,), float32, by the run's weights.
+    """Return the uncalibrated logits of images in their order, shape (N,), float32, by the run's weights.
 
     `degrade` changes each decoded image before serving's own transform; a progress bar shows the way.
     """
@@ -49,7 +49,7 @@ def _engine(graph: Path, weights: Path, spec: ModelSpec, written: int) -> OpenVi
 
 
 class _Served(Dataset[Pixels]):
-    """What the network sees of photos."""
+    """What the network sees of images."""
 
     def __init__(self, params: Params, photos: Sequence[Photo], degrade: Degrade | None) -> None:
         self.root, self.spec = params.data.root, params.model.spec()

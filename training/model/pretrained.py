@@ -13,6 +13,7 @@ from torch import nn
 
 from handler import network
 from handler.spec import ModelSpec
+from training.files import StageError
 from training.params import Weights
 
 DONOR = "tf_efficientnet_lite0"
@@ -20,7 +21,7 @@ OPEN_GATE = 4.0
 """Bias of a squeeze-and-excitation gate that the donor lacks: sigmoid(4) = 0.98 passes nearly everything."""
 
 
-class PretrainedUnavailableError(RuntimeError):
+class PretrainedUnavailableError(StageError):
     """The pretrained weights are unavailable; the message says what to do."""
 
 
@@ -44,7 +45,7 @@ def build(spec: ModelSpec, weights: Weights) -> nn.Module:
 
 
 def is_trained(weights: Weights) -> bool:
-    """Whether the weights are a detector's, which has seen photos of ours, and not ImageNet's or none."""
+    """Whether the weights are a detector's, which has seen images of ours, and not ImageNet's or none."""
     return weights not in {"package", "hub", "random"}
 
 

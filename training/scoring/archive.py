@@ -1,11 +1,14 @@
 """The archive that is served, read for scoring."""
 
+import argparse
 import hashlib
 import json
+import tempfile
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from safetensors import SafetensorError
 from torch import nn
@@ -15,15 +18,18 @@ from handler import network
 from handler.engines import CONSTANTS, Engine, OpenVinoEngine
 from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
-from training.package import read_archive
+from training.data.manifest import Photo, of_split, read_manifest
+from training.files import Paths, StageError, refusals
+from training.package import MODEL_NAME, read_archive
 
+Found = TypeVar("Found")
 DECIDING: Final = tuple(
     f"{name}.py" for name in ("colour", "engines", "files", "heads", "images", "network", "spec", "transforms")
 )
 """Modules of the handler that a verdict depends on."""
 
 
-class InvalidArchiveError(ValueError):
+class InvalidArchiveError(StageError):
     """A file is not an archive of this detector, or is one of incompatible code."""
 
 
@@ -67,22 +73,40 @@ def read_packed(archive: Path, folder: Path) -> Packed:
     try:
         spec, weights = read_archive(archive, folder)
         digest = hashlib.sha256(json.dumps(spec.to_mapping(), sort_keys=True).encode() + weights.read_bytes())
-        model = network.load(spec, weights)
-        return Packed(model, weights, _graph(archive, folder), spec, digest.hexdigest(), _other_code(archive))
+        ours = Path(handler.__file__).parent
+        with zipfile.ZipFile(archive) as packed:
+            names = packed.namelist()
+            theirs = {name: packed.read(f"handler/{name}") for name in DECIDING if f"handler/{name}" in names}
+            if GRAPH in names:
+                packed.extractall(folder, [GRAPH, Path(GRAPH).with_suffix(CONSTANTS).name])
+        graph = folder / GRAPH if GRAPH in names else None
+        other = [name for name in DECIDING if theirs.get(name) != (ours / name).read_bytes()]
+        return Packed(network.load(spec, weights), weights, graph, spec, digest.hexdigest(), other)
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
         raise InvalidArchiveError(f"{archive} is not an archive that this code can use: {error}") from error
 
 
-def _graph(archive: Path, folder: Path) -> Path | None:
-    with zipfile.ZipFile(archive) as packed:
-        if GRAPH not in packed.namelist():
-            return None
-        packed.extractall(folder, [GRAPH, Path(GRAPH).with_suffix(CONSTANTS).name])
-        return folder / GRAPH
+def measure_on_dev(
+    command: str,
+    about: str | None,
+    measure: Callable[[Packed, argparse.Namespace, list[Photo]], Found],
+    precisions: Sequence[str] = (),
+) -> Found:
+    """Parse a command line, and return what `measure` finds of its archive on the dev split of its data folder.
 
-
-def _other_code(archive: Path) -> list[str]:
-    ours = Path(handler.__file__).parent
-    with zipfile.ZipFile(archive) as packed:
-        theirs = {name: packed.read(f"handler/{name}") for name in DECIDING if f"handler/{name}" in packed.namelist()}
-    return [name for name in DECIDING if theirs.get(name) != (ours / name).read_bytes()]
+    Args:
+        command: Name of the module in this package.
+        about: Its docstring.
+        measure: Is given the archive, the arguments `data` and, if there are `precisions`, `precision`, and the images.
+        precisions: What the option `--precision` may be; the first is its default.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m training.scoring.{command}", description=about)
+    parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
+    parser.add_argument("--data", type=Path, default=Path("data/photos"), help="folder with a manifest.csv")
+    if precisions:
+        parser.add_argument("--precision", choices=precisions, default=precisions[0])
+    arguments = parser.parse_args()
+    with refusals(command), tempfile.TemporaryDirectory() as folder:
+        photos = of_split(read_manifest(arguments.data, Path("manifest.csv")), "dev")
+        return measure(read_packed(arguments.archive, Path(folder)), arguments, photos)
+    raise AssertionError  # `refusals` swallows nothing

@@ -5,8 +5,7 @@ bfloat16 and int8 are never quite those of float32.
 """
 
 import argparse
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -19,11 +18,9 @@ from handler.engines import AUTO, PRECISIONS, Engine, cpus
 from handler.network import TorchEngine
 from handler.spec import ModelSpec
 from handler.transforms import Pixels
-from training.data.manifest import InvalidDataError, Photo, of_split, read_manifest
+from training.data.manifest import InvalidDataError, Photo
 from training.evaluation.figures import calibration_error, ranking, score
-from training.files import Paths
-from training.package import MODEL_NAME
-from training.scoring.archive import InvalidArchiveError, Packed, read_packed
+from training.scoring.archive import Packed, measure_on_dev
 from training.scoring.results import read_pixels
 
 MOST_AUROC: Final = 0.002
@@ -33,7 +30,7 @@ BATCH: Final = 8
 
 @dataclass(frozen=True)
 class Difference:
-    """What an engine's logits cost over so many photos.
+    """What an engine's logits cost over so many images.
 
     Attributes:
         auroc: Engine's less PyTorch's.
@@ -86,16 +83,10 @@ def run(packed: Packed, precision: str, root: Path, photos: Sequence[Photo]) -> 
     """
     served = packed.engine(cpus(), precision)
     eager = TorchEngine(packed.model, packed.spec, torch.device("cpu"))
-    batches = list(
-        track(_batches(packed.spec, root, photos), "reading", total=-(-len(photos) // BATCH), transient=True)
-    )
+    pixels = [_pixels(root / photo.path, packed.spec) for photo in track(photos, "reading", transient=True)]
+    batches = [pixels[start : start + BATCH] for start in range(0, len(photos), BATCH)]
     found, expected = (_logits(engine, batches) for engine in (served, eager))
     return Difference.of(photos, found, expected, packed.spec)
-
-
-def _batches(spec: ModelSpec, root: Path, photos: Sequence[Photo]) -> Iterator[list[Pixels]]:
-    for start in range(0, len(photos), BATCH):
-        yield [_pixels(root / photo.path, spec) for photo in photos[start : start + BATCH]]
 
 
 def _pixels(file: Path, spec: ModelSpec) -> Pixels:
@@ -108,25 +99,19 @@ def _pixels(file: Path, spec: ModelSpec) -> Pixels:
 def _logits(engine: Engine, batches: Sequence[list[Pixels]]) -> list[float]:
     return [
         forward.logit
-        for pictures in track(batches, "judging", transient=True)
+        for pictures in track(batches, "predicting", transient=True)
         for forward in engine.run(pictures, [False] * len(pictures))
     ]
 
 
+def _compare(packed: Packed, arguments: argparse.Namespace, photos: Sequence[Photo]) -> tuple[str, Difference]:
+    return arguments.precision, run(packed, arguments.precision, arguments.data, photos)
+
+
 def main() -> None:
     """Compare from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.scoring.compare_engines", description=__doc__)
-    parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
-    parser.add_argument("--data", type=Path, default=Path("data/photos"), help="folder with a manifest.csv")
-    parser.add_argument("--precision", choices=[AUTO, *PRECISIONS], default=AUTO)
-    arguments = parser.parse_args()
-    try:
-        photos = of_split(read_manifest(arguments.data, Path("manifest.csv")), "dev")
-        with tempfile.TemporaryDirectory() as folder:
-            difference = run(read_packed(arguments.archive, Path(folder)), arguments.precision, arguments.data, photos)
-    except (InvalidArchiveError, InvalidDataError) as error:
-        raise SystemExit(f"compare_engines: {error}") from error
-    print(f"{arguments.precision}: {difference}")
+    precision, difference = measure_on_dev("compare_engines", __doc__, _compare, (AUTO, *PRECISIONS))
+    print(f"{precision}: {difference}")
     raise SystemExit(not difference.harmless)
 
 

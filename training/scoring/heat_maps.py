@@ -5,8 +5,6 @@ the image at random. A map is worth showing if the first makes the verdict less 
 Petsiuk et al. 2018, arXiv 1806.07421).
 """
 
-import argparse
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +19,8 @@ from handler import gradcam, heads
 from handler.engines import AUTO, Engine, cpus
 from handler.spec import ModelSpec, decide
 from handler.transforms import to_pixels
-from training.data.manifest import InvalidDataError, Photo, of_split, read_manifest, read_photo
-from training.files import Paths
-from training.package import MODEL_NAME
-from training.scoring.archive import InvalidArchiveError, Packed, read_packed
+from training.data.manifest import Photo, read_photo
+from training.scoring.archive import Packed, measure_on_dev
 
 SHARE: Final = 0.1
 """Of the image's area that is painted over."""
@@ -55,7 +51,7 @@ class Deletion:
 
 
 def run(packed: Packed, root: Path, photos: Sequence[Photo], seed: int = 0) -> Deletion:
-    """Measure an archive's heat maps on photos, by the engine that serves.
+    """Measure an archive's heat maps on images, by the engine that serves.
 
     Raises:
         InvalidArchiveError: The archive has no graph.
@@ -98,16 +94,7 @@ def _probabilities(engine: Engine, spec: ModelSpec, images: Sequence[Image.Image
 
 def main() -> None:
     """Measure from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.scoring.heat_maps", description=__doc__)
-    parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
-    parser.add_argument("--data", type=Path, default=Path("data/photos"), help="folder with a manifest.csv")
-    arguments = parser.parse_args()
-    try:
-        photos = of_split(read_manifest(arguments.data, Path("manifest.csv")), "dev")
-        with tempfile.TemporaryDirectory() as folder:
-            print(run(read_packed(arguments.archive, Path(folder)), arguments.data, photos))
-    except (InvalidArchiveError, InvalidDataError) as error:
-        raise SystemExit(f"heat_maps: {error}") from error
+    print(measure_on_dev("heat_maps", __doc__, lambda packed, arguments, photos: run(packed, arguments.data, photos)))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pytorch_lightning as pl
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from handler import network
 from handler.engines import AUTO, Engine, cpus
-from handler.spec import ModelSpec, Verdict, decide
+from handler.spec import ModelSpec, decide
 from training.scoring.archive import Packed
 from training.scoring.results import Results, read_pixels
 
@@ -42,27 +42,19 @@ class Batch(NamedTuple):
     codes: list[str | None]
 
 
-@dataclass(frozen=True)
-class Span:
-    """Images of a shard, from one up to another."""
-
-    shard: int
-    start: int
-    stop: int
-    ends_shard: bool
-
-
-def spans_of(shard: int, size: int, batch_size: int) -> list[Span]:
-    """Divide a shard into batches."""
-    starts = range(0, size, batch_size)
-    return [Span(shard, start, min(start + batch_size, size), start == starts[-1]) for start in starts]
-
-
 class SpanDataset(Dataset[Batch]):
-    """Whole batches, each read, decoded and transformed by the process that asks for it."""
+    """Whole batches of so many shards, each read, decoded and transformed by the process that asks for it."""
 
-    def __init__(self, spans: Sequence[Span], results: Results, root: Path, spec: ModelSpec) -> None:
-        self.spans = spans
+    def __init__(
+        self, shards: Mapping[int, int], batch_size: int, results: Results, root: Path, spec: ModelSpec
+    ) -> None:
+        """`shards`: sizes of these, by their number."""
+        self.spans = [
+            (shard, range(start, min(start + batch_size, size)), start + batch_size >= size)
+            for shard, size in shards.items()
+            for start in range(0, size, batch_size)
+        ]
+        self.images = sum(shards.values())
         self.results = results
         self.root = root
         self.spec = spec
@@ -71,20 +63,14 @@ class SpanDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.spans)
 
-    @property
-    def pictures(self) -> int:
-        """How many images all batches have."""
-        return sum(span.stop - span.start for span in self.spans)
-
     def __getitem__(self, index: int) -> Batch:
-        span = self.spans[index]
-        if self._paths[0] != span.shard:
-            self._paths = (span.shard, self.results.paths(span.shard))
-        files = [self.root / (path or "") for path in self._paths[1][span.start : span.stop]]
-        found = [read_pixels(file, self.spec) for file in files]
+        shard, span, ends_shard = self.spans[index]
+        if self._paths[0] != shard:
+            self._paths = (shard, self.results.paths(shard))
+        found = [read_pixels(self.root / (self._paths[1][place] or ""), self.spec) for place in span]
         seen = [pixels for pixels in found if not isinstance(pixels, str)]
         stacked = [torch.stack(alike) for alike in zip(*seen, strict=True)]
-        return Batch(span.shard, span.ends_shard, stacked, [one if isinstance(one, str) else None for one in found])
+        return Batch(shard, ends_shard, stacked, [one if isinstance(one, str) else None for one in found])
 
 
 class ShardDataModule(pl.LightningDataModule):
@@ -107,10 +93,9 @@ class ShardDataModule(pl.LightningDataModule):
         """Return this process's batches in order, those of shards that are done left out."""
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         mine = list(enumerate(self.results.sizes()))[rank::processes]
-        open_shards = [(shard, size) for shard, size in mine if not self.results.is_done(shard, size)]
-        spans = [span for shard, size in open_shards for span in spans_of(shard, size, self.batch_size)]
+        open_shards = {shard: size for shard, size in mine if not self.results.is_done(shard, size)}
         return DataLoader(
-            SpanDataset(spans, self.results, self.root, self.spec),
+            SpanDataset(open_shards, self.batch_size, self.results, self.root, self.spec),
             batch_size=None,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
@@ -147,9 +132,9 @@ class ScoringModule(pl.LightningModule):
 
 
 class ShardWriter(pl.Callback):
-    """Writes a shard as soon as its last batch is predicted.
+    """Writes a shard as soon as its last batch is predicted, and shows the first process's progress.
 
-    Not Lightning's BasePredictionWriter, which counts images by its own sampler.
+    Not Lightning's BasePredictionWriter and bars, which count by its own sampler and by batches.
     """
 
     def __init__(self, results: Results, spec: ModelSpec) -> None:
@@ -157,26 +142,51 @@ class ShardWriter(pl.Callback):
         self.spec = spec
         self._logits: list[torch.Tensor] = []
         self._codes: list[str | None] = []
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()
+        )
 
-    def on_predict_batch_end(  # noqa: PLR0913, PLR0917 - Lightning's signature
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - Lightning's
+        """Show the bar."""
+        whose = f" (process 1 of {trainer.world_size})" if trainer.world_size > 1 else ""
+        mine = trainer.predict_dataloaders
+        self._progress.add_task(f"Scoring{whose}", total=mine.dataset.images if mine else None)
+        if trainer.is_global_zero:
+            self._progress.start()
+
+    def on_predict_batch_end(
         self,
         trainer: pl.Trainer,  # noqa: ARG002 - Lightning's signature
         pl_module: pl.LightningModule,  # noqa: ARG002 - the same
         outputs: torch.Tensor,
         batch: Batch,
-        batch_idx: int,  # noqa: ARG002 - the same
-        dataloader_idx: int = 0,  # noqa: ARG002 - the same
+        *_: Any,  # noqa: ANN401 - the same
+        **__: Any,  # noqa: ANN401 - the same
     ) -> None:
         """Keep a batch's logits, on their device: reading them at once would make a GPU wait for every batch."""
         self._logits.append(outputs)
         self._codes += batch.codes
         if batch.ends_shard:
-            self.results.write(batch.shard, self._found(), self.spec.version)
+            logits = iter([logit for batch in self._logits for logit in batch.tolist()])
+            found = [decide(next(logits), self.spec) if code is None else code for code in self._codes]
+            self.results.write(batch.shard, found, self.spec.version)
             self._logits, self._codes = [], []
+        self._progress.advance(self._progress.task_ids[0], len(batch.codes))
 
-    def _found(self) -> list[Verdict | str]:
-        logits = iter([logit for batch in self._logits for logit in batch.tolist()])
-        return [decide(next(logits), self.spec) if code is None else code for code in self._codes]
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - Lightning's
+        """Leave the bar as it is."""
+        self._progress.stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:  # noqa: ARG002 - Lightning's
+        """Leave the bar as it is, and the terminal as it was."""
+        self._progress.stop()
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            self._progress.print("Stopped; repeat the command to resume")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f} pictures/s")
 
 
 @dataclass(frozen=True)
@@ -205,48 +215,3 @@ class Summary:
         if not self.scored:
             return f"{counts}; all were scored before"
         return f"{counts}; {self.scored:,} scored now, {self.scored / self.seconds:,.1f} pictures/s"
-
-
-class Bar(pl.Callback):
-    """A progress bar of the first process's images, with their rate."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()
-        )
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - Lightning's
-        """Show the bar."""
-        if trainer.is_global_zero:
-            whose = f" (process 1 of {trainer.world_size})" if trainer.world_size > 1 else ""
-            mine = trainer.predict_dataloaders
-            self._progress.add_task(f"Scoring{whose}", total=mine.dataset.pictures if mine else None)
-            self._progress.start()
-
-    def on_predict_batch_end(  # noqa: PLR0913, PLR0917 - Lightning's signature
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,  # noqa: ARG002 - Lightning's signature
-        outputs: torch.Tensor,  # noqa: ARG002 - the same
-        batch: Batch,
-        batch_idx: int,  # noqa: ARG002 - the same
-        dataloader_idx: int = 0,  # noqa: ARG002 - the same
-    ) -> None:
-        """Move the bar."""
-        if trainer.is_global_zero:
-            self._progress.advance(self._progress.task_ids[0], len(batch.codes))
-
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - Lightning's
-        """Leave the bar as it is."""
-        self._progress.stop()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:  # noqa: ARG002 - Lightning's
-        """Leave the bar as it is, and the terminal as it was."""
-        self._progress.stop()
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            self._progress.print("Stopped; repeat the command to resume")
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:,.0f} pictures/s")

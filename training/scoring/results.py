@@ -21,7 +21,7 @@ from pyarrow import csv, parquet
 from handler.images import FORMATS, BadImageError, decode
 from handler.spec import ModelSpec, Verdict
 from handler.transforms import Pixels, to_pixels
-from training.files import write_bytes
+from training.files import StageError, write_bytes
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
 UNREADABLE: Final = "unreadable_file"
@@ -41,6 +41,7 @@ RESULTS: Final = pa.schema(
 HEAD_BYTES: Final = 65_536
 BLOCK: Final = 10_000
 """Rows that are read at a time, so that no list need fit into memory."""
+REMEDY: Final = "; choose another folder, or use --restart to delete its results"
 PART: Final = re.compile(r"part-\d{5,}\.parquet")
 
 
@@ -86,7 +87,7 @@ def _begins_as_picture(head: bytes) -> bool:
     return any(accept is not None and accept(head) for accept in accepts)
 
 
-class InvalidListError(ValueError):
+class InvalidListError(StageError):
     """A list of images that cannot be used; the message says why."""
 
 
@@ -109,11 +110,6 @@ def write_list(source: Path, target: Path, shard_size: int) -> str:
         raise InvalidListError(f"{source} lists no image")
     with target.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def folder_of(source: Path) -> Path:
-    """Return the folder that a source's relative paths begin at: itself, or the one that the list is in."""
-    return source if source.is_dir() else source.parent
 
 
 def _write(tables: Iterable[pa.Table], target: Path) -> None:
@@ -212,7 +208,7 @@ def _regrouped(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
         yield held.combine_chunks()
 
 
-class OtherJobError(RuntimeError):
+class OtherJobError(StageError):
     """The folder holds results that do not belong to this list and model."""
 
 
@@ -288,9 +284,12 @@ class Results:
         """Write a shard: a verdict, or the code of why there is none, for each of its images."""
         with parquet.ParquetFile(self.list) as opened:
             listed = opened.read_row_group(shard)
-        rows = [_row(one) | {"model_version": model_version} for one in found]
-        results = pa.Table.from_pylist(rows, RESULTS)
-        table = pa.table({PATH: listed.column(PATH)} | _columns(results) | _columns(listed.drop_columns([PATH])))
+        rows = [{"error": one} if isinstance(one, str) else asdict(one) for one in found]
+        table = pa.Table.from_pylist([row | {"model_version": model_version} for row in rows], RESULTS)
+        table = table.add_column(0, PATH, listed.column(PATH))
+        for name in listed.column_names:
+            if name != PATH:
+                table = table.append_column(name, listed.column(name))
         buffer = pa.BufferOutputStream()
         parquet.write_table(table, buffer, compression="zstd")
         write_bytes(self.part(shard), buffer.getvalue().to_pybytes())
@@ -305,17 +304,11 @@ class Results:
     def _check(self, job: dict[str, Any]) -> None:
         if not self.description.is_file():
             if self._parts():
-                raise OtherJobError(f"{self.folder} holds results of an unknown job")
+                raise OtherJobError(f"{self.folder} holds results of an unknown job{REMEDY}")
             return
         found = json.loads(self.description.read_bytes())
         other = [name for name, value in job.items() if found.get(name) != value]
         if other:
-            raise OtherJobError(f"{self.folder} holds results of a different job; differs in {', '.join(other)}")
-
-
-def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    return dict(zip(table.column_names, table.columns, strict=True))
-
-
-def _row(found: Verdict | str) -> dict[str, Any]:
-    return {"error": found} if isinstance(found, str) else asdict(found)
+            raise OtherJobError(
+                f"{self.folder} holds results of a different job; differs in {', '.join(other)}{REMEDY}"
+            )

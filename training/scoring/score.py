@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +16,12 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 
 from handler.engines import AUTO, cpus
-from training.files import Paths
+from training.files import Paths, refusals
 from training.model.predict import quiet
 from training.package import MODEL_NAME
-from training.scoring.archive import InvalidArchiveError, Packed, read_packed
-from training.scoring.module import Bar, ScoringModule, ShardDataModule, ShardWriter, Summary
-from training.scoring.results import InvalidListError, OtherJobError, Results, Terms, folder_of
+from training.scoring.archive import Packed, read_packed
+from training.scoring.module import ScoringModule, ShardDataModule, ShardWriter, Summary
+from training.scoring.results import Results, Terms
 
 MOST_WORKERS: Final = 8
 """Decoding processes, if the user names no number."""
@@ -43,7 +44,7 @@ class Plan:
     @property
     def pictures_in(self) -> Path:
         """The folder that relative paths begin at."""
-        return (self.root or folder_of(self.source)).resolve()
+        return (self.root or (self.source if self.source.is_dir() else self.source.parent)).resolve()
 
 
 def run(plan: Plan) -> Summary | None:
@@ -62,7 +63,15 @@ def _run(plan: Plan, packed: Packed) -> Summary | None:
     results = Results(plan.out)
     data = ShardDataModule(results, plan.pictures_in, packed.spec, plan.batch_size, plan.workers)
     with _quiet():
-        trainer = _trainer(plan.trainer, [ShardWriter(results, packed.spec), Bar()])
+        trainer = pl.Trainer(
+            **plan.trainer,
+            callbacks=[ShardWriter(results, packed.spec)],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
         if trainer.is_global_zero:  # before Lightning starts the others, or while they wait for this one
             _prepare(plan, packed, results)
         begun, open_before = time.monotonic(), _open_pictures(results) if trainer.is_global_zero else 0
@@ -73,18 +82,6 @@ def _run(plan: Plan, packed: Packed) -> Summary | None:
     if not trainer.is_global_zero:
         return None
     return Summary.of(results, packed.spec.labels[1], open_before, time.monotonic() - begun)
-
-
-def _trainer(arguments: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
-    return pl.Trainer(
-        **arguments,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
 
 
 def _prepare(plan: Plan, packed: Packed, results: Results) -> None:
@@ -118,12 +115,8 @@ def _quiet() -> Iterator[None]:
 def main() -> None:
     """Score from the command line."""
     plan = _parse()
-    try:
+    with refusals("score"):
         summary = run(plan)
-    except (InvalidArchiveError, InvalidListError) as error:
-        raise SystemExit(f"score: {error}") from error
-    except OtherJobError as error:
-        raise SystemExit(f"score: {error}; choose another folder, or use --restart to delete its results") from error
     if summary is not None:
         print(f"{summary}; {plan.out}")
 
@@ -135,8 +128,8 @@ def _parse() -> Plan:
     parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
     parser.add_argument("--root", type=Path, help="folder that relative paths start at (default: the list's)")
     parser.add_argument("--batch-size", type=_count, default=Plan.batch_size)
-    workers = min(MOST_WORKERS, cpus())
-    parser.add_argument("--workers", type=_number, default=workers, help="decoding processes per process")
+    none, most = partial(_count, least=0), min(MOST_WORKERS, cpus())
+    parser.add_argument("--workers", type=none, default=most, help="decoding processes per process")
     parser.add_argument("--shard-size", type=_count, default=Plan.shard_size, help="images per result file")
     parser.add_argument("--restart", action="store_true", help="delete the folder's results first")
     lightning = parser.add_argument_group("Lightning's Trainer")
@@ -156,17 +149,10 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _number(text: str) -> int:
+def _count(text: str, least: int = 1) -> int:
     value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return value
-
-
-def _count(text: str) -> int:
-    value = _number(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be {least} or more")
     return value
 
 

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+import pytest
 
 from tests.training.pictures import row
-from training.checks.findings import BLOCK, exact_findings, exact_pairs, near_findings, near_pairs
+from training.checks.findings import BLOCK, Finding, exact_findings, near_findings, near_pairs
 from training.checks.pictures import Facts
 from training.data.manifest import Photo
 
 
 def fact(digest: str = "d", look: int = 0) -> Facts:
     return Facts(32, 32, "PNG", digest, look)
-
-
-def test_equal_digests_are_paired_with_the_first_of_their_set() -> None:
-    assert exact_pairs(["a", "b", "a", "c", "b", "a"]).tolist() == [[0, 2], [0, 5], [1, 4]]
-    assert exact_pairs([]).shape == (0, 2)
 
 
 def test_all_pairs_within_the_distance_are_found_once_across_blocks() -> None:
@@ -44,53 +42,40 @@ def test_hashes_use_all_64_bits() -> None:
     assert [pairs.tolist() for pairs, _ in near_pairs(looks, 1)] == [[[0, 1]]]
 
 
-def exact(*photos: Photo) -> list[tuple[str, str, int, list[tuple[str, ...]]]]:
-    findings = exact_findings(photos, [fact() for _ in photos])
+def brief(findings: Iterable[Finding]) -> list[tuple[str, str, int, list[tuple[str, ...]]]]:
     return [(finding.check, finding.severity, finding.count, finding.examples) for finding in findings]
 
 
 def near(*photos: Photo, looks: tuple[int, ...], bits: int = 4) -> list[tuple[str, str, int, list[tuple[str, ...]]]]:
-    facts = [fact(str(index), look) for index, look in enumerate(looks)]
-    findings = near_findings(photos, facts, bits)
-    return [(finding.check, finding.severity, finding.count, finding.examples) for finding in findings]
+    return brief(near_findings(photos, [fact(str(index), look) for index, look in enumerate(looks)], bits))
 
 
-def test_equal_pictures_with_both_labels_are_an_error() -> None:
-    found = exact(row("a", "real", "train"), row("b", "ai_generated", "dev"))
-    assert found == [("duplicates_across_classes", "error", 1, [("a", "b")])]
+@pytest.mark.parametrize(
+    ("photos", "exact", "alike"),
+    [
+        ((row("a", "real"), row("b", "ai_generated", "dev")), "duplicates_across_classes error", "across_splits error"),
+        ((row("a", "real"), row("b", "real", "test")), "duplicates_across_splits error", "across_splits error"),
+        ((row("a", "real"), row("b", "ai_generated")), "duplicates_across_classes error", "across_classes warning"),
+        ((row("a", "real"), row("b", "real")), "duplicates warning", "info"),
+        ((row("a", "real", group="g"), row("b", "real", "test", group="g")), "duplicates_across_splits error", None),
+        ((row("a", "real"), row("a", "real")), None, None),  # two rows of one image
+    ],
+)
+def test_equal_and_alike_images_are_told_by_where_they_are(
+    photos: tuple[Photo, Photo], exact: str | None, alike: str | None
+) -> None:
+    pair = [tuple(photo.path for photo in photos)]
+    equal = brief(exact_findings(photos, [fact(), fact()]))
+    assert equal == ([(*exact.split(), 1, pair)] if exact else [])
+    found = near(*photos, looks=(0, 0b1111))
+    name = f"near_duplicates_{alike}".replace("_info", " info").split() if alike else []
+    assert found == ([(*name, 1, pair)] if name else [])
 
 
-def test_equal_pictures_in_two_splits_are_an_error_even_of_one_group() -> None:
-    found = exact(row("a", "real", "train", group="g"), row("b", "real", "test", group="g"))
-    assert found == [("duplicates_across_splits", "error", 1, [("a", "b")])]
-
-
-def test_equal_pictures_in_one_split_are_a_warning() -> None:
-    found = exact(row("a", "real"), row("b", "real"), row("c", "real"))
-    assert found == [("duplicates", "warning", 2, [("a", "b"), ("a", "c")])]
-
-
-def test_a_picture_in_two_rows_is_no_duplicate_of_itself() -> None:
-    assert exact(row("a", "real"), row("a", "real")) == []
-
-
-def test_look_alikes_in_two_splits_are_an_error() -> None:
-    found = near(row("a", "real", "train"), row("b", "ai_generated", "test"), looks=(0, 0b1111))
-    assert found == [("near_duplicates_across_splits", "error", 1, [("a", "b")])]
-
-
-def test_look_alikes_with_both_labels_are_a_warning() -> None:
-    found = near(row("a", "real"), row("b", "ai_generated"), looks=(0, 1))
-    assert found == [("near_duplicates_across_classes", "warning", 1, [("a", "b")])]
-
-
-def test_look_alikes_in_one_split_are_information() -> None:
-    found = near(row("a", "real"), row("b", "real"), looks=(0, 1))
-    assert found == [("near_duplicates", "info", 1, [("a", "b")])]
-
-
-def test_look_alikes_of_one_group_are_known_to_be() -> None:
-    assert near(row("a", "real", group="g"), row("b", "ai_generated", group="g"), looks=(0, 0)) == []
+def test_each_equal_image_is_paired_with_the_first_of_its_set() -> None:
+    photos = [row(path, "real") for path in "abcdef"]
+    found = brief(exact_findings(photos, [fact(digest) for digest in "xyxzyx"]))
+    assert found == [("duplicates", "warning", 3, [("a", "c"), ("a", "f"), ("b", "e")])]
 
 
 def test_pictures_further_apart_than_the_limit_do_not_look_alike() -> None:

@@ -21,39 +21,34 @@ def params() -> AugmentParams:
     return load(Path("params.yaml")).augment
 
 
-STEPS: list[Callable[[AugmentParams], augment.Step]] = [
-    augment.Rescale,
-    augment.Recompress,
-    augment.Blur,
-    augment.Noise,
-    lambda params: augment.Window(params, 48),
-    lambda _params: augment.WhiteBackground(),
+STEPS: list[Callable[[Image.Image, AugmentParams], Image.Image]] = [
+    augment.rescale,
+    augment.recompress,
+    augment.crop,
+    augment.blur,
+    augment.noise,
+    lambda image, params: augment.window(image, params, 48),
+    lambda image, _params: augment.canvas(image),
+    lambda image, _params: augment.white_background(image),
 ]
 
 
-@pytest.mark.parametrize("make", STEPS)
-def test_a_step_gives_an_rgb_picture_and_leaves_its_own_alone(
-    make: Callable[[AugmentParams], augment.Step], params: AugmentParams
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_gives_an_rgb_image_by_its_seed_and_leaves_its_own_alone(
+    step: Callable[[Image.Image, AugmentParams], Image.Image], params: AugmentParams
 ) -> None:
-    image = photo(120, 80)
-    changed = make(params)(image)
-    assert changed.mode == "RGB"
+    image, drawn = photo(120, 80), []
+    for seed in (3, 3):
+        torch.manual_seed(seed)
+        drawn.append(step(image, params))
+    assert drawn[0].mode == "RGB"
+    assert same(*drawn)
     assert same(image, photo(120, 80))
 
 
-@pytest.mark.parametrize("make", STEPS)
-def test_the_same_seed_draws_the_same(make: Callable[[AugmentParams], augment.Step], params: AugmentParams) -> None:
-    step = make(params)
-    drawn = []
-    for seed in (3, 3):
-        torch.manual_seed(seed)
-        drawn.append(step(photo(120, 80)))
-    assert same(*drawn)
-
-
 def test_scaling_stays_within_its_factors(params: AugmentParams) -> None:
-    step = augment.Rescale(dataclasses.replace(params, rescale_min=0.5, rescale_max=2.0))
-    widths = [step(Image.new("RGB", (200, 100))).width for _ in range(30)]
+    wide = dataclasses.replace(params, rescale_min=0.5, rescale_max=2.0)
+    widths = [augment.rescale(Image.new("RGB", (200, 100)), wide).width for _ in range(30)]
     assert 100 <= min(widths) < 200 < max(widths) <= 400
 
 
@@ -69,14 +64,14 @@ def test_compression_is_lossy_in_the_format_that_was_drawn(
 
     saved = augment.saved
     monkeypatch.setattr(augment, "saved", record)
-    changed = augment.Recompress(dataclasses.replace(params, webp_share=webp_share))(photo())
+    changed = augment.recompress(photo(), dataclasses.replace(params, webp_share=webp_share))
     assert formats == [name]
     assert 0 < np.abs(pixels(changed) - pixels(photo())).mean() < 20
 
 
 def test_a_native_window_is_a_piece_of_the_picture(params: AugmentParams) -> None:
     image = photo(90, 70)
-    window = pixels(augment.Window(dataclasses.replace(params, native_share=1.0), 48)(image))
+    window = pixels(augment.window(image, dataclasses.replace(params, native_share=1.0), 48))
     whole = pixels(image)
     places = [(x, y) for y in range(23) for x in range(43) if np.array_equal(whole[y : y + 48, x : x + 48], window)]
     assert len(places) == 1
@@ -87,21 +82,21 @@ def test_a_native_window_is_a_piece_of_the_picture(params: AugmentParams) -> Non
 def test_a_window_has_the_networks_size_whatever_the_picture(
     params: AugmentParams, size: tuple[int, int], native_share: float
 ) -> None:
-    window = augment.Window(dataclasses.replace(params, native_share=native_share), 48)
-    assert {window(Image.new("RGB", size)).size for _ in range(10)} == {(48, 48)}
+    drawn = dataclasses.replace(params, native_share=native_share)
+    assert {augment.window(Image.new("RGB", size), drawn, 48).size for _ in range(10)} == {(48, 48)}
 
 
 def test_a_plain_background_becomes_white_and_the_product_stays() -> None:
     image = Image.new("RGB", (100, 100), (200, 190, 180))
     image.paste((20, 60, 120), (30, 30, 70, 70))
-    changed = pixels(augment.WhiteBackground()(image))
+    changed = pixels(augment.white_background(image))
     assert changed[:20].min() >= 224
     assert np.array_equal(changed[40:60, 40:60], pixels(image)[40:60, 40:60])
 
 
 @pytest.mark.parametrize("image", [Image.effect_noise((80, 80), 90).convert("RGB"), Image.new("RGB", (80, 80), "red")])
 def test_a_picture_without_background_or_product_stays_as_it_is(image: Image.Image) -> None:
-    assert augment.WhiteBackground()(image) is image
+    assert augment.white_background(image) is image
 
 
 def test_a_view_is_normalised_as_serving_does(params: AugmentParams) -> None:

@@ -92,30 +92,24 @@ def _own_client() -> Iterator[None]:
     huggingface_hub.set_client_factory(huggingface_hub.utils._http.default_client_factory)  # noqa: SLF001 - no public name
 
 
-def test_hugging_face_gives_every_picture_with_label_and_split(tmp_path: Path) -> None:
-    served(HubServer(FILES))
+@pytest.mark.parametrize("names", [("FAKE", "REAL"), ("REAL", "FAKE")])
+def test_hugging_face_gives_every_image_with_split_and_label_by_name(names: tuple[str, str], tmp_path: Path) -> None:
+    served(HubServer({name: parquet(name[5:].partition("-")[0], names) for name in FILES}))
     assert in_order(list(HuggingFace().entries(tmp_path))) == in_order(ENTRIES)
 
 
-def test_labels_are_read_by_name(tmp_path: Path) -> None:
-    other = {name: parquet(name[5:].partition("-")[0], names=("REAL", "FAKE")) for name in FILES}
-    served(HubServer(other))
-    assert in_order(list(HuggingFace().entries(tmp_path))) == in_order(ENTRIES)
-
-
-def test_a_file_of_another_checksum_is_thrown_away(tmp_path: Path) -> None:
-    served(HubServer(FILES, announced="0" * 64))
-    with pytest.raises(
-        HubUnavailableError, match=r"^Hugging Face: data/train-.*parquet does not match its announced size or hash"
-    ):
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        (HubServer(FILES, announced="0" * 64), r"data/train-.*parquet does not match its announced size or hash"),
+        (HubServer({}), r".*CIFAKE-image-dataset has no file data/train-"),
+    ],
+)
+def test_a_file_of_another_checksum_or_name_is_refused(server: HubServer, message: str, tmp_path: Path) -> None:
+    served(server)
+    with pytest.raises(HubUnavailableError, match=f"^Hugging Face: {message}"):
         list(HuggingFace().entries(tmp_path))
     assert list(tmp_path.rglob("*.parquet")) == []
-
-
-def test_a_repository_of_another_layout_is_told(tmp_path: Path) -> None:
-    served(HubServer({}))
-    with pytest.raises(HubUnavailableError, match=r"CIFAKE-image-dataset has no file data/train-"):
-        list(HuggingFace().entries(tmp_path))
 
 
 def test_an_unreachable_hugging_face_is_told_in_one_line(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.training.photos import AI, REAL, photo
-from training.evaluation.figures import exact_interval, group_indices, group_weights, percentile_interval
+from training.evaluation.figures import exact_interval, group_weights, percentile_interval
 
 PHOTOS = [photo(REAL, group="x"), photo(AI, group="z"), photo(REAL, group="y"), photo(REAL, group="x")]
 
@@ -26,10 +26,6 @@ def test_a_group_with_both_classes_is_drawn_for_each_by_itself() -> None:
     photos = [photo(label, group=group) for label in (REAL, AI) for group in "ab"]
     weights = group_weights(photos, 50)
     assert not np.array_equal(weights[:, :2], weights[:, 2:])
-
-
-def test_groups_are_numbered() -> None:
-    assert group_indices(PHOTOS).tolist() == [0, 2, 1, 0]
 
 
 def test_an_interval_leaves_out_a_fortieth_at_each_end() -> None:

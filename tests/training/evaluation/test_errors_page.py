@@ -16,7 +16,7 @@ from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo, scored
 from training.data.manifest import of_split, read_manifest
 from training.evaluation import errors_page
-from training.evaluation.errors_page import THUMBNAIL, WORST, explain, false_alarms, misses
+from training.evaluation.errors_page import THUMBNAIL, WORST, explain, worst
 from training.evaluation.figures import Scored
 
 pytestmark = NOISE
@@ -71,7 +71,7 @@ def test_the_worst_errors_come_first_and_no_more_than_fit() -> None:
     photos = [photo(REAL, str(n)) for n in range(40)] + [photo(AI, str(n)) for n in range(40)]
     probabilities = np.random.default_rng(0).random(80)
     judged = scored(photos, probabilities.tolist())
-    alarms, missed = false_alarms(judged), misses(judged)
+    alarms, missed = worst(judged, REAL), worst(judged, AI)
     assert len(alarms.photos) == len(missed.photos) == WORST == 12
     assert alarms.probabilities.tolist() == sorted(probabilities[:40], reverse=True)[:12]
     assert missed.probabilities.tolist() == sorted(probabilities[40:])[:12]
@@ -81,7 +81,7 @@ def test_the_worst_errors_come_first_and_no_more_than_fit() -> None:
 
 def test_right_verdicts_are_no_errors() -> None:
     judged = scored([photo(REAL), photo(AI)], [0.1, 0.9])
-    assert (false_alarms(judged).photos, misses(judged).photos) == ([], [])
+    assert (worst(judged, REAL).photos, worst(judged, AI).photos) == ([], [])
 
 
 def test_an_error_is_shown_with_the_probability_that_is_served(pipeline: Pipeline) -> None:

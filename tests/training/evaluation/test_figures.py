@@ -23,7 +23,6 @@ from training.evaluation.figures import (
     overall,
     ranking,
     ranking_quality,
-    rates,
 )
 
 FOUR = scored([photo(REAL, group=g) for g in "12"] + [photo(AI, group=g) for g in "34"], [0.1, 0.4, 0.35, 0.8])
@@ -143,11 +142,6 @@ def test_a_detector_that_flags_nothing_has_no_precision() -> None:
     }
 
 
-def test_equal_scores_rank_as_chance() -> None:
-    judged = scored(FOUR.photos, [0.5] * 4)
-    assert float(ranking(judged, ones(judged))["auroc"][0]) == 0.5
-
-
 def test_an_interval_covers_the_figure_and_narrows_with_more_groups() -> None:
     widths = []
     for groups in (10, 200):
@@ -165,11 +159,6 @@ def test_copies_within_a_group_do_not_narrow_an_interval() -> None:
 def test_one_group_a_class_leaves_nothing_to_resample() -> None:
     photos = [photo(REAL, group="1")] * 2 + [photo(AI, group="2")] * 2
     assert bounds(scored(photos, FOUR.probabilities.tolist())) == [0.75, 0.75]
-
-
-def test_rates_are_the_shares_flagged_of_each_class() -> None:
-    found = rates(scored(FOUR.photos, [0.1, 0.5, 0.5, 0.8]), 100)
-    assert (found["true_positive_rate"], found["false_positive_rate"]) == (1.0, 0.5)
 
 
 def test_a_share_of_none_has_an_exact_interval_with_one_draw_a_group() -> None:

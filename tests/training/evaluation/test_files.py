@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -18,12 +20,17 @@ def test_a_report_is_rounded_and_leaves_no_temporary_file(tmp_path: Path) -> Non
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    write_json(file, {"a": 1})
+def test_what_cannot_be_finished_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError("disk full")
+
+    write_json(tmp_path / "a.json", {"a": 1})
     with pytest.raises(TypeError):
-        write_json(file, {"a": object()})
-    assert read_json(file, "evaluate") == {"a": 1}
+        write_json(tmp_path / "a.json", {"a": object()})
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        write_json(tmp_path / "a.json", {"a": 2})
+    assert read_json(tmp_path / "a.json", "evaluate") == {"a": 1}
 
 
 def test_a_missing_report_names_its_stage(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.training.photos import REAL, overlapping, photo, scored
 from training.evaluation import plots
-from training.evaluation.plots import auroc_dots, flagged_dots, robustness_bars
+from training.evaluation.plots import dots, robustness_bars
 
 ROW: dict[str, Any] = {
     "n": 5,
@@ -27,8 +27,8 @@ DRAW: dict[str, Callable[[Path], None]] = {
     "robustness": lambda file: robustness_bars(
         {"dev": {"clean": ROW, "jpeg50": ROW}, "test": {"clean": ROW, "jpeg50": ROW}}, file
     ),
-    "auroc": lambda file: auroc_dots([("test: real/a", ROW), ("test: ai_generated/b", ROW)], "By source", file),
-    "flagged": lambda file: flagged_dots([("test: real/a", ROW)], "By source", file),
+    "auroc": lambda file: dots([("test: real/a", ROW), ("test: ai_generated/b", ROW)], "auroc", "By source", file),
+    "flagged": lambda file: dots([("test: real/a", ROW)], "flagged", "By source", file),
 }
 
 
@@ -48,5 +48,5 @@ def test_photos_of_one_class_have_a_histogram(tmp_path: Path) -> None:
 
 
 def test_without_rows_nothing_is_drawn(tmp_path: Path) -> None:
-    auroc_dots([("test: real/a", {"n": 1, "flagged": 0.0, "flagged_ci95": [0, 1]})], "By source", tmp_path / "a.png")
+    dots([("test: real/a", {"n": 1, "flagged": 0.0, "flagged_ci95": [0, 1]})], "auroc", "None", tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from PIL import Image
 
 from handler.spec import ModelSpec
 from tests.training.photos import AI, REAL, photo
-from training.evaluation.robustness import CLEAN, CONDITIONS, matrix, on_white, worst
+from training.evaluation.robustness import CLEAN, CONDITIONS, matrix, shrink_on_white, worst
 
 SIZES = {
     "resize050": (50, 30),
@@ -44,7 +44,7 @@ def test_a_condition_takes_the_smallest_picture(name: str) -> None:
 
 
 def test_a_photo_on_white_keeps_its_size_and_has_a_white_margin() -> None:
-    placed = np.asarray(on_white(Image.new("RGB", (100, 50)), 0.8))
+    placed = np.asarray(shrink_on_white(Image.new("RGB", (100, 50)), 0.8))
     black = np.argwhere(placed.sum(axis=2) == 0)
     assert black.min(axis=0).tolist() == [5, 10]
     assert black.max(axis=0).tolist() == [44, 89]

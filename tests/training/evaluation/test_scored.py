@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.spec import ModelSpec, decide
@@ -28,6 +28,7 @@ def test_a_verdict_follows_from_the_rounded_probability_that_is_served() -> None
     assert score([photo(REAL)] * 2, logits, SPEC).flagged.tolist() == [True, False]
 
 
+@settings(deadline=None)
 @given(st.floats(-40, 40), st.floats(0.0001, 0.9999))
 def test_photos_are_scored_and_flagged_as_serving_does(logit: float, base_rate: float) -> None:
     spec = dataclasses.replace(SPEC, base_rate=base_rate)

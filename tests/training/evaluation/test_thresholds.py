@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handler.spec import ModelSpec
@@ -77,6 +77,7 @@ def test_one_source_says_nothing_of_others() -> None:
     assert by_source(scored([photo(REAL), photo(AI)], [0.1, 0.9]), (), "false_alarms_5") == {"sources": 1}
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=30), st.lists(st.floats(-9, 9), min_size=1, max_size=30))
 def test_an_operating_point_flags_at_one_half_no_more_than_it_promises(real: list[float], fakes: list[float]) -> None:
     photos = [photo(REAL)] * len(real) + [photo(AI)] * len(fakes)

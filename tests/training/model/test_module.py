@@ -41,23 +41,10 @@ class Recorder(pl.Callback):
         self.rates: list[float] = []
         self.losses: list[float] = []
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: pl.LightningModule,  # noqa: ARG002 - Lightning's signature
-        outputs: Any,  # noqa: ANN401 - Lightning's signature
-        batch: Batch,  # noqa: ARG002 - Lightning's signature
-        batch_idx: int,  # noqa: ARG002 - Lightning's signature
-    ) -> None:
-        self.losses.append(float(outputs["loss"]))
+    def on_train_batch_end(self, *arguments: Any, **_: Any) -> None:  # noqa: ANN401 - Lightning's
+        self.losses.append(float(arguments[2]["loss"]))
 
-    def on_train_batch_start(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,  # noqa: ARG002 - Lightning's signature
-        batch: Batch,  # noqa: ARG002 - Lightning's signature
-        batch_idx: int,  # noqa: ARG002 - Lightning's signature
-    ) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:  # noqa: ANN401 - Lightning's
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 

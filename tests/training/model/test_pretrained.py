@@ -43,11 +43,6 @@ def test_the_gates_start_open() -> None:
         torch.testing.assert_close(gate(features), features * 0.982, rtol=1e-3, atol=1e-5)
 
 
-def test_random_weights_are_not_the_packages() -> None:
-    own = pretrained.build(SPEC, "random").state_dict()
-    assert not torch.equal(own["conv_head.weight"], donor()["conv_head.weight"])
-
-
 def test_another_architecture_cannot_start_from_the_package() -> None:
     with pytest.raises(pretrained.PretrainedUnavailableError, match=r"do not fit efficientnet_b1: set model\.weights"):
         pretrained.build(ModelSpec(version="1", architecture="efficientnet_b1"), "package")
@@ -64,17 +59,15 @@ def test_training_goes_on_from_a_runs_weights_and_from_an_archive(tmp_path: Path
         assert all(torch.equal(own[name], tensor) for name, tensor in trained.items())
 
 
-@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x05\x06" + bytes(18)])
+@pytest.mark.parametrize("content", [None, b"", b"not an archive", b"PK\x05\x06" + bytes(18)])
 @pytest.mark.parametrize("name", ["detector.mar", "model.safetensors"])
-def test_a_file_that_holds_no_weights_is_named_in_a_clear_error(tmp_path: Path, name: str, content: bytes) -> None:
-    (tmp_path / name).write_bytes(content)
+def test_a_file_that_holds_no_weights_is_named_in_a_clear_error(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(pretrained.PretrainedUnavailableError, match=rf"cannot read the weights of .*{name}"):
         pretrained.build(SPEC, str(tmp_path / name))
-
-
-def test_a_missing_file_is_named_in_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(pretrained.PretrainedUnavailableError, match=r"cannot read the weights of .*no\.mar"):
-        pretrained.build(SPEC, str(tmp_path / "no.mar"))
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def csv_of(file: Path, rows: list[dict[str, str]]) -> Path:
 def test_every_picture_of_a_folder_gets_the_verdict_of_the_detector_that_serves(plan: Plan) -> None:
     summary = score.run(plan)
     rows = read(plan.out)
-    served = read_packed(plan.archive, plan.out)
+    served = read_packed(plan.archive, plan.source.parent / "served")
     detector = eager(served.spec, served.weights)
     assert rows == near([by_detector(detector, plan.source, row["path"]) for row in rows])
     assert {row["path"] for row in rows} == {*GOOD, *BAD}
@@ -125,20 +125,6 @@ def test_every_picture_of_a_folder_gets_the_verdict_of_the_detector_that_serves(
     assert 0 < positive < 8
     assert summary is not None
     assert (summary.pictures, summary.positive, summary.failed, summary.scored) == (11, positive, 3, 11)
-
-
-def test_by_default_scores_are_of_the_precision_that_serves(plan: Plan) -> None:
-    score.run(replace(plan, trainer={"accelerator": "cpu", "devices": 1}))
-    served = read_packed(plan.archive, plan.out)
-    engine = served.engine(1, AUTO)
-    for row in read(plan.out):
-        if row["error"] is None:
-            [forward] = engine.run([to_pixels(decode((plan.source / row["path"]).read_bytes()), SPEC)], [False])
-            assert row["probability"] == pytest.approx(decide(forward.logit, SPEC).probability, abs=1.01e-4)
-
-
-def test_results_are_in_the_order_of_the_folder_and_every_shard_but_the_last_is_full(plan: Plan) -> None:
-    score.run(plan)
     parts = sorted(plan.out.glob("*.parquet"))
     assert [(part.name, parquet.read_metadata(part).num_rows) for part in parts] == [
         ("part-00000.parquet", 4),
@@ -146,15 +132,31 @@ def test_results_are_in_the_order_of_the_folder_and_every_shard_but_the_last_is_
         ("part-00002.parquet", 3),
     ]
     top = ["0.png", "cup.webp", "cut.jpg", "download", "empty.jpg", "page.png"]
-    assert [row["path"] for row in read(plan.out)] == top + GOOD[:5]
+    assert [row["path"] for row in rows] == top + GOOD[:5]
     assert parquet.read_schema(parts[0]).names == COLUMNS
     assert parquet.read_table(plan.out).num_rows == 11  # a reader of the folder sees nothing of the list
 
 
-def test_decoding_processes_change_neither_order_nor_verdicts(plan: Plan, tmp_path: Path) -> None:
-    score.run(plan)
-    score.run(replace(plan, out=tmp_path / "other", workers=2))
-    assert read(tmp_path / "other") == read(plan.out)
+def test_by_default_scores_are_of_the_precision_that_serves_whatever_the_decoding_processes(plan: Plan) -> None:
+    score.run(replace(plan, trainer={"accelerator": "cpu", "devices": 1}, workers=2))
+    engine = read_packed(plan.archive, plan.out).engine(1, AUTO)
+    for row in read(plan.out):
+        if row["error"] is None:
+            [forward] = engine.run([to_pixels(decode((plan.source / row["path"]).read_bytes()), SPEC)], [False])
+            assert row["probability"] == pytest.approx(decide(forward.logit, SPEC).probability, abs=1.01e-4)
+
+
+def test_a_file_that_cannot_be_read_is_a_row_with_an_error(plan: Plan, tmp_path: Path) -> None:
+    listed = tmp_path / "list.parquet"
+    parquet.write_table(pa.table({"path": ["gone.jpg", None, "shoes", "nul\0.jpg", "0.png"]}), listed)
+    summary = score.run(replace(plan, source=listed, root=plan.source))
+    assert [row["error"] for row in read(plan.out)] == ["unreadable_file"] * 4 + [None]
+    assert summary is not None
+    assert (summary.pictures, summary.failed) == (5, 4)
+    name = b"caf\xe9.jpg".decode(errors="surrogateescape")  # no UTF-8
+    (plan.source / name).write_bytes((plan.source / GOOD[0]).read_bytes())
+    score.run(replace(plan, out=tmp_path / "folder"))
+    assert {row["path"]: row["error"] for row in read(tmp_path / "folder")}["caf\\xe9.jpg"] == "unreadable_file"
 
 
 def test_a_folder_a_csv_and_a_parquet_list_agree(plan: Plan, tmp_path: Path) -> None:
@@ -224,22 +226,6 @@ def test_the_command_without_source_or_results_says_so(
     assert "is empty: give a path" in capsys.readouterr().err
 
 
-def test_a_file_that_cannot_be_read_is_a_row_with_an_error(plan: Plan, tmp_path: Path) -> None:
-    listed = tmp_path / "list.parquet"
-    parquet.write_table(pa.table({"path": ["gone.jpg", None, "shoes", "nul\0.jpg", "0.png"]}), listed)
-    summary = score.run(replace(plan, source=listed, root=plan.source))
-    assert [row["error"] for row in read(plan.out)] == ["unreadable_file"] * 4 + [None]
-    assert summary is not None
-    assert (summary.pictures, summary.failed) == (5, 4)
-
-
-def test_a_name_that_is_not_utf_8_is_a_row_with_an_error(plan: Plan) -> None:
-    name = b"caf\xe9.jpg".decode(errors="surrogateescape")
-    (plan.source / name).write_bytes((plan.source / GOOD[0]).read_bytes())
-    score.run(plan)
-    assert {row["path"]: row["error"] for row in read(plan.out)}["caf\\xe9.jpg"] == "unreadable_file"
-
-
 @pytest.fixture
 def interrupted(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan that was stopped in its second shard."""
@@ -284,50 +270,29 @@ def test_a_run_after_the_end_scores_nothing_and_a_broken_shard_again(plan: Plan)
     assert read(plan.out) == rows
 
 
-def one_picture_more(plan: Plan) -> Plan:
-    (plan.source / "z.jpg").write_bytes((plan.source / GOOD[0]).read_bytes())
-    return plan
-
-
-def another_model(plan: Plan) -> Plan:
-    folder = plan.out.with_name("other")
-    folder.mkdir()
-    return replace(plan, archive=packed(replace(SPEC, version="7.0.1", base_rate=0.3), folder))
-
-
-def another_shard_size(plan: Plan) -> Plan:
-    return replace(plan, shard_size=5)
-
-
-@pytest.mark.parametrize(
-    ("change", "names"),
-    [
-        (one_picture_more, "list_sha256"),
-        (another_model, "model_version, model_sha256"),
-        (another_shard_size, "list_sha256, shard_size"),
-    ],
-)
-def test_results_of_another_job_are_left_alone_until_one_asks_to_start_anew(
-    change: Callable[[Plan], Plan], names: str, plan: Plan
-) -> None:
-    score.run(plan)
-    rows = read(plan.out)
-    (plan.out / "mine.txt").touch()
-    changed = change(plan)
-    with pytest.raises(OtherJobError, match=f"different job; differs in {names}$"):
-        score.run(changed)
-    assert read(plan.out) == rows
-    summary = score.run(replace(changed, restart=True))
-    assert summary is not None
-    assert summary.scored == summary.pictures == len(read(plan.out))
-    assert (plan.out / "mine.txt").is_file()
-
-
-def test_shards_without_a_job_are_not_taken_for_ours(plan: Plan) -> None:
+def test_results_of_another_job_are_left_alone_until_one_asks_to_start_anew(plan: Plan, tmp_path: Path) -> None:
     plan.out.mkdir()
     (plan.out / "part-00000.parquet").touch()
     with pytest.raises(OtherJobError, match="results of an unknown job"):
         score.run(plan)
+    score.run(replace(plan, restart=True))
+    rows = read(plan.out)
+    (plan.out / "mine.txt").touch()
+    (tmp_path / "more").mkdir()
+    other = packed(replace(SPEC, version="7.0.1", base_rate=0.3), tmp_path / "more")
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"source": plan.source / "shoes", "root": plan.source}, "list_sha256"),
+        ({"archive": other}, "model_version, model_sha256"),
+        ({"shard_size": 5}, "list_sha256, shard_size"),
+    ]
+    for change, names in changes:
+        with pytest.raises(OtherJobError, match=f"different job; differs in {names}; choose"):
+            score.run(replace(plan, **change))
+    assert read(plan.out) == rows
+    summary = score.run(replace(plan, shard_size=5, restart=True))
+    assert summary is not None
+    assert summary.scored == summary.pictures == len(read(plan.out))
+    assert (plan.out / "mine.txt").is_file()
 
 
 @pytest.mark.parametrize(
