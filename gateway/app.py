@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from gateway import context
 from gateway.errors import ApiError, render, render_method_not_allowed
-from gateway.middleware import RequestLayer, TraceLayer
+from gateway.middleware import RequestLayer
 from gateway.routes import build_routes
 from gateway.security import JSON_HEADERS, Cors, DefaultHeaders
 from gateway.services import Services, open_services
@@ -31,7 +31,6 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     app = Starlette(
         routes=build_routes(chosen),
         middleware=[
-            *_trace_layer(chosen),
             *_browser_layers(chosen),
             Middleware(RequestLayer, trace_project=chosen.trace_project_id),
         ],
@@ -45,10 +44,6 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     )
     app.router.redirect_slashes = False  # a redirect is no JSON, and its address would come from the Host header
     return app
-
-
-def _trace_layer(settings: Settings) -> list[Middleware]:
-    return [Middleware(TraceLayer)] if settings.otlp_endpoint else []
 
 
 def _browser_layers(settings: Settings) -> list[Middleware]:

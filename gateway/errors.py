@@ -11,6 +11,8 @@ from starlette.responses import JSONResponse, Response
 from gateway.context import context_of
 from gateway.schemas import ErrorBody, ProblemBody
 
+RETRY_AFTER_S: Final = 5
+"""Between a 503 and another attempt."""
 PROBLEM_JSON: Final = "application/problem+json"
 PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
 CLIENT_CLOSED_REQUEST: Final = 499
@@ -122,8 +124,8 @@ class UnavailableError(ApiError):
 
     status, code, title = 503, "service_unavailable", "Service unavailable"
 
-    def __init__(self, detail: str, retry_after_s: int) -> None:
-        super().__init__(f"{detail} Please retry.", {"Retry-After": str(retry_after_s)})
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"{detail} Please retry.", {"Retry-After": str(RETRY_AFTER_S)})
 
 
 class _HttpError(ApiError):

@@ -154,5 +154,5 @@ def _common_errors(settings: Settings, bucket: Bucket) -> list[errors.ApiError]:
         errors.UnauthorizedError(MISSING, CHALLENGE),
         errors.SlowRequestError(),
         errors.RateLimitedError(f"{rate} Please retry in 42 s."),
-        unavailable(settings),
+        unavailable(),
     ]

@@ -195,9 +195,7 @@ class RateLimiter:
             return await self._shared.hit(item, client)
         except StoreDownError as error:
             if self._settings.redis_failure == "closed":
-                raise UnavailableError(
-                    "The service is not available right now.", self._settings.retry_after_s
-                ) from error
+                raise UnavailableError("The service is not available right now.") from error
             return self._own.hit(item, client)
 
 

@@ -111,7 +111,7 @@ class Protocol(HttpToolsProtocol):
             self._expect_head()
         else:
             self._count("connections")
-            self._refuse(UnavailableError("Too many connections.", self._settings.retry_after_s))
+            self._refuse(UnavailableError("Too many connections."))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""

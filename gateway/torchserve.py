@@ -203,12 +203,12 @@ class Backend:
     def _unavailable(self, cause: str, status: int | None = None) -> UnavailableError:
         _log.warning(self._served.trouble, cause=cause, status=status)
         self._count_failure(cause)
-        return unavailable(self._settings)
+        return unavailable()
 
 
-def unavailable(settings: Settings) -> UnavailableError:
-    """The answer while no verdict is to be had."""
-    return UnavailableError("The model is not available right now.", settings.retry_after_s)
+def unavailable() -> UnavailableError:
+    """The answer while no prediction is to be had."""
+    return UnavailableError("The model is not available right now.")
 
 
 def _refused(refusal: _Refusal) -> ApiError:

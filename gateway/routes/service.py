@@ -11,7 +11,7 @@ from gateway.metrics import CONTENT_TYPE, Snapshot
 from gateway.privacy import as_html, preferred, statement
 from gateway.schemas import HealthBody
 from gateway.security import PAGE_HEADERS
-from gateway.services import NAME, Services, services_of
+from gateway.services import NAME, services_of
 from gateway.torchserve import unavailable
 from gateway.uploads import HISTOGRAM, MODEL, check_includes
 
@@ -35,7 +35,7 @@ async def health(request: Request) -> JSONResponse:
     )
     model = services.backend.model
     extras = {MODEL: model.model_dump() if model else None} if wanted else {}
-    return _probe_answer(services, ok=ready, body=body.model_dump() | extras)
+    return _probe_answer(ok=ready, body=body.model_dump() | extras)
 
 
 async def healthz(_: Request) -> JSONResponse:
@@ -47,20 +47,20 @@ async def readyz(request: Request) -> JSONResponse:
     """Ready while the model server answers a real inference."""
     services = services_of(request)
     ready = await services.readiness.check()
-    return _probe_answer(services, ok=ready, body={"ready": ready})
+    return _probe_answer(ok=ready, body={"ready": ready})
 
 
 async def startup(request: Request) -> JSONResponse:
     """Started once the model server has answered a real inference, and from then on."""
     services = services_of(request)
     started = services.backend.model_version is not None or await services.readiness.check()
-    return _probe_answer(services, ok=started, body={"started": started})
+    return _probe_answer(ok=started, body={"started": started})
 
 
-def _probe_answer(services: Services, *, ok: bool, body: dict[str, Any]) -> JSONResponse:
+def _probe_answer(*, ok: bool, body: dict[str, Any]) -> JSONResponse:
     if ok:
         return JSONResponse(body)
-    refusal = unavailable(services.settings)
+    refusal = unavailable()
     return JSONResponse(body, refusal.status, refusal.headers)
 
 

@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
 HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=cut\r\n"
 PHOTO = multipart("file", picture("JPEG", (400, 300)))
-SHORT = {"GATEWAY_HEAD_TIMEOUT_S": "1", "GATEWAY_STALL_TIMEOUT_S": "1", "GATEWAY_KEEP_ALIVE_TIMEOUT_S": "1"}
+SHORT = {"GATEWAY_HEAD_TIMEOUT_S": "1", "stall_timeout_s": "1", "keep_alive_timeout_s": "1"}
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def test_drops_that_never_stop_do_not_hold_a_connection(hasty: Gateway, first: b
 
 
 def test_a_body_has_a_whole_deadline_however_steadily_it_comes(tmp_path: Path) -> None:
-    with gateway(tmp_path, GATEWAY_BODY_TIMEOUT_S="2", GATEWAY_STALL_TIMEOUT_S="1") as running:
+    with gateway(tmp_path, GATEWAY_BODY_TIMEOUT_S="2", stall_timeout_s="1") as running:
         head = HEAD % b"/predict" + b"Content-Length: 1000000\r\n\r\n"
         with connect(running, head + multipart("file", b"")[:-11]) as steady:
             steady.settimeout(0.2)
@@ -144,7 +144,7 @@ def test_a_body_has_a_whole_deadline_however_steadily_it_comes(tmp_path: Path) -
 
 
 def test_a_phone_on_a_bad_network_is_served(tmp_path: Path) -> None:
-    settings = {"GATEWAY_HEAD_TIMEOUT_S": "3", "GATEWAY_STALL_TIMEOUT_S": "2", "GATEWAY_MIN_TRANSFER_RATE": "500"}
+    settings = {"GATEWAY_HEAD_TIMEOUT_S": "3", "stall_timeout_s": "2", "GATEWAY_MIN_TRANSFER_RATE": "500"}
     head = HEAD % b"/predict" + b"Content-Length: %d\r\n\r\n" % len(PHOTO)
     with gateway(tmp_path, **settings) as running, connect(running) as slow:
         for part in (head[:20], head[20:]):

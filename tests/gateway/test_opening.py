@@ -14,7 +14,7 @@ from time import perf_counter, sleep
 
 import httpx
 import pytest
-from pydantic import HttpUrl, SecretStr, ValidationError
+from pydantic import HttpUrl
 from starlette.testclient import TestClient
 
 from gateway.app import create_app
@@ -104,14 +104,14 @@ def test_sigterm_sends_what_is_left_and_exits_0(collector: Collector) -> None:
     assert {span.name for span in collector.spans} == {"GET /healthz"}
 
 
+@pytest.mark.parametrize("headers", ["token=hunter2", "hunter1", "token=hunter2%0d%0aX: y", "=hunter"])
 def test_a_dead_collector_costs_requests_nothing_and_logs_one_line(
-    closed: HttpUrl, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
+    closed: HttpUrl, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch, headers: str
 ) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")  # several batches fail within the test
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "hunter1")
-    settings = Settings(otlp_endpoint=closed, otlp_headers=SecretStr("token=hunter2"))
-    with TestClient(create_app(settings)) as client:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+    with TestClient(create_app(Settings(otlp_endpoint=closed))) as client:
         started = perf_counter()
         for _ in range(40):
             assert client.get("/healthz").status_code == 200
@@ -143,7 +143,7 @@ async def test_trouble_and_recovery_are_logged_once_each(
 ) -> None:
     open_client()  # configures the log
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
-    async with exporting(Settings(otlp_endpoint=HttpUrl(collector.url)), "1.0") as tracer:
+    async with exporting(Settings(otlp_endpoint=HttpUrl(collector.url)), "name", "1.0") as tracer:
         for status, attempts in ((401, 3), (200, 5)):
             collector.status = status
             while collector.attempts < attempts:
@@ -153,11 +153,3 @@ async def test_trouble_and_recovery_are_logged_once_each(
         ("collector_trouble", 401),
         ("collector_recovered", None),
     ]
-
-
-@pytest.mark.parametrize("headers", ["s3cret", "na me=s3cret", "name=s3cret%0d%0aX: y", "=s3cret"])
-def test_bad_headers_are_refused_without_quoting_them(monkeypatch: pytest.MonkeyPatch, headers: str) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
-    with pytest.raises(ValidationError) as caught:
-        Settings()
-    assert "s3cret" not in str(caught.value)

@@ -196,10 +196,16 @@ def test_nothing_private_is_sent(traced: Traced, collector: Collector) -> None:
     assert len(collector.spans) == 2
 
 
-def test_the_service_is_named_and_the_collector_gets_its_headers(traced: Traced, collector: Collector) -> None:
-    with traced(otel_service_name="photos", otlp_headers="Authorization=Basic%20dTpw,x-team = a=b") as client:
+@pytest.mark.parametrize(("variables", "name"), [({}, "ai-product-photo-detector"), ({"OTEL_SERVICE_NAME": "a"}, "a")])
+def test_the_service_is_named_and_the_collector_gets_its_headers(
+    traced: Traced, collector: Collector, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], name: str
+) -> None:
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20dTpw,x-team = a=b")
+    with traced() as client:
         client.get("/healthz")
-    assert collector.resource["service.name"] == "photos"
+    assert collector.resource["service.name"] == name
     assert collector.resource["service.version"] == read_version()
     assert collector.headers["authorization"] == "Basic dTpw"
     assert collector.headers["x-team"] == "a=b"

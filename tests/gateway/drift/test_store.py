@@ -104,7 +104,7 @@ async def test_saves_are_spaced_and_only_when_something_is_new() -> None:
 
 
 def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
-    settings = {"drift_file": tmp_path / "window.json", "drift_window": 5, "drift_min_samples": 2}
+    settings = {"drift_file": tmp_path / "window.json", "drift_window": 5}
     with started(**settings) as client:
         for _ in range(5):
             client.post("/predict", files=FILES)
@@ -123,8 +123,9 @@ def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[str]:
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A real server on a port of its own."""
+    monkeypatch.setattr(Settings, "redis_timeout_s", 5.0)
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
@@ -142,7 +143,7 @@ def redis(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.anyio
 async def test_redis_is_shared_and_bounded(redis: str) -> None:
-    settings = Settings.model_validate({"redis_timeout_s": 5.0, "redis_url": redis, "drift_window": 4})
+    settings = Settings.model_validate({"redis_url": redis, "drift_window": 4})
     async with open_store(settings) as first, open_store(settings) as second:
         await first.save(SAMPLES[:2], 2)
         await second.save(SAMPLES[1:], 3)  # only the three that are new to it
@@ -153,7 +154,7 @@ async def test_redis_is_shared_and_bounded(redis: str) -> None:
 
 @pytest.mark.anyio
 async def test_all_gateways_have_the_reference_that_was_learned_first(redis: str) -> None:
-    settings = Settings.model_validate({"redis_timeout_s": 5.0, "redis_url": redis, "drift_window": 4})
+    settings = Settings.model_validate({"redis_url": redis, "drift_window": 4})
     first, second = (learn("1.0.0", columns_of(SAMPLES[part]), 2) for part in (slice(3), slice(2, 5)))
     async with open_store(settings) as store, open_store(settings) as other:
         assert await other.share({}) == {}
@@ -164,7 +165,7 @@ async def test_all_gateways_have_the_reference_that_was_learned_first(redis: str
 @pytest.mark.anyio
 async def test_what_redis_holds_is_not_believed(redis: str, open_client: OpenClient, log_lines: LogLines) -> None:
     open_client()
-    settings = Settings.model_validate({"redis_timeout_s": 5.0, "redis_url": redis})
+    settings = Settings.model_validate({"redis_url": redis})
     with PlainRedis.from_url(redis) as client:
         client.rpush("aidetect:drift:product-photo-detector", b"junk", b'{"probability": 7}')
     async with open_store(settings) as store:

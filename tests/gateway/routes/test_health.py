@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from gateway.settings import Settings
 from tests.gateway.conftest import OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
 
@@ -119,24 +120,34 @@ def test_started_once_is_started_for_good(client: TestClient, torchserve: TorchS
     assert client.get("/readyz").status_code == 503
 
 
-def test_probes_are_not_sent_more_often_than_the_cache_time(open_client: OpenClient, torchserve: TorchServe) -> None:
-    client = open_client(readiness_cache_s=60.0)
+def test_probes_are_not_sent_more_often_than_the_cache_time(
+    open_client: OpenClient, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "readiness_cache_s", 60.0)
+    client = open_client()
     torchserve.always(503)
     assert [client.get(path).status_code for path in ("/health", "/readyz", "/startup")] == [503, 503, 503]
     assert len(torchserve.requests) == 1
 
 
-def test_a_clients_request_is_as_good_as_a_probe(open_client: OpenClient, torchserve: TorchServe) -> None:
-    client = open_client(readiness_cache_s=60.0)
+def test_a_clients_request_is_as_good_as_a_probe(
+    open_client: OpenClient, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "readiness_cache_s", 60.0)
+    client = open_client()
     client.post("/predict", files=FILES)
     assert client.get("/readyz").status_code == 200
     assert len(torchserve.requests) == 1
 
 
-def test_a_probe_has_its_own_deadline(open_client: OpenClient, torchserve: TorchServe) -> None:
+def test_a_probe_has_its_own_deadline(
+    open_client: OpenClient, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "readiness_timeout_s", 0.05)
+
     async def endless(_: httpx.Request) -> httpx.Response:
         await asyncio.sleep(60)
         raise AssertionError
 
     torchserve.handler = endless
-    assert open_client(readiness_timeout_s=0.05).get("/health").status_code == 503
+    assert open_client().get("/health").status_code == 503
