@@ -1,5 +1,6 @@
 """The errors that clients see, and the one place that turns an exception into an answer."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -15,6 +16,7 @@ RETRY_AFTER_S: Final = 5
 """Between a 503 and another attempt."""
 PROBLEM_JSON: Final = "application/problem+json"
 PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
+_QUALITY: Final = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 CLIENT_CLOSED_REQUEST: Final = 499
 """nginx's status for a client that went away; only the log ever shows it."""
 
@@ -168,7 +170,7 @@ async def render(request: Request, error: Exception) -> Response:
     api_error = as_api_error(error)
     context_of(request).failed(api_error.code)
     headers = {"Vary": "Accept", **api_error.headers}
-    if _wants_problem(request):
+    if accepted(request).get(PROBLEM_JSON):
         return JSONResponse(problem_body(api_error).model_dump(), api_error.status, headers, media_type=PROBLEM_JSON)
     return JSONResponse(error_body(api_error).model_dump(), api_error.status, headers)
 
@@ -183,9 +185,25 @@ async def render_method_not_allowed(request: Request, error: Exception) -> Respo
     return await render(request, refused)
 
 
-def _wants_problem(request: Request) -> bool:
-    ranges = request.headers.get("accept", "").lower().split(",")
-    return any(entry.partition(";")[0].strip() == PROBLEM_JSON for entry in ranges)
+def accepted(request: Request) -> dict[str, float]:
+    """The media ranges that a client accepts, each with how much it wants it; 0 is not at all, and so is nonsense."""
+    ranges = {}
+    for entry in ",".join(request.headers.getlist("accept")).lower().split(","):
+        name, *options = (part.strip() for part in entry.split(";"))
+        quality = next((option[2:] for option in options if option.startswith("q=")), "1")
+        ranges[name] = float(quality) if _QUALITY.fullmatch(quality) else 0.0
+    return ranges
+
+
+def prefers(request: Request, kind: str, usual: str) -> bool:
+    """Whether a client wants a media type more than the usual one; the most specific range decides (RFC 9110)."""
+    ranges = accepted(request)
+
+    def wanted(media: str) -> float:
+        matching = (media, f"{media.partition('/')[0]}/*", "*/*")
+        return next((ranges[name] for name in matching if name in ranges), 0.0)
+
+    return wanted(kind) > wanted(usual)
 
 
 def error_body(error: ApiError) -> ErrorBody:

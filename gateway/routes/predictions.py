@@ -19,7 +19,7 @@ LOGGED: Final = {"prediction", "probability", "confidence", "model_version", "in
 
 
 async def predict(request: Request) -> JSONResponse:
-    """Judge the image in the field `file`."""
+    """Predict an image."""
     sample = _sample(request)
 
     def call(image: bytes) -> Awaitable[Verdict]:
@@ -29,7 +29,7 @@ async def predict(request: Request) -> JSONResponse:
 
 
 async def explain(request: Request) -> JSONResponse:
-    """Judge the image in the field `file` and show which regions drove the verdict."""
+    """Predict an image and show which regions drove the prediction."""
 
     def call(image: bytes) -> Awaitable[Verdict]:
         return services_of(request).predictor.explain(image, context_of(request).request_id)
@@ -38,7 +38,7 @@ async def explain(request: Request) -> JSONResponse:
 
 
 async def predict_batch(request: Request) -> JSONResponse:
-    """Judge the images in the field `files`."""
+    """Predict several images."""
     settings, sample = services_of(request).settings, _sample(request)
     check_includes(request)
     async with uploaded(request, "files", settings.max_batch_files) as uploads:
@@ -90,7 +90,7 @@ async def _judge_all(request: Request, uploads: list[UploadFile], sample: Shadow
 
 
 async def compare(request: Request) -> JSONResponse:
-    """Judge the image in the field `file` by the live version and by the shadow version, both at the same time."""
+    """Predict an image with the live and the shadow version."""
     services = services_of(request)
     check_includes(request)
     if services.shadow is None:

@@ -7,8 +7,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.context import Lines
+from gateway.errors import prefers
 from gateway.metrics import CONTENT_TYPE, Snapshot
-from gateway.privacy import as_html, preferred, statement
+from gateway.privacy import as_html, statement
 from gateway.schemas import HealthBody
 from gateway.security import PAGE_HEADERS
 from gateway.services import NAME, services_of
@@ -16,11 +17,10 @@ from gateway.torchserve import unavailable
 from gateway.uploads import HISTOGRAM, MODEL, check_includes
 
 NEVER_SEEN: Final = "unknown"
-OFFERS: Final = ("application/json", "text/html")
 
 
 async def health(request: Request) -> JSONResponse:
-    """The documented health body; 503 with the same fields while no inference can be served."""
+    """State of the service and of the model."""
     wanted = check_includes(request, MODEL)
     services = services_of(request)
     ready = await services.readiness.check()
@@ -39,19 +39,19 @@ async def health(request: Request) -> JSONResponse:
 
 
 async def healthz(_: Request) -> JSONResponse:
-    """Alive as long as it answers; never looks at the model."""
+    """Whether the process is alive."""
     return JSONResponse({"alive": True})
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """Ready while the model server answers a real inference."""
+    """Whether an inference can be served now."""
     services = services_of(request)
     ready = await services.readiness.check()
     return _probe_answer(ok=ready, body={"ready": ready})
 
 
 async def startup(request: Request) -> JSONResponse:
-    """Started once the model server has answered a real inference, and from then on."""
+    """Whether the model has come up since the start."""
     services = services_of(request)
     started = services.backend.model_version is not None or await services.readiness.check()
     return _probe_answer(ok=started, body={"started": started})
@@ -65,7 +65,7 @@ def _probe_answer(*, ok: bool, body: dict[str, Any]) -> JSONResponse:
 
 
 async def index(request: Request) -> JSONResponse:
-    """Name, version and links; the links are the unversioned ones."""
+    """Name, version and links."""
     root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
     routes = (route for route in request.app.routes if isinstance(route, Route) and route.endpoint is not index)
     links = {route.name: root + route.path for route in routes}
@@ -73,7 +73,7 @@ async def index(request: Request) -> JSONResponse:
 
 
 async def drift(request: Request) -> JSONResponse:
-    """The window of the newest predictions beside the model's reference, and what is wrong with it."""
+    """Whether predictions and images still resemble the reference."""
     wanted = check_includes(request, HISTOGRAM)
     services = services_of(request)
     extras = {HISTOGRAM: services.drift.histogram().model_dump()} if wanted else {}
@@ -81,7 +81,7 @@ async def drift(request: Request) -> JSONResponse:
 
 
 async def metrics(request: Request) -> Response:
-    """All metrics in Prometheus's text format."""
+    """Metrics for Prometheus."""
     services = services_of(request)
     report = services.drift.report()
     snapshot = Snapshot(
@@ -98,10 +98,9 @@ async def metrics(request: Request) -> Response:
 
 
 async def privacy(request: Request) -> Response:
-    """JSON, or a page for a client that prefers one."""
+    """How data are handled; a page for a client that prefers `text/html`."""
     services = services_of(request)
     body = statement(services.settings, services.version)
-    accept = ", ".join(request.headers.getlist("accept"))
-    if preferred(accept, OFFERS) == "text/html":
+    if prefers(request, "text/html", "application/json"):
         return HTMLResponse(as_html(body), headers={"Vary": "Accept", **PAGE_HEADERS})
     return JSONResponse(body.model_dump(), headers={"Vary": "Accept"})
