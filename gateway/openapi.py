@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from inspect import isclass
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 from PIL import Image
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
@@ -248,18 +250,18 @@ def _responses(entry: Operation) -> dict[str, Any]:
 
 
 def _answer(status: int, entry: Operation, changes: Mapping[str, Any]) -> dict[str, Any]:
-    def example(body: type[BaseModel]) -> dict[str, Any]:
-        return {name: changes.get(name, value) for name, value in schemas.example(body).items()}
+    def changed(body: type[BaseModel]) -> dict[str, Any]:
+        return {name: changes.get(name, value) for name, value in example(body).items()}
 
     content: dict[str, Any] = {
         kind: {"schema": {"type": "string"}, "example": text} for kind, text in entry.others.items()
     }
     if entry.body and entry.extra:
         forms = {"documented": entry.body, entry.extra[0]: entry.extra[1]}
-        examples = {name: {"value": example(body)} for name, body in forms.items()}
+        examples = {name: {"value": changed(body)} for name, body in forms.items()}
         content[JSON] = {"schema": {"oneOf": [_ref(body) for body in forms.values()]}, "examples": examples}
     elif entry.body:
-        content[JSON] = {"schema": _ref(entry.body), "example": example(entry.body)}
+        content[JSON] = {"schema": _ref(entry.body), "example": changed(entry.body)}
     meaning = entry.body.__doc__ if entry.body else "Prometheus's text format."
     headers = _headers(status, rated=entry.upload is not None)
     return {"description": meaning, "headers": headers, "content": content}
@@ -304,3 +306,18 @@ def _schemas(entries: Iterable[Operation]) -> dict[str, Any]:
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def example(body: type[BaseModel]) -> dict[str, Any]:
+    """A body of the examples of its fields."""
+    return {name: _example(field) for name, field in body.model_fields.items()}
+
+
+def _example(field: FieldInfo) -> Any:  # noqa: ANN401 - JSON is anything
+    if field.examples:
+        return field.examples[0]
+    kinds = (field.annotation, *get_args(field.annotation))
+    for kind in kinds:
+        if isclass(kind) and issubclass(kind, BaseModel):
+            return [example(kind)] if get_origin(field.annotation) is list else example(kind)
+    return None if field.is_required() else field.default

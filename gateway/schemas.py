@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from inspect import isclass
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
-from pydantic.fields import FieldInfo
 
 Prediction = Literal["real", "ai_generated"]
 Confidence = Literal["low", "medium", "high"]
@@ -122,42 +120,21 @@ class ExplanationWithEvidence(ExplanationBody):
 class BatchItem(_Body):
     """One file of a batch: a prediction, or an error and nulls."""
 
-    filename: str
-    prediction: Prediction | None = None
-    probability: Probability | None = None
-    confidence: Confidence | None = None
+    filename: str = Field(examples=["image1.jpg"])
+    prediction: Prediction | None = Field(default=None, examples=["real"])
+    probability: Probability | None = Field(default=None, examples=[0.12])
+    confidence: Confidence | None = Field(default=None, examples=["high"])
     error: str | None = None
 
 
 class BatchBody(_Body):
     """A prediction or an error per file, in the order of the files."""
 
-    results: list[BatchItem] = Field(
-        examples=[
-            [
-                {
-                    "filename": "image1.jpg",
-                    "prediction": "real",
-                    "probability": 0.12,
-                    "confidence": "high",
-                    "error": None,
-                },
-                {
-                    "filename": "image2.gif",
-                    "prediction": None,
-                    "probability": None,
-                    "confidence": None,
-                    "error": "Invalid image format: Supported formats: JPEG, PNG, WebP. Got: image/gif",
-                },
-            ]
-        ]
-    )
-    total: Count = Field(examples=[2])
+    results: list[BatchItem]
+    total: Count = Field(examples=[1])
     successful: Count = Field(examples=[1])
-    failed: Count = Field(examples=[1])
-    total_inference_time_ms: float = Field(
-        ge=0, description="Wall time of the whole batch, not the sum.", examples=[89.5]
-    )
+    failed: Count = Field(examples=[0])
+    total_inference_time_ms: InferenceTime = Field(description="Wall time of the whole batch, not the sum.")
     model_version: ModelVersion | None = Field(examples=["1.0.0"])
 
 
@@ -293,7 +270,7 @@ class DriftBody(_Body):
     """The drift window compared with the reference."""
 
     status: DriftStatus = Field(examples=["monitoring"])
-    reason: str | None = Field(description="Why nothing, or not everything, is compared; else null.", examples=[None])
+    reason: str | None = Field(description="Why nothing, or not everything, is compared; else null.")
     window_size: Count
     window_capacity: Count
     min_samples: Count = Field(examples=[200])
@@ -366,18 +343,3 @@ class ProblemBody(_Body):
     title: str
     status: int
     detail: str
-
-
-def example(body: type[BaseModel]) -> dict[str, Any]:
-    """A body of the examples of its fields."""
-    return {name: _example(field) for name, field in body.model_fields.items()}
-
-
-def _example(field: FieldInfo) -> Any:  # noqa: ANN401 - JSON is anything
-    if field.examples:
-        return field.examples[0]
-    kinds = (field.annotation, *get_args(field.annotation))
-    for kind in kinds:
-        if isclass(kind) and issubclass(kind, BaseModel):
-            return [example(kind)] if get_origin(field.annotation) is list else example(kind)
-    return field.default

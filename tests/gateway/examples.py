@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway import schemas
-from gateway.schemas import example
+from gateway.openapi import example
 
 PREDICTION = schemas.PredictionBody(**example(schemas.PredictionBody))
 EXPLANATION = schemas.ExplanationBody(**example(schemas.ExplanationBody))
@@ -15,9 +15,13 @@ COMPARISON = schemas.ComparisonBody(
     agreement=True,
     difference=0.05,
 )
-_REAL, _REFUSED = example(schemas.BatchBody)["results"]
+_REFUSED = "Invalid image format: Supported formats: JPEG, PNG, WebP. Got: image/gif"
 BATCH = schemas.BatchBody(
-    results=[_REAL | {"prediction": "ai_generated", "probability": 0.87}, _REAL, _REFUSED],
+    results=[
+        schemas.BatchItem(filename="1.jpg", prediction="ai_generated", probability=0.87, confidence="high"),
+        schemas.BatchItem(filename="2.jpg", prediction="real", probability=0.12, confidence="high"),
+        schemas.BatchItem(filename="3.gif", error=_REFUSED),
+    ],
     total=3,
     successful=2,
     failed=1,
