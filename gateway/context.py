@@ -13,7 +13,6 @@ from typing import Final, TextIO, TypeVar, cast
 
 import structlog
 from starlette.requests import HTTPConnection
-from starlette.types import Scope
 from structlog.typing import FilteringBoundLogger, Processor
 
 _ACCEPTABLE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
@@ -62,10 +61,6 @@ class RequestContext:
         """Remember the code of the error that was answered, and log it."""
         self.error = code
         self.note(error=code)
-
-    def attach(self, scope: Scope) -> None:
-        """Make this the context of the request with this scope."""
-        scope.setdefault("state", {})["context"] = self
 
 
 def context_of(connection: HTTPConnection) -> RequestContext:

@@ -50,8 +50,7 @@ class RequestLayer:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        context = RequestContext(request_id(headers.get(ID_HEADER)))
-        context.attach(scope)
+        context = scope.setdefault("state", {})["context"] = RequestContext(request_id(headers.get(ID_HEADER)))
         services: Services | None = scope["state"].get("services")  # not there before the application has opened
         method = scope["method"] if scope["method"] in METHODS else None
         spans = services.spans if services else None

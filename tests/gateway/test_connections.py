@@ -199,7 +199,7 @@ def test_when_all_connections_have_a_request_a_new_one_is_refused_in_so_many_wor
         said = answer(held.enter_context(connect(running)))
         head, _, body = said.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 ")
-        assert b"\r\nRetry-After: 5\r\n" in head
+        assert b"\r\nretry-after: 5\r\n" in head
         assert json.loads(body)["error"] == "Service unavailable"
         stalled[0].close()
         time.sleep(0.5)

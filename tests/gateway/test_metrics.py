@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from gateway.app import create_app
 from gateway.settings import Settings
 from tests.gateway.conftest import OpenClient
-from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
+from tests.gateway.fakes import VERDICT, BareClient, TorchServe, picture, upload
 
 JPEG = {"file": upload(picture("JPEG"))}
 GIF = {"file": upload(picture("GIF"))}
@@ -78,7 +78,7 @@ def test_nothing_is_declared_that_is_never_written(busy: TestClient) -> None:
     text = busy.get("/metrics").text
     written = {sample[0] for sample, value in scrape(busy).items() if value > 0}
     idle = {"aidetect_active_requests", "aidetect_queued_images", "aidetect_drift_detected", "aidetect_drift_score"}
-    # `tests/gateway/web` has the attacks and the full disk that move these.
+    # `test_connections` and `test_logs` have the attacks and the full disk that move these.
     idle |= {"aidetect_resource_limit_total", "aidetect_log_lines_dropped_total"}
     for name, kind in declared(text).items():
         if name not in idle:
@@ -105,8 +105,9 @@ def test_an_image_that_the_model_server_refuses_is_no_error_of_the_service(
     assert found["aidetect_image_validation_errors_total", ("corrupt_image",)] == 1
 
 
-def test_batches(busy: TestClient) -> None:
+def test_batches_and_rate_limit_rejections(busy: TestClient) -> None:
     found = scrape(busy)
+    assert found["aidetect_rate_limited_total", ("/predict/explain",)] == 1
     assert found["aidetect_batch_predictions_total", ("success",)] == 1
     assert found["aidetect_batch_size_sum", ()] == 2
     assert found["aidetect_batch_latency_seconds_count", ()] == 1
@@ -153,12 +154,11 @@ def test_requests_are_counted_by_route_template(client: TestClient) -> None:
     assert found["http_request_duration_seconds_count", ("/healthz", "GET")] == 2
 
 
-def test_a_proxys_prefix_is_no_part_of_the_template(torchserve: TorchServe) -> None:
-    app = create_app(Settings(), torchserve.transport())
-    with TestClient(app, root_path="/photos") as client:
-        client.get("/photos/healthz")
-        client.get("/photos/v1/healthz")
-        assert scrape(client)["http_requests_total", ("/healthz", "GET", "200")] == 2
+def test_a_proxys_prefix_is_no_part_of_the_template(client: TestClient) -> None:
+    with TestClient(client.app, root_path="/images") as below:
+        below.get("/images/healthz")
+        below.get("/images/v1/healthz")
+        assert scrape(below)["http_requests_total", ("/healthz", "GET", "200")] == 2
 
 
 def test_sizes_of_bodies(client: TestClient) -> None:
@@ -180,15 +180,6 @@ async def test_a_client_that_leaves_is_counted(torchserve: TorchServe) -> None:
     assert found == 1
 
 
-def test_rate_limit_rejections(busy: TestClient) -> None:
-    assert scrape(busy)["aidetect_rate_limited_total", ("/predict/explain",)] == 1
-
-
-def backend_errors(client: TestClient) -> dict[str, float]:
-    found = scrape(client)
-    return {labels[0]: value for (name, labels), value in found.items() if "backend_errors" in name and value}
-
-
 @pytest.mark.parametrize(
     ("error", "cause"),
     [(httpx.ConnectError, "connection"), (httpx.ReadError, "connection"), (TimeoutError, "timeout")],
@@ -202,7 +193,8 @@ def test_backend_errors_by_cause(
     torchserve.handler = fail
     client.post("/predict", files=JPEG)
     torchserve.handler = torchserve.judge
-    assert backend_errors(client) == {cause: 1}
+    found = {labels: value for (name, labels), value in scrape(client).items() if "backend_errors" in name and value}
+    assert found == {(cause,): 1}
 
 
 def test_gauges_follow_the_model_server(client: TestClient, torchserve: TorchServe) -> None:
@@ -215,20 +207,6 @@ def test_gauges_follow_the_model_server(client: TestClient, torchserve: TorchSer
     torchserve.always(200, VERDICT | {"model_version": "2.0.0"})
     found = scrape(client)
     assert [labels for name, labels in found if name == "aidetect_model_info"] == [("2.0.0",)]
-
-
-@pytest.mark.anyio
-async def test_requests_in_flight(torchserve: TorchServe) -> None:
-    seen: list[int] = []
-    bare = BareClient(create_app(Settings(), torchserve.transport()), "/predict", [multipart("file", picture("JPEG"))])
-
-    async def judge(_: httpx.Request) -> httpx.Response:
-        seen.append(bare.services.activity.active_requests)
-        return httpx.Response(200, json=VERDICT)
-
-    torchserve.handler = judge
-    await bare.run()
-    assert seen == [1]
 
 
 def test_no_name_key_or_content_gets_into_metrics(client: TestClient) -> None:
