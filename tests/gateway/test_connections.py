@@ -17,11 +17,11 @@ from threading import Event
 import httpx
 import psutil
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.processes import Gateway, running_gateway
 from tests.e2e.test_drain import SlowModel, serving
 from tests.gateway.fakes import multipart, picture
+from tests.gateway.test_metrics import parsed
 
 pytestmark = pytest.mark.slow
 
@@ -74,9 +74,8 @@ def ask(gateway: Gateway, path: str = "/predict", content: bytes = PHOTO) -> htt
 
 def limited(gateway: Gateway) -> Counter[str]:
     """How often limits took effect, by their names."""
-    text = httpx.get(f"{gateway.url}/metrics", trust_env=False).text
-    samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-    return +Counter({each.labels["limit"]: int(each.value) for each in samples if "resource_limit_total" in each.name})
+    found = parsed(httpx.get(f"{gateway.url}/metrics", trust_env=False).text)
+    return +Counter({labels[0]: int(value) for (name, labels), value in found.items() if "resource_limit" in name})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, sleep
 
-import httpx
 import pytest
 from pydantic import HttpUrl
 from starlette.testclient import TestClient
@@ -20,6 +19,7 @@ from starlette.testclient import TestClient
 from gateway.app import create_app
 from gateway.settings import Settings
 from gateway.tracing import exporting
+from tests.e2e.processes import running_gateway
 from tests.gateway.collector import Collector, open_collector
 from tests.gateway.conftest import LogLines, OpenClient
 
@@ -58,17 +58,6 @@ def closed() -> Iterator[HttpUrl]:
         yield HttpUrl(f"http://127.0.0.1:{taken.getsockname()[1]}")
 
 
-def wait_until_up(url: str) -> None:
-    for _ in range(1200):
-        try:
-            httpx.get(f"{url}/healthz")
-        except httpx.ConnectError:
-            sleep(0.05)
-        else:
-            return
-    raise TimeoutError(url)
-
-
 @pytest.mark.parametrize(
     ("endpoint", "blocked"),
     [({}, 'import sys\nsys.modules["opentelemetry"] = None\n'), ({ENDPOINT: ""}, "")],
@@ -90,17 +79,10 @@ def test_a_missing_package_is_named_at_the_start() -> None:
     assert "pip install 'ai-product-photo-detector[gateway,tracing]'" in done.stderr
 
 
-def test_sigterm_sends_what_is_left_and_exits_0(collector: Collector) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    environment = os.environ | {ENDPOINT: collector.url, "GATEWAY_PORT": url.rpartition(":")[2]}
-    with subprocess.Popen(
-        [sys.executable, "-m", "gateway"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
-    ) as it:
-        wait_until_up(url)
-        it.send_signal(signal.SIGTERM)
-        assert it.wait(60) == 0
+def test_sigterm_sends_what_is_left_and_exits_0(collector: Collector, tmp_path: Path) -> None:
+    with running_gateway(tmp_path / "log", **{ENDPOINT: collector.url}) as gateway:
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(60) == 0
     assert {span.name for span in collector.spans} == {"GET /healthz"}
 
 
