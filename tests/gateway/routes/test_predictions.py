@@ -101,8 +101,10 @@ async def test_a_client_that_leaves_cancels_the_work(path: str, field: str, log_
 
 
 @pytest.mark.anyio
-async def test_a_client_that_leaves_while_sending_is_no_error(log_lines: LogLines) -> None:
+async def test_a_client_that_leaves_while_sending_is_no_error_and_counted(log_lines: LogLines) -> None:
     bare = BareClient(create_app(Settings(), TorchServe().transport()), "/predict", [])
     bare.hang_up.set()
     await bare.run()
     assert [(line["event"], line["status"]) for line in log_lines()] == [("request", 499)]
+    labels = {"method": "POST", "endpoint": "/predict", "status": "499"}
+    assert bare.services.metrics.registry.get_sample_value("http_requests_total", labels) == 1
