@@ -19,6 +19,7 @@ from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, pa
 from gateway.errors import ApiError, SlowRequestError, UnavailableError, render
 from gateway.metrics import METHODS, UNMATCHED, Exchange, endpoint_of
 from gateway.ratelimit import Bucket, counted_as
+from gateway.security import JSON_HEADERS
 from gateway.services import Services, services_of
 from gateway.settings import Settings
 
@@ -86,7 +87,7 @@ class _Exchange:
     async def run(self, receive: Receive) -> None:
         started = perf_counter()
         try:
-            await self._app(self._scope, self._counting(receive), self._send_with_id)
+            await self._app(self._scope, self._counting(receive), self._send_with_headers)
         except asyncio.CancelledError:
             # The server stops, and the time for what is in flight is over.
             if self._status is not None:
@@ -104,7 +105,7 @@ class _Exchange:
 
     async def _answer(self, error: Exception, receive: Receive) -> None:
         response = await render(Request(self._scope), error)
-        await response(self._scope, receive, self._send_with_id)
+        await response(self._scope, receive, self._send_with_headers)
 
     def _counting(self, receive: Receive) -> Receive:
         async def counted() -> Message:
@@ -114,12 +115,13 @@ class _Exchange:
 
         return counted
 
-    async def _send_with_id(self, message: Message) -> None:
+    async def _send_with_headers(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers[ID_HEADER] = self._context.request_id
-            headers.update(self._context.headers)
+            headers.update({ID_HEADER: self._context.request_id, **self._context.headers})
+            for name, value in JSON_HEADERS.items():
+                headers.setdefault(name, value)  # a page has its own
         self._sent += len(message.get("body", b""))
         await self._send(message)
 

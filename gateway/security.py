@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -51,26 +50,6 @@ UNKNOWN: Final = "The API key in the header X-API-Key is not valid. Send a valid
 CHALLENGE: Final = {"WWW-Authenticate": 'ApiKey realm="predictions"'}
 ID_LENGTH: Final = 8
 """Hex digits of a key's hash that name it when it has no id of its own."""
-
-
-class DefaultHeaders:
-    """Adds headers to every answer that has not set them itself; the innermost layer wins."""
-
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
-        self._app, self._headers = app, headers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] == "http":
-            send = partial(self._send, send)
-        await self._app(scope, receive, send)
-
-    async def _send(self, send: Send, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in self._headers.items():
-                headers.setdefault(name, value)
-        await send(message)
 
 
 class Cors(CORSMiddleware):
