@@ -203,13 +203,13 @@ class Metrics:
                 self._refused.labels(error.code).inc()
             raise
 
-    def judged(self, verdict: Verdict, seconds: float) -> None:
+    def predicted(self, verdict: Verdict, seconds: float) -> None:
         """Count a prediction."""
         self._predictions.labels("success", verdict.prediction, verdict.confidence).inc()
         self._seconds.observe(seconds)
         self._probability.observe(verdict.probability)
 
-    def not_judged(self, error: Exception) -> None:
+    def not_predicted(self, error: Exception) -> None:
         """Count an image that was not predicted: through its own fault, or the service's."""
         own = isinstance(error, errors.ApiError) and not isinstance(error, errors.UnavailableError)
         self._predictions.labels("invalid" if own else "error", NONE, NONE).inc()
@@ -230,7 +230,7 @@ class Metrics:
         """Count a call to the model server that brought no answer."""
         self._backend_errors.labels(BACKEND_ERRORS.get(cause, "connection")).inc()
 
-    def shadow_judged(self, live: Verdict, shadow: Verdict, seconds: float) -> None:
+    def shadow_predicted(self, live: Verdict, shadow: Verdict, seconds: float) -> None:
         """Count a sampled image that both versions have predicted."""
         self._shadow_samples.labels("agreement" if live.agrees_with(shadow) else "disagreement").inc()
         self._shadow_difference.observe(live.differs_by(shadow))

@@ -88,7 +88,7 @@ class Shadow:
             self._metrics.shadow_missed("error")
             _log.exception("unhandled_exception")
         else:
-            self._metrics.shadow_judged(picture.verdict, verdict, perf_counter() - started)
+            self._metrics.shadow_predicted(picture.verdict, verdict, perf_counter() - started)
 
 
 class ShadowSample:
@@ -162,9 +162,9 @@ class Predictor:
         try:
             verdict = await call
         except Exception as error:
-            self._metrics.not_judged(error)
+            self._metrics.not_predicted(error)
             raise
-        self._metrics.judged(verdict, perf_counter() - started)
+        self._metrics.predicted(verdict, perf_counter() - started)
         self._activity.predicted()
         self._drift.record(
             Sample(verdict.model_version, verdict.prediction, verdict.probability, verdict.confidence, verdict.inputs)

@@ -25,7 +25,7 @@ async def predict(request: Request) -> JSONResponse:
     def call(image: bytes) -> Awaitable[Verdict]:
         return services_of(request).predictor.predict(image, context_of(request).request_id, sample)
 
-    return await _judge_one(request, call, PredictionBody, sample)
+    return await _predict_one(request, call, PredictionBody, sample)
 
 
 async def explain(request: Request) -> JSONResponse:
@@ -34,7 +34,7 @@ async def explain(request: Request) -> JSONResponse:
     def call(image: bytes) -> Awaitable[Verdict]:
         return services_of(request).predictor.explain(image, context_of(request).request_id)
 
-    return await _judge_one(request, call, ExplanationBody)
+    return await _predict_one(request, call, ExplanationBody)
 
 
 async def predict_batch(request: Request) -> JSONResponse:
@@ -44,12 +44,12 @@ async def predict_batch(request: Request) -> JSONResponse:
     async with uploaded(request, "files", settings.max_batch_files) as uploads:
         check_total(uploads, settings)
         with services_of(request).metrics.batch(len(uploads)):
-            body = await until_disconnect(request, _judge_all(request, uploads, sample))
+            body = await until_disconnect(request, _predict_each(request, uploads, sample))
     context_of(request).note(**body.model_dump(include={"total", "failed", "model_version", "total_inference_time_ms"}))
     return JSONResponse(body.model_dump(), background=sample.task() if sample else None)
 
 
-async def _judge_one(
+async def _predict_one(
     request: Request,
     call: Callable[[bytes], Awaitable[Verdict]],
     schema: type[PredictionBody | ExplanationBody],
@@ -77,7 +77,7 @@ async def _extras(request: Request, image: bytes, wanted: set[str]) -> dict[str,
     return {EVIDENCE: [finding.model_dump() for finding in findings]}
 
 
-async def _judge_all(request: Request, uploads: list[UploadFile], sample: ShadowSample | None) -> BatchBody:
+async def _predict_each(request: Request, uploads: list[UploadFile], sample: ShadowSample | None) -> BatchBody:
     services = services_of(request)
     flow = object()  # one for the whole batch, so that it takes turns with other requests
 
