@@ -1,62 +1,50 @@
 """The blocks that an image file is made of, walked without decoding anything and within a bound.
 
 JPEG has segments, PNG and WebP have chunks. Readers go through them in Python, one by one, so a file of millions of
-tiny ones would hold a processor for seconds, here as in the model server.
+tiny ones would hold a processor for seconds, here as in the model server. Pillow's readers bound neither these nor the
+entries of EXIF, so what they would read is looked at here first.
 """
 
 import re
 import struct
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
+
+from gateway.errors import CorruptImageError
 
 MAX_STEPS: Final = 20_000
 """Blocks, and bytes of filling between the segments of a JPEG, that a file may have; real ones have tens."""
-
 MAX_SCANS: Final = 100
 """Scans that a JPEG may have, each of which costs a pass over the whole image; encoders write about ten."""
-MAX_SCANNED_PIXELS: Final = 1_000_000_000
-"""The pixels of all those passes."""
+MAX_TEXT: Final = 64 * 1024
+"""Bytes of an EXIF value that are looked at."""
+MAX_ENTRIES: Final = 500
+"""Entries of an EXIF directory that are looked at."""
+MAX_PNG_TEXT: Final = 256 * 1024
+"""Bytes of one text of a PNG that are looked at; more is never unpacked."""
+MAX_TEXTS: Final = 50
+"""Texts of a PNG that are looked at."""
+MAX_KEYWORD: Final = 79
 
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-
-_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 _START_OF_IMAGE: Final = 0xD8
-_START_OF_SCAN: Final = 0xDA
 _END_OF_IMAGE: Final = 0xD9
+_START_OF_SCAN: Final = 0xDA
 _FILLING: Final = 0xFF
 _WITHOUT_LENGTH: Final = frozenset({0x00, 0x01, *range(0xD0, 0xD9), _FILLING})
-MAX_TEXT: Final = 64 * 1024
-"""Bytes of a text value that are looked at."""
-MAX_ENTRIES: Final = 500
-"""Entries of a directory that are looked at."""
-_JPEG_APP1: Final = b"\xe1"
-_JPEG_APP2: Final = b"\xe2"
 _SIGNATURE: Final = b"Exif\0\0"
 _MULTI_PICTURE: Final = b"MPF\0"
 _ENTRY: Final = 12
-_SIZES: Final[Mapping[int, int]] = {
-    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8
-}  # fmt: skip
+_SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 _DETAILS: Final = 0x8769
 """The tag that points at the second directory, that of the camera and the user comment."""
-MAX_PNG_TEXT: Final = 256 * 1024
-"""Bytes of one text that are looked at; more is never unpacked."""
-MAX_TEXTS: Final = 50
-"""Texts of one file that are looked at."""
-MAX_KEYWORD: Final = 79
-_KINDS: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 
-class TooManyBlocksError(Exception):
-    """The file has more blocks than any honest one."""
-
-
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """One segment or chunk: its name (of a JPEG segment, the marker's byte) and its content, perhaps cut off."""
 
     name: bytes
@@ -69,20 +57,12 @@ def is_frame(block: Block) -> bool:
 
 
 def blocks(data: bytes, kind: str) -> Iterator[Block]:
-    """The blocks of a file of this media type, up to the pixels of a JPEG, and to the end of a PNG or WebP.
-
-    Raises:
-        TooManyBlocksError: There is no end to them.
-    """
-    return _WALKS[kind](data)
+    """The blocks of a file, of a JPEG up to its pixels; raises CorruptImageError where there is no end to them."""
+    return _segments(data) if kind == "image/jpeg" else _chunks(data, is_png=kind == "image/png")
 
 
 def count_scans(data: bytes, frame: Block) -> int:
-    """The scans of a JPEG as far as they can be more than one: up to one more than there may be.
-
-    Raises:
-        TooManyBlocksError: There is no end to the segments between them.
-    """
+    """A JPEG's scans, or one more than there may be; raises CorruptImageError where segments have no end."""
     scans, at = 0, 2
     for _ in range(MAX_STEPS):
         marker = _MARKER.search(data, at)
@@ -94,7 +74,11 @@ def count_scans(data: bytes, frame: Block) -> int:
             whole = data[marker.end() + 2 : marker.end() + 3] == frame.content[5:6]
             if scans > MAX_SCANS or (whole and frame.name[0] not in _PROGRESSIVE):
                 return scans
-    raise TooManyBlocksError
+    raise _endless()
+
+
+def _endless() -> CorruptImageError:
+    return CorruptImageError("The image has too many metadata blocks.")
 
 
 def _segments(data: bytes) -> Iterator[Block]:
@@ -102,7 +86,7 @@ def _segments(data: bytes) -> Iterator[Block]:
     while (mark := data.find(b"\xff", at, at + MAX_STEPS + 1)) >= 0 and mark + 4 <= len(data):
         left -= 1 + mark - at
         if left < 0:
-            raise TooManyBlocksError
+            raise _endless()
         code = data[mark + 1]
         if code in _WITHOUT_LENGTH:
             at = mark + (1 if code == _FILLING else 2)
@@ -113,41 +97,22 @@ def _segments(data: bytes) -> Iterator[Block]:
         yield Block(bytes([code]), data[mark + 4 : end])
         at = end
     if len(data) - at > MAX_STEPS:
-        raise TooManyBlocksError  # filling alone
+        raise _endless()  # filling alone
 
 
-def _png_chunks(data: bytes) -> Iterator[Block]:
-    return _chunks(data, start=8, head=struct.Struct(">I4s"), size_first=True, tail=lambda _: 4)
-
-
-def _webp_chunks(data: bytes) -> Iterator[Block]:
-    return _chunks(data, start=12, head=struct.Struct("<4sI"), size_first=False, tail=lambda size: size % 2)
-
-
-def _chunks(
-    data: bytes, start: int, head: struct.Struct, *, size_first: bool, tail: Callable[[int], int]
-) -> Iterator[Block]:
-    at = start
+def _chunks(data: bytes, *, is_png: bool) -> Iterator[Block]:
+    at = 8 if is_png else 12
     for _ in range(MAX_STEPS):
-        if at + head.size > len(data):
+        if at + 8 > len(data):
             return
-        first, second = head.unpack_from(data, at)
-        size, name = (first, second) if size_first else (second, first)
-        at += head.size
-        yield Block(name, data[at : at + size])
-        at += size + tail(size)
-    raise TooManyBlocksError
+        first, second = data[at : at + 4], data[at + 4 : at + 8]
+        name, size = (second, int.from_bytes(first)) if is_png else (first, int.from_bytes(second, "little"))
+        yield Block(name, data[at + 8 : at + 8 + size])
+        at += 8 + size + (4 if is_png else size % 2)  # a checksum, or filling
+    raise _endless()
 
 
-_WALKS: Final[Mapping[str, Callable[[bytes], Iterator[Block]]]] = {
-    "image/jpeg": _segments,
-    "image/png": _png_chunks,
-    "image/webp": _webp_chunks,
-}
-
-
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     tag: int
     size: int  # bytes of its value
     at: int  # offset of its value in the block
@@ -157,45 +122,40 @@ def exif_blocks(found: Iterable[Block]) -> list[bytes]:
     """The EXIF blocks among an image's blocks, without their signature; those of a JPEG continue each other."""
     joined: list[bytes] = []
     others: list[bytes] = []
-    for block in found:
-        if block.name == _JPEG_APP1 and block.content.startswith(_SIGNATURE):
-            joined.append(_bare(block.content))
-        elif block.name in {b"eXIf", b"EXIF"}:
-            others.append(_bare(block.content))
-        elif block.name == _JPEG_APP2 and block.content.startswith(_MULTI_PICTURE):
-            others.append(block.content.removeprefix(_MULTI_PICTURE))
+    for name, content in found:
+        if name == b"\xe1" and content.startswith(_SIGNATURE):
+            joined.append(_bare(content))
+        elif name in {b"eXIf", b"EXIF"}:
+            others.append(_bare(content))
+        elif name == b"\xe2" and content.startswith(_MULTI_PICTURE):
+            others.append(content.removeprefix(_MULTI_PICTURE))
     return [b"".join(joined), *others] if joined else others
 
 
 def is_trap(exif: bytes) -> bool:
     """Whether the entries claim far more bytes than there are: they overlap, and whoever copies each will choke."""
-    return sum(entry.size for entry in _directory(exif, _first(exif)) if entry.at + entry.size <= len(exif)) > 2 * len(
-        exif
-    )
+    claimed = sum(entry.size for entry in _directory(exif, 4) if entry.at + entry.size <= len(exif))
+    return claimed > 2 * len(exif)
 
 
 def texts(exif: bytes, tags: Collection[int]) -> Iterator[bytes]:
     """The values of some tags as the bytes that they are, in the order of the file."""
-    entries = list(islice(_directory(exif, _first(exif)), MAX_ENTRIES))
+    entries = list(islice(_directory(exif, 4), MAX_ENTRIES))
     for pointer in [entry for entry in entries if entry.tag == _DETAILS][:1]:
-        entries += islice(_directory(exif, _number(exif, "I", pointer.at)), MAX_ENTRIES)
+        entries += islice(_directory(exif, pointer.at), MAX_ENTRIES)
     wanted = [entry for entry in entries if entry.tag in tags][: 2 * len(tags)]  # a tag said a hundred times is noise
     return (exif[entry.at : entry.at + min(entry.size, MAX_TEXT)] for entry in wanted)
 
 
 def _bare(content: bytes) -> bytes:
-    while content.startswith(_SIGNATURE):
-        content = content.removeprefix(_SIGNATURE)
-    return content
+    return re.sub(rb"\A(?:Exif\0\0)+", b"", content)
 
 
-def _first(exif: bytes) -> int:
-    return _number(exif, "I", 4)
-
-
-def _directory(exif: bytes, start: int) -> Iterator[_Entry]:
-    stop = start + 2 + _ENTRY * _number(exif, "H", start)
-    for at in range(start + 2, min(stop, len(exif) - _ENTRY + 1), _ENTRY):
+def _directory(exif: bytes, pointer: int) -> Iterator[_Entry]:
+    """The directory whose offset stands at `pointer`."""
+    start = _number(exif, "I", pointer) + 2
+    stop = start + _ENTRY * _number(exif, "H", start - 2)
+    for at in range(start, min(stop, len(exif) - _ENTRY + 1), _ENTRY):
         tag, kind, count = struct.unpack_from(_order(exif) + "HHI", exif, at)
         size = count * _SIZES.get(kind, 0)
         yield _Entry(tag, size, at + 8 if size <= 4 else _number(exif, "I", at + 8))  # noqa: PLR2004 - small values stay in the entry
@@ -213,25 +173,18 @@ def _order(exif: bytes) -> str:
     return ">" if exif.startswith(b"MM") else "<"
 
 
-@dataclass(frozen=True)
-class PngText:
-    """A keyword and the beginning of its text."""
-
-    keyword: str
-    text: bytes
-
-
-def png_texts(found: Iterable[Block], keywords: Collection[str]) -> Iterator[PngText]:
-    """The texts among a PNG's blocks under some keywords; a broken one is passed over."""
-    chunks = ((_keyword(block.content), block) for block in found if block.name in _KINDS)
-    for keyword, block in islice(((keyword, block) for keyword, block in chunks if keyword in keywords), MAX_TEXTS):
-        text = _text(block.name, block.content[len(keyword) + 1 :])
-        if text is not None:
-            yield PngText(keyword, text)
-
-
-def _keyword(content: bytes) -> str:
-    return content[: MAX_KEYWORD + 1].partition(b"\0")[0].decode("latin-1")
+def png_texts(found: Iterable[Block], keywords: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Keyword and beginning of the texts among a PNG's blocks under some keywords; a broken one is passed over."""
+    left = MAX_TEXTS
+    for name, content in found:
+        if not left or name not in {b"tEXt", b"zTXt", b"iTXt"}:
+            continue
+        keyword = content[: MAX_KEYWORD + 1].partition(b"\0")[0].decode("latin-1")
+        if keyword in keywords:
+            left -= 1
+            text = _text(name, content[len(keyword) + 1 :])
+            if text is not None:
+                yield keyword, text
 
 
 def _text(kind: bytes, rest: bytes) -> bytes | None:

@@ -31,11 +31,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def slot(self, flow: Hashable, weight: float = 0) -> AsyncIterator[None]:
-        """Hold a slot while the block runs, after waiting for the flow's turn.
-
-        Raises:
-            QueueFullError: There is no place left to wait in.
-        """
+        """Hold a slot while the block runs, after the flow's turn; raises QueueFullError without a place to wait in."""
         weight = min(weight, self._room)
         await self._enter(flow, weight)
         self.running += 1
@@ -58,7 +54,7 @@ class FairQueue:
             await turn[0]
         except asyncio.CancelledError:
             if turn[0].cancelled():
-                self._forget(flow, turn)
+                self._pass_on()  # it may have been too heavy, and the one in the way
             else:  # the slot came in the moment of leaving
                 self._leave(weight)
             raise
@@ -78,7 +74,7 @@ class FairQueue:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        """Give what is free to the next flows that still want it; a heavy call is not overtaken by light ones."""
+        """Give what is free to the next flows; a call that gave up is passed over, a heavy one not overtaken."""
         while self._flows:
             flow, line = next(iter(self._flows.items()))
             turn, weight = line[0]
@@ -91,11 +87,3 @@ class FairQueue:
             if not turn.done():
                 self._take(weight)
                 turn.set_result(None)
-
-    def _forget(self, flow: Hashable, turn: Turn) -> None:
-        line = self._flows.get(flow, deque())
-        if turn in line:  # else it was passed over already
-            line.remove(turn)
-            if not line:
-                del self._flows[flow]
-            self._pass_on()  # it may have been too heavy, and the one in the way

@@ -1,22 +1,19 @@
 """What an image is, from its first bytes and its header alone: pixels are never decoded here."""
 
-import math
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from PIL.WebPImagePlugin import WebPImageFile
 
 from gateway.blocks import (
     MAX_PNG_TEXT,
-    MAX_SCANNED_PIXELS,
     MAX_SCANS,
     Block,
-    TooManyBlocksError,
     blocks,
     count_scans,
     exif_blocks,
@@ -35,27 +32,23 @@ QUICK_BYTES: Final = 16 * 1024
 """Metadata that is read in less time than a thread takes to be handed the job."""
 QUICK_FILE: Final = 1024 * 1024
 UNKNOWN: Final = "unknown"
-CORRUPT: Final = "The image is truncated or corrupt."
-_MAGIC: Final[tuple[tuple[int, bytes, str], ...]] = (
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
-    (8, b"WEBP", "image/webp"),
-    (0, b"GIF8", "image/gif"),
-    (0, b"BM", "image/bmp"),
-    (0, b"II*\0", "image/tiff"),
-    (0, b"MM\0*", "image/tiff"),
-    (0, b"II+\0", "image/tiff"),
-    (0, b"MM\0+", "image/tiff"),
-    (0, b"\0\0\1\0", "image/x-icon"),
-    (0, b"\xff\x0a", "image/jxl"),
-    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
-    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
-    (0, b"\xff\x4f\xff\x51", "image/jp2"),
-    (0, b"8BPS", "image/vnd.adobe.photoshop"),
-    (0, b"%PDF", "application/pdf"),
-    (0, b"%!PS", "application/postscript"),
-    (0, b"PK\3\4", "application/zip"),
-)
+MALFORMED: Final = "The image's metadata is malformed."
+MAX_SCANNED_PIXELS: Final = 1_000_000_000
+"""Pixels that all scans of a JPEG may go over together."""
+_MAGIC: Final[Mapping[str, tuple[bytes, ...]]] = {
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/gif": (b"GIF8",),
+    "image/bmp": (b"BM",),
+    "image/tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "image/x-icon": (b"\0\0\1\0",),
+    "image/jxl": (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+    "image/jp2": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    "image/vnd.adobe.photoshop": (b"8BPS",),
+    "application/pdf": (b"%PDF",),
+    "application/postscript": (b"%!PS",),
+    "application/zip": (b"PK\3\4",),
+}
 _BRANDS: Final[Mapping[bytes, str]] = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "image/heic"),
@@ -69,55 +62,6 @@ _HTML: Final = (b"<!doctype html", b"<html", b"<head", b"<body")
 _MARKUP_BYTES: Final = 1024
 
 
-def read_blocks(data: bytes, kind: str) -> list[Block]:
-    """The blocks of a file.
-
-    Raises:
-        CorruptImageError: There are millions of them.
-    """
-    try:
-        return list(blocks(data, kind))
-    except TooManyBlocksError as error:
-        raise CorruptImageError("The image has too many metadata blocks.") from error
-
-
-def check_blocks(found: list[Block]) -> None:
-    """Refuse a file that would choke a reader, the model server's above all.
-
-    Raises:
-        CorruptImageError: EXIF whose entries all claim the same bytes.
-    """
-    exif = [*exif_blocks(found), *_raw_profiles(found)]
-    if any(map(is_trap, exif)):
-        raise CorruptImageError("The image's metadata is malformed.")
-
-
-def check_scans(data: bytes, frame: Block, pixels: int) -> None:
-    """Refuse a JPEG that decoders would go over more often than any encoder lets them.
-
-    Raises:
-        CorruptImageError: Too many scans, or too many for so many pixels.
-    """
-    try:
-        scans = count_scans(data, frame)
-    except TooManyBlocksError as error:
-        raise CorruptImageError("The image has too many metadata blocks.") from error
-    if scans > MAX_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
-        raise CorruptImageError("The image has too many scans. Save it anew as JPEG.")
-
-
-def _raw_profiles(found: list[Block]) -> Iterator[bytes]:
-    profiles = list(png_texts(found, {RAW_EXIF}))
-    if len(profiles) > 1 or any(len(profile.text) == MAX_PNG_TEXT for profile in profiles):
-        raise CorruptImageError("The image's metadata is malformed.")
-    for profile in profiles:
-        digits = "".join(profile.text.decode("latin-1").split("\n")[HEX_DIGITS_FROM:])
-        try:
-            yield bytes.fromhex(digits).removeprefix(b"Exif\0\0")
-        except ValueError:
-            continue  # no reader takes it either
-
-
 @dataclass(frozen=True)
 class ImageLimits:
     """Sides and area in pixels that an image may have."""
@@ -127,11 +71,20 @@ class ImageLimits:
     max_pixels: int
 
 
+class CheckedImage(NamedTuple):
+    """A checked image: the file's bytes, unchanged, and how many pixels its header says."""
+
+    data: bytes
+    pixels: int
+
+
 def content_type(data: bytes) -> str:
     """The media type that the first bytes show, or `unknown`."""
     if data[4:8] == b"ftyp":
         return _of_brands(data)
-    return next((kind for offset, magic, kind in _MAGIC if data.startswith(magic, offset)), "") or _of_markup(data)
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for kind, starts in _MAGIC.items() if data.startswith(starts)), "") or _of_markup(data)
 
 
 def _of_brands(data: bytes) -> str:
@@ -151,28 +104,19 @@ def _of_markup(data: bytes) -> str:
     return "text/html" if any(tag in head for tag in _HTML) else UNKNOWN
 
 
-def pixel_count(data: bytes) -> float:
-    """How many pixels a checked image has; infinitely many where its header is long, and reading it would take time."""
-    kind = content_type(data)
-    if kind not in _SIZES:
-        return 0
-    size = _SIZES[kind](data, islice(blocks(data, kind), QUICK_BLOCKS))
-    return size[0] * size[1] if size else math.inf
-
-
-def quick_blocks(data: bytes) -> list[Block] | None:
-    """The blocks of most photos, with which `check_image` is done in no time: a small JPEG's few and small segments."""
+def is_quick(data: bytes) -> bool:
+    """Whether `check_image` is done in no time: with the few and small segments of most JPEGs."""
     if content_type(data) != "image/jpeg" or len(data) > QUICK_FILE:
-        return None
+        return False
     try:
         found = list(islice(blocks(data, "image/jpeg"), QUICK_BLOCKS + 1))
-    except TooManyBlocksError:
-        return None
-    return found if len(found) <= QUICK_BLOCKS and sum(len(block.content) for block in found) <= QUICK_BYTES else None
+    except CorruptImageError:
+        return False
+    return len(found) <= QUICK_BLOCKS and sum(len(block.content) for block in found) <= QUICK_BYTES
 
 
-def check_image(data: bytes, limits: ImageLimits, found: list[Block] | None = None) -> None:
-    """Refuse what the model server could not judge, from the header; `found` are its blocks where they are known.
+def check_image(data: bytes, limits: ImageLimits) -> CheckedImage:
+    """Refuse what the model server could not predict, from the header.
 
     Raises:
         EmptyFileError: No content.
@@ -183,31 +127,36 @@ def check_image(data: bytes, limits: ImageLimits, found: list[Block] | None = No
     if not data:
         raise EmptyFileError("The uploaded file has no content.")
     kind = content_type(data)
-    if kind not in _SIZES:
+    if kind not in {"image/jpeg", "image/png", "image/webp"}:
         raise InvalidFormatError(f"Supported formats: JPEG, PNG, WebP. Got: {kind}")
-    found = read_blocks(data, kind) if found is None else found
-    check_blocks(found)
-    width, height = _read_size(data, kind, found)
+    found = list(blocks(data, kind))
+    if any(map(is_trap, [*exif_blocks(found), *_raw_profiles(found)])):
+        raise CorruptImageError(MALFORMED)
+    size = _jpeg_size(found) if kind == "image/jpeg" else _png_size(data) if kind == "image/png" else _webp_size(data)
+    if size is None:
+        raise CorruptImageError("The image is truncated or corrupt.")
+    width, height = size
     _check_size(width, height, limits)
     if kind == "image/jpeg":
-        check_scans(data, next(filter(is_frame, found)), width * height)
+        scans = count_scans(data, next(filter(is_frame, found)))
+        if scans > MAX_SCANS or scans * width * height > MAX_SCANNED_PIXELS:
+            raise CorruptImageError("The image has too many scans. Save it anew as JPEG.")
+    return CheckedImage(data, width * height)
 
 
-def _read_size(data: bytes, kind: str, found: list[Block]) -> tuple[int, int]:
+def _raw_profiles(found: list[Block]) -> list[bytes]:
+    profiles = [text for _, text in png_texts(found, {RAW_EXIF})]
+    if len(profiles) > 1 or any(len(text) == MAX_PNG_TEXT for text in profiles):
+        raise CorruptImageError(MALFORMED)
+    digits = ["".join(text.decode("latin-1").split("\n")[HEX_DIGITS_FROM:]) for text in profiles]
     try:
-        if kind == "image/webp":  # Pillow reads no more of it than needed, and all of what decoders will look at
-            with WebPImageFile(BytesIO(data)) as image:
-                return image.size
-        size = _SIZES[kind](data, found)
-    except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
-        raise CorruptImageError(CORRUPT) from error
-    if size is None:
-        raise CorruptImageError(CORRUPT)
-    return size
+        return [bytes.fromhex(each).removeprefix(b"Exif\0\0") for each in digits]
+    except ValueError:
+        return []  # no reader takes it either
 
 
-# Not Pillow's readers, which refuse an image for what is wrong with its profile or its comments.
-def _jpeg_size(_: bytes, found: Iterable[Block]) -> tuple[int, int] | None:
+# Of JPEG and PNG not Pillow's readers, which refuse an image for what is wrong with its profile or its comments.
+def _jpeg_size(found: list[Block]) -> tuple[int, int] | None:
     frame = next((block.content for block in found if is_frame(block)), b"")
     if len(frame) < 6 or frame[0] != 8 or frame[5] not in {1, 3, 4}:  # noqa: PLR2004 - 8 bits, all that decoders know
         return None
@@ -215,7 +164,7 @@ def _jpeg_size(_: bytes, found: Iterable[Block]) -> tuple[int, int] | None:
     return width, height
 
 
-def _png_size(data: bytes, _: Iterable[Block]) -> tuple[int, int] | None:  # it comes first
+def _png_size(data: bytes) -> tuple[int, int] | None:  # it comes first
     head = data[12:29]
     if head[:4] != b"IHDR" or zlib.crc32(head).to_bytes(4, "big") != data[29:33]:
         return None
@@ -223,20 +172,12 @@ def _png_size(data: bytes, _: Iterable[Block]) -> tuple[int, int] | None:  # it 
     return width, height
 
 
-def _webp_size(data: bytes, _: Iterable[Block]) -> tuple[int, int] | None:  # it comes first
-    match data[12:16]:
-        case b"VP8X":
-            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-        case b"VP8L":
-            bits = int.from_bytes(data[21:25], "little")
-            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        case b"VP8 ":
-            return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
-        case _:
-            return None
-
-
-_SIZES: Final = {"image/jpeg": _jpeg_size, "image/png": _png_size, "image/webp": _webp_size}
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    try:
+        with WebPImageFile(BytesIO(data)) as image:  # it reads no more than needed, and all that decoders will look at
+            return image.size
+    except Exception:  # noqa: BLE001 - on hostile bytes it raises nearly anything
+        return None
 
 
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:

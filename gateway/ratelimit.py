@@ -4,11 +4,10 @@ import asyncio
 import math
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from contextlib import aclosing, asynccontextmanager
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from time import monotonic, time
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -32,16 +31,11 @@ PAUSE_S: Final = 1.0
 WARNING_INTERVAL_S: Final = 60.0
 Bucket = Literal["predict", "batch", "explain"]
 WINDOW_S: Final = 60
-POLICY_HEADER: Final = "RateLimit-Policy"
-LEFT_HEADER: Final = "RateLimit"
-FORWARDED_FOR: Final = "X-Forwarded-For"
-UNKNOWN: Final = "unknown"
 IPV6_SITE_BITS: Final = 64
 """One customer's line has at least this network, so counting single addresses would count nothing."""
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     """Whether a request was within the rate, how many more are, and the seconds until there is one more again."""
 
     allowed: bool
@@ -61,7 +55,9 @@ class OwnCounters:
     def hit(self, item: RateLimitItem, client: str) -> Count:
         """Count a request of a client; one over the rate is not counted, so that hammering does not shut it out."""
         now, window_s, name = monotonic(), item.get_expiry(), item.key_for(client)
-        self._forget(now - window_s)
+        # Clients that have not been counted for a whole window go; the one that was so longest ago is the first.
+        while self._windows and next(iter(self._windows.values()))[-1] <= now - window_s:
+            self._windows.popitem(last=False)
         window = self._windows.setdefault(name, deque())
         while window and window[0] <= now - window_s:
             window.popleft()
@@ -71,15 +67,6 @@ class OwnCounters:
             self._windows.move_to_end(name)
         reset_s = max(1, math.ceil(window[0] + window_s - now))
         return Count(allowed, item.amount - len(window), reset_s)
-
-    def _forget(self, before: float) -> None:
-        """Drop clients that have not been counted for a whole window; the one that was so longest ago is the first."""
-        while self._windows and next(iter(self._windows.values()))[-1] <= before:
-            self._windows.popitem(last=False)
-
-
-class StoreDownError(Exception):
-    """Redis cannot be reached, refuses, or takes too long."""
 
 
 class SharedCounters:
@@ -96,25 +83,27 @@ class SharedCounters:
         options: dict[str, Any] = {"connection_pool": self._pool}
         storage = RedisStorage(f"async+{url}", implementation="redispy", key_prefix=KEY_PREFIX, **options)
         self._limiter = MovingWindowRateLimiter(storage)
-        self._down = False
-        self._asked_again_at = -math.inf
+        self._retry_at = -math.inf
         self._warned_at = -math.inf
 
-    async def hit(self, item: RateLimitItem, client: str) -> Count:
-        """Count a request of a client.
-
-        Raises:
-            StoreDownError: It could not be counted.
-        """
-        if not self._may_ask():
-            raise StoreDownError
+    async def hit(self, item: RateLimitItem, client: str) -> Count | None:
+        """Count a request of a client; None while Redis cannot be reached, refuses, or takes too long."""
+        now = monotonic()
+        if now < self._retry_at:
+            return None
+        if self._retry_at > -math.inf:  # it was down: the others do not wait for this request's attempt
+            self._retry_at = now + PAUSE_S
         try:
             async with asyncio.timeout(self._timeout_s):
                 counted = await self._count(item, client)
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed(type(error).__name__)
-            raise StoreDownError from error
-        self._answered()
+            now = monotonic()
+            self._retry_at = now + PAUSE_S
+            if now - self._warned_at >= WARNING_INTERVAL_S:
+                self._warned_at = now
+                _log.warning("rate_limit_store_down", cause=type(error).__name__)
+            return None
+        self._retry_at = -math.inf
         return counted
 
     async def _count(self, item: RateLimitItem, client: str) -> Count:
@@ -129,27 +118,8 @@ class SharedCounters:
         """Close the connections."""
         await self._pool.aclose()
 
-    def _may_ask(self) -> bool:
-        now = monotonic()
-        if now < self._asked_again_at:
-            return False
-        if self._down:
-            self._asked_again_at = now + PAUSE_S
-        return True
 
-    def _failed(self, cause: str) -> None:
-        now = monotonic()
-        self._down, self._asked_again_at = True, now + PAUSE_S
-        if now - self._warned_at >= WARNING_INTERVAL_S:
-            self._warned_at = now
-            _log.warning("rate_limit_store_down", cause=cause)
-
-    def _answered(self) -> None:
-        self._down, self._asked_again_at = False, -math.inf
-
-
-@dataclass(frozen=True)
-class Rate:
+class Rate(NamedTuple):
     """Requests a minute in one bucket."""
 
     bucket: Bucket
@@ -157,11 +127,11 @@ class Rate:
 
     def policy_headers(self) -> dict[str, str]:
         """The rate itself, as in the IETF's draft-ietf-httpapi-ratelimit-headers."""
-        return {POLICY_HEADER: f'"{self.bucket}";q={self.amount};w={WINDOW_S}'}
+        return {"RateLimit-Policy": f'"{self.bucket}";q={self.amount};w={WINDOW_S}'}
 
     def left_headers(self, counted: Count) -> dict[str, str]:
         """What is left of the rate, and the seconds until there is more."""
-        return {LEFT_HEADER: f'"{self.bucket}";r={counted.remaining};t={counted.reset_s}'}
+        return {"RateLimit": f'"{self.bucket}";r={counted.remaining};t={counted.reset_s}'}
 
     def refusal(self, counted: Count) -> RateLimitedError:
         """The answer to a request over the rate."""
@@ -183,20 +153,12 @@ class RateLimiter:
         return Rate(bucket, own or self._settings.rates()[bucket])
 
     async def hit(self, rate: Rate, client: str) -> Count:
-        """Count a request of a client.
-
-        Raises:
-            UnavailableError: Redis is away, and requests must not pass uncounted.
-        """
+        """Count a request; raises UnavailableError while Redis is away and requests must not pass uncounted."""
         item = RateLimitItemPerMinute(rate.amount, namespace=rate.bucket)
-        if self._shared is None:
-            return self._own.hit(item, client)
-        try:
-            return await self._shared.hit(item, client)
-        except StoreDownError as error:
-            if self._settings.redis_failure == "closed":
-                raise UnavailableError("The service is not available right now.") from error
-            return self._own.hit(item, client)
+        counted = await self._shared.hit(item, client) if self._shared else None
+        if counted is None and self._shared and self._settings.redis_failure == "closed":
+            raise UnavailableError("The service is not available right now.")
+        return counted or self._own.hit(item, client)
 
 
 @asynccontextmanager
@@ -205,19 +167,17 @@ async def open_limiter(settings: Settings) -> AsyncIterator[RateLimiter]:
     if settings.redis_url is None:
         yield RateLimiter(settings, None)
         return
-    shared = SharedCounters(str(settings.redis_url.get_secret_value()), settings.redis_timeout_s)
-    try:
+    url = str(settings.redis_url.get_secret_value())
+    async with aclosing(SharedCounters(url, settings.redis_timeout_s)) as shared:
         yield RateLimiter(settings, shared)
-    finally:
-        await shared.aclose()
 
 
 def counted_as(connection: HTTPConnection, key: ApiKey | None, trusted_proxies: int) -> str:
     """The name that a request's client has in the counters."""
     if key is not None:
         return f"key:{key.id}"
-    peer = connection.client.host if connection.client else UNKNOWN
-    forwarded = connection.headers.getlist(FORWARDED_FOR)
+    peer = connection.client.host if connection.client else "unknown"
+    forwarded = connection.headers.getlist("X-Forwarded-For")
     return f"address:{_network(client_address(peer, forwarded, trusted_proxies))}"
 
 
@@ -246,8 +206,6 @@ def _network(address: str) -> str:
         parsed = ip_address(address)
     except ValueError:
         return address  # the server's own name for a peer without an address, as on a Unix socket
-    if not isinstance(parsed, IPv6Address):
+    if isinstance(parsed, IPv4Address):
         return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Network((int(parsed), IPV6_SITE_BITS), strict=False))
+    return str(parsed.ipv4_mapped or IPv6Network((int(parsed), IPV6_SITE_BITS), strict=False))

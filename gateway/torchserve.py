@@ -3,29 +3,26 @@
 import asyncio
 import math
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from time import monotonic
-from typing import Final, Literal, TypeVar, get_args
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import aiohttp
 import httpx
 import stamina
 import structlog
 from PIL import Image
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AliasPath, BaseModel, Field, ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import ApiError, CorruptImageError, InvalidDimensionsError, InvalidFormatError, UnavailableError
 from gateway.fair_queue import FairQueue, QueueFullError
-from gateway.images import pixel_count
+from gateway.images import CheckedImage
 from gateway.schemas import Explanation, ModelInfo, Verdict
 from gateway.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger()
-Route = Literal["predictions", "explanations"]
-ROUTES: Final[tuple[Route, ...]] = get_args(Route)
 TOKEN_REFUSED: Final = (400, 401)
 CONNECT_ERRORS: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 _REFUSALS: Final[Mapping[str, tuple[type[ApiError], str]]] = {
@@ -45,12 +42,8 @@ class TokenFileError(Exception):
     """The key file is missing or not what TorchServe writes."""
 
 
-class _Key(BaseModel):
-    key: str = Field(pattern=r"^[\x21-\x7e]+$")
-
-
 class _KeyFile(BaseModel):
-    inference: _Key
+    key: str = Field(pattern=r"^[\x21-\x7e]+$", validation_alias=AliasPath("inference", "key"))
 
 
 class TokenFile:
@@ -62,35 +55,25 @@ class TokenFile:
         self._token = ""
 
     def headers(self) -> dict[str, str]:
-        """The header that authorizes a call, or none without a key file.
-
-        Raises:
-            TokenFileError: The file cannot be read.
-        """
+        """The header that authorizes a call, none without a key file; raises TokenFileError where it cannot be read."""
         if self._path is None:
             return {}
         try:
-            self._refresh(self._path)
-        except OSError as error:
-            raise TokenFileError(f"cannot read {self._path}") from error
-        except ValidationError:
-            raise TokenFileError(f"no inference key in {self._path}") from None  # its text would quote the keys
+            stamp = self._path.stat().st_mtime_ns
+            if stamp != self._stamp:
+                self._token = _KeyFile.model_validate_json(self._path.read_bytes()).key
+                self._stamp = stamp
+        except (OSError, ValidationError):
+            raise TokenFileError(f"no inference key in {self._path}") from None  # its text could quote the keys
         return {"Authorization": f"Bearer {self._token}"}
 
     def forget(self) -> None:
         """Read the file again before the next call: the token was refused."""
         self._stamp = None
 
-    def _refresh(self, path: Path) -> None:
-        stamp = path.stat().st_mtime_ns
-        if stamp != self._stamp:
-            self._token = _KeyFile.model_validate_json(path.read_bytes()).inference.key
-            self._stamp = stamp
 
-
-@dataclass(frozen=True)
-class Served:
-    """A model as TorchServe knows it, how many images may be judged and wait, and the log's event for its trouble."""
+class Served(NamedTuple):
+    """A model as TorchServe knows it, how many calls may run and wait, and the log's event for its trouble."""
 
     name: str
     slots: int
@@ -98,17 +81,12 @@ class Served:
     trouble: str
 
 
-def live(settings: Settings) -> Served:
-    """The version that TorchServe takes as the default, which all clients are answered by."""
-    return Served(settings.model_name, settings.backend_concurrency, settings.backend_queue, "model_server_trouble")
-
-
 class _Refusal(BaseModel):
     code: Literal["unsupported_format", "corrupt_image", "too_many_pixels", "bad_dimensions"]
 
 
 class Backend:
-    """Asks TorchServe for verdicts and remembers when, and by which version, it was last answered."""
+    """Has TorchServe predict, and remembers when, and by which version, it was last answered."""
 
     def __init__(
         self,
@@ -122,83 +100,76 @@ class Backend:
         self._token = token
         self._settings = settings
         self._count_failure = count_failure
-        self._served = served or live(settings)
+        # Without another, the version that TorchServe takes as the default, which answers all clients.
+        self._served = served or Served(
+            settings.model_name, settings.backend_concurrency, settings.backend_queue, "model_server_trouble"
+        )
         # The model server opens what the gateway lets through: one place decides.
         limits = f"{settings.min_side_pixels},{settings.max_side_pixels},{settings.max_pixels}"
         self._headers = {"Content-Type": "application/octet-stream", "X-Image-Limits": limits}
         base = str(settings.torchserve_url).rstrip("/")
-        self._urls = {route: httpx.URL(f"{base}/{route}/{self._served.name}") for route in ROUTES}
+        self._predictions = httpx.URL(f"{base}/predictions/{self._served.name}")
+        self._explanations = httpx.URL(f"{base}/explanations/{self._served.name}")
         self.queue = FairQueue(self._served.slots, self._served.places, settings.max_pixels_in_flight)
         self._answered_at = -math.inf
         self.model_version: str | None = None
         self.model: ModelInfo | None = None
 
     async def predict(
-        self, image: bytes, request_id: str, timeout_s: float | None = None, flow: Hashable = None
+        self, image: CheckedImage, request_id: str, timeout_s: float | None = None, flow: Hashable = None
     ) -> Verdict:
-        """Judge an image; calls of one `flow` take turns with all others, and without one the call is its own.
+        """Predict an image; calls of one `flow` take turns with all others, and without one the call is its own.
 
         Raises:
             UnavailableError: The model server is down, full, or over the deadline (the default is a setting).
-            ApiError: It cannot judge this image; one of those of `check_image`.
+            ApiError: It cannot predict this image; one of those of `check_image`.
         """
-        return await self._ask("predictions", image, request_id, Verdict, timeout_s, flow)
+        timeout_s = timeout_s or self._settings.predict_timeout_s
+        return self._read(await self._post(self._predictions, image, request_id, timeout_s, flow), Verdict)
 
-    async def explain(self, image: bytes, request_id: str) -> Explanation:
-        """Judge an image and show what drove the verdict; raises as `predict` does."""
-        return await self._ask("explanations", image, request_id, Explanation)
+    async def explain(self, image: CheckedImage, request_id: str) -> Explanation:
+        """Predict an image and show what drove the prediction; raises as `predict` does."""
+        timeout_s = self._settings.predict_timeout_s
+        return self._read(await self._post(self._explanations, image, request_id, timeout_s), Explanation)
 
     def answered_within(self, seconds: float) -> bool:
         """Whether a real inference was answered so recently."""
         return monotonic() - self._answered_at < seconds
 
-    async def _ask(  # noqa: PLR0913, PLR0917 - all that a call needs, passed on
-        self,
-        route: Route,
-        image: bytes,
-        request_id: str,
-        schema: type[Answer],
-        timeout_s: float | None = None,
-        flow: Hashable = None,
-    ) -> Answer:
-        deadline = asyncio.timeout(timeout_s or self._settings.predict_timeout_s)
+    async def _post(
+        self, url: httpx.URL, image: CheckedImage, request_id: str, timeout_s: float, flow: Hashable = None
+    ) -> httpx.Response:
+        # Not a retrying caller: stamina would log its arguments, the image and the token among them.
+        attempts = stamina.retry_context(
+            CONNECT_ERRORS, attempts=self._settings.connect_attempts, timeout=None, wait_initial=0.05, wait_jitter=0.05
+        )
+        slot = self.queue.slot(object() if flow is None else flow, image.pixels)
         try:
-            async with deadline, self.queue.slot(object() if flow is None else flow, pixel_count(image)):
-                response = await self._post(route, image, request_id)
+            async with asyncio.timeout(timeout_s), slot:
+                async for attempt in attempts:
+                    with attempt:
+                        headers = self._headers | {"X-Request-Id": request_id} | self._token.headers()
+                        request = httpx.Request("POST", url, content=image.data, headers=headers)
+                        # A client around the transport would look for cookies, redirects and more, at thrice the cost.
+                        return await self._network.handle_async_request(request)
         except (TimeoutError, httpx.HTTPError, TokenFileError, QueueFullError) as error:
             raise self._unavailable(cause=type(error).__name__) from error
-        return self._read(response, schema)
-
-    async def _post(self, route: Route, image: bytes, request_id: str) -> httpx.Response:
-        headers = self._headers | {"X-Request-Id": request_id}
-        # Not a retrying caller: stamina would log its arguments, the image and the token among them.
-        async for attempt in stamina.retry_context(
-            CONNECT_ERRORS, attempts=self._settings.connect_attempts, timeout=None, wait_initial=0.05, wait_jitter=0.05
-        ):
-            with attempt:
-                request = httpx.Request(
-                    "POST", self._urls[route], content=image, headers=headers | self._token.headers()
-                )
-                # A client around the transport would look for cookies, redirects and more, at thrice the cost.
-                return await self._network.handle_async_request(request)
         raise AssertionError  # stamina raises the last error itself
 
     def _read(self, response: httpx.Response, schema: type[Answer]) -> Answer:
         try:
             if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
-                raise _refused(_Refusal.model_validate_json(response.content))
+                kind, detail = _REFUSALS[_Refusal.model_validate_json(response.content).code]
+                raise kind(detail)
+            if response.status_code in TOKEN_REFUSED:
+                self._token.forget()
             if response.status_code != httpx.codes.OK:
-                raise self._bad_status(response.status_code)
+                raise self._unavailable(cause="status", status=response.status_code)
             answer = schema.model_validate_json(response.content)
         except ValidationError as error:
             raise self._unavailable(cause="not the agreed JSON", status=response.status_code) from error
         self._answered_at, self.model_version, self.model = monotonic(), answer.model_version, answer.model
         return answer
-
-    def _bad_status(self, status: int) -> UnavailableError:
-        if status in TOKEN_REFUSED:
-            self._token.forget()
-        return self._unavailable(cause="status", status=status)
 
     def _unavailable(self, cause: str, status: int | None = None) -> UnavailableError:
         _log.warning(self._served.trouble, cause=cause, status=status)
@@ -207,13 +178,8 @@ class Backend:
 
 
 def unavailable() -> UnavailableError:
-    """The answer while no prediction is to be had."""
+    """The answer while nothing can be predicted."""
     return UnavailableError("The model is not available right now.")
-
-
-def _refused(refusal: _Refusal) -> ApiError:
-    kind, detail = _REFUSALS[refusal.code]
-    return kind(detail)
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -231,11 +197,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Make one attempt and read the whole answer.
-
-        Raises:
-            httpx.TransportError: There is no answer.
-        """
+        """Make one attempt and read the whole answer; raises httpx.TransportError where there is none."""
         try:
             async with self._session.request(
                 request.method,
@@ -265,13 +227,15 @@ def _in_httpx_words(error: Exception) -> httpx.TransportError:
 
 
 class Readiness:
-    """Ready while the model server answers: by clients' own requests, or else by a tiny picture sent to it."""
+    """Ready while the model server answers: by clients' own requests, or else by a tiny image sent to it."""
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self._backend = backend
         self._cache_s = settings.readiness_cache_s
         self._timeout_s = settings.readiness_timeout_s
-        self._picture = _tiny_jpeg()
+        tiny = Image.new("RGB", PROBE_SIZE, "grey")
+        tiny.save(buffer := BytesIO(), "JPEG")
+        self._image = CheckedImage(buffer.getvalue(), math.prod(PROBE_SIZE))
         self._failed_at = -math.inf
         self._one_at_a_time = asyncio.Lock()
 
@@ -282,18 +246,9 @@ class Readiness:
                 return True
             if monotonic() - self._failed_at < self._cache_s:
                 return False
-            return await self._probe()
-
-    async def _probe(self) -> bool:
-        try:
-            await self._backend.predict(self._picture, PROBE_ID, self._timeout_s)
-        except ApiError:
-            self._failed_at = monotonic()
-            return False
-        return True
-
-
-def _tiny_jpeg() -> bytes:
-    buffer = BytesIO()
-    Image.new("RGB", PROBE_SIZE, "grey").save(buffer, "JPEG")
-    return buffer.getvalue()
+            try:
+                await self._backend.predict(self._image, PROBE_ID, self._timeout_s)
+            except ApiError:
+                self._failed_at = monotonic()
+                return False
+            return True

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Final, Literal
+from typing import Final
 
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
@@ -12,7 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from gateway import errors
-from gateway.images import check_image, quick_blocks
+from gateway.images import CheckedImage, check_image, is_quick
 from gateway.settings import Settings
 
 LEAST_HELD_BYTES: Final = 256 * 1024
@@ -29,16 +29,15 @@ _FAULTS: Final = {
     "Send an image as a file, with `filename` in its Content-Disposition, and leave other fields out.",
     "The Content-Disposition": "A part has no `name` in its Content-Disposition. Let your HTTP client build the body.",
     _EXTENDED_NAME: f"{_EXTENDED_NAME} Forms know only `filename` (RFC 7578): send that one.",
-    _BROKEN_OFF: f"The body breaks off: {_BROKEN_OFF[0].lower()}{_BROKEN_OFF[1:]} Send it again as a whole.",
+    _BROKEN_OFF: "The body breaks off: the closing boundary is missing. Send it again as a whole.",
 }
 """What to do about a fault, by the words that Starlette's reason begins with: it tells them by text alone."""
 _EXTENDED: Final = re.compile(rb";\s*filename\*", re.IGNORECASE)
 _SHOWN: Final = re.compile(r"[\w.\[\]/+-]{1,60}", re.ASCII)
 """Names of the client's that an answer repeats."""
-Extra = Literal["evidence", "histogram", "model"]
-EVIDENCE: Final[Extra] = "evidence"
-HISTOGRAM: Final[Extra] = "histogram"
-MODEL: Final[Extra] = "model"
+EVIDENCE: Final = "evidence"
+HISTOGRAM: Final = "histogram"
+MODEL: Final = "model"
 PARAMETER: Final = "include"
 
 
@@ -92,21 +91,16 @@ async def uploaded(request: Request, field: str, most: int) -> AsyncIterator[lis
         await form.close()
 
 
-async def read_image(upload: UploadFile, settings: Settings) -> bytes:
-    """An upload's bytes, unchanged, once its size and header are within the limits; the upload is closed.
-
-    Raises:
-        ApiError: One of those of `check_image`, or `FileTooLargeError`.
-    """
+async def read_image(upload: UploadFile, settings: Settings) -> CheckedImage:
+    """A closed upload whose size and header are within the limits; raises as `check_image`, or FileTooLargeError."""
     if (upload.size or 0) > settings.max_file_bytes:
         raise file_too_large(settings)
     data = await upload.read()
     await upload.close()  # its copy of them goes
-    if (found := quick_blocks(data)) is not None:
-        check_image(data, settings.image_limits(), found)
-    else:  # a header can be megabytes of tiny segments, so reading it stays out of the event loop
-        await run_in_threadpool(check_image, data, settings.image_limits())
-    return data
+    if is_quick(data):
+        return check_image(data, settings.image_limits())
+    # A header can be megabytes of tiny segments, so reading it stays out of the event loop.
+    return await run_in_threadpool(check_image, data, settings.image_limits())
 
 
 def check_total(uploads: list[UploadFile], settings: Settings) -> None:
@@ -208,12 +202,8 @@ def _megabytes(size: int) -> str:
     return f"{size / (1024 * 1024):g} MB"
 
 
-def check_includes(request: Request, *known: Extra) -> set[str]:
-    """The extras that the request asks for, separated by commas or in several parameters.
-
-    Raises:
-        InvalidParameterError: One that the route does not know.
-    """
+def check_includes(request: Request, *known: str) -> set[str]:
+    """The extras that the request asks for; raises InvalidParameterError for one that the route does not know."""
     values = request.query_params.getlist(PARAMETER)
     wanted = {part.strip() for value in values for part in value.split(",")}
     if not wanted <= set(known):

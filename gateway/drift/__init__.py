@@ -1,1 +1,1 @@
-"""Whether what is judged still looks like what the model was calibrated on."""
+"""Whether what is predicted still looks like what the model was calibrated on."""

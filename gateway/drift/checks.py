@@ -1,23 +1,21 @@
 """The drift checks: each a score of one column of the window, and the limit that chance may take it to."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from gateway.drift import reference as statistics
 from gateway.drift.reference import Distribution, Floats, Reference
 from gateway.drift.store import Sample
-from gateway.schemas import DriftCheck
+from gateway.schemas import DriftCheck, InputName
 
 SIZES: Final = frozenset({"width", "height", "megapixels"})
-"""Inputs in which many pictures share a value, so that quantiles do not tell the bins that PSI needs."""
+"""Inputs in which many images share a value, so that quantiles do not tell the bins that PSI needs."""
 
 
-@dataclass(frozen=True)
-class Floors:
+class Floors(NamedTuple):
     """Differences too small to matter, however sure they are."""
 
     psi: float
@@ -25,8 +23,7 @@ class Floors:
     change: float
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """One score and its limit; `limit` takes the chance of a false alarm and the column."""
 
     name: str
@@ -51,9 +48,9 @@ class Check:
 
 
 def columns_of(samples: Sequence[Sample], reference: Reference | None = None) -> dict[str, Floats]:
-    """The window by column: scores, verdicts as 0 and 1, and inputs, where those were measured.
+    """The window by column: scores, predictions as 0 and 1, and inputs, where those were measured.
 
-    Of a reference with the least and the greatest of its inputs, also whether a picture has none between them.
+    Of a reference with the least and the greatest of its inputs, also whether an image has none between them.
     """
     columns = {
         "probability": np.array([sample.probability for sample in samples]),
@@ -63,103 +60,79 @@ def columns_of(samples: Sequence[Sample], reference: Reference | None = None) ->
     names = {name for sample in samples for name in sample.inputs}
     columns |= {name: np.array([sample.inputs[name] for sample in samples if name in sample.inputs]) for name in names}
     if reference and (ranges := _ranges(reference)):
-        measured = (sample.inputs.items() for sample in samples if sample.inputs)
-        outside = [any(name in ranges and not _within(ranges[name], value) for name, value in row) for row in measured]
-        columns["outside"] = np.array(outside, dtype=float)
+        measured = [sample.inputs for sample in samples if sample.inputs]
+        columns["outside"] = np.array([float(_is_outside(inputs, ranges)) for inputs in measured])
     return columns
 
 
-def _ranges(reference: Reference) -> dict[str, tuple[float, float]]:
+def _ranges(reference: Reference) -> dict[InputName, tuple[float, float]]:
     inputs = {name: found.quantiles for name, found in reference.inputs.items()}
     return {name: (points[0.0], points[1.0]) for name, points in inputs.items() if {0.0, 1.0} <= points.keys()}
 
 
-def _within(limits: tuple[float, float], value: float) -> bool:
-    return limits[0] <= value <= limits[1]
+def _is_outside(inputs: Mapping[InputName, float], ranges: Mapping[InputName, tuple[float, float]]) -> bool:
+    return any(not low <= inputs[name] <= high for name, (low, high) in ranges.items() if name in inputs)
 
 
-def plan(reference: Reference, floors: Floors) -> tuple[Check, ...]:
+def plan(reference: Reference, floors: Floors) -> list[Check]:
     """All checks that a reference allows."""
     n = reference.n
-    return (
-        *score_plan(reference, floors),
-        *(check for name, found in reference.inputs.items() for check in _shape(name, found, found.n or n, floors)),
-        *_outside(reference, floors),
-    )
+    checks = score_plan(reference, floors)
+    for name, found in reference.inputs.items():
+        checks += _shape(name, found, found.n or n, floors)
+    if ranges := _ranges(reference):
+        # Images such as the reference has none: a few tell of another source long before all quantiles move. The least
+        # and the greatest of n values are passed by 2 of n + 1 further ones; the inputs are not independent.
+        least = min(found.n or n for found in reference.inputs.values())
+        share = min(1.0, 2 * len(ranges) / (least + 1))
+        outside = _share("outside", share, least, floors.change / 2)
+        checks.append(outside._replace(score=lambda values: max(0.0, float(values.mean()) - share)))
+    return checks
 
 
-def score_plan(reference: Reference, floors: Floors) -> tuple[Check, ...]:
-    """Those of scores and verdicts alone."""
+def score_plan(reference: Reference, floors: Floors) -> list[Check]:
+    """Those of scores and predictions alone."""
     scores, n = reference.scores, reference.n
-    return (
-        *_moments(scores, n, floors),
+
+    def mean_score(values: Floats) -> float:
+        return abs(float(values.mean()) - scores.mean)
+
+    def std_score(values: Floats) -> float:
+        return abs(float(values.std()) - scores.std)
+
+    mean_limit = partial(statistics.mean_limit, reference_std=scores.std, reference_size=n)
+    std_limit = partial(statistics.std_limit, reference_std=scores.std, reference_size=n)
+    return [
+        Check("probability_mean", "probability", mean_score, mean_limit, floors.change),
+        Check("probability_std", "probability", std_score, std_limit, floors.change),
         *_shape("probability", scores, n, floors),
         _share("ai_generated", scores.ai_generated_ratio.value, n, floors.change),
         _share("low_confidence", scores.low_confidence_ratio.value, n, floors.change),
-    )
-
-
-def _outside(reference: Reference, floors: Floors) -> tuple[Check, ...]:
-    """Pictures such as the reference has none: a few tell of another source long before all quantiles move."""
-    ranges, n = _ranges(reference), min((found.n or reference.n for found in reference.inputs.values()), default=0)
-    if not ranges:
-        return ()
-    # The least and the greatest of n values are passed by 2 of n + 1 further ones; the inputs are not independent.
-    check = _share("outside", min(1.0, 2 * len(ranges) / (n + 1)), n, floors.change / 2)
-    return (replace(check, score=lambda values: max(0.0, float(values.mean()) - 2 * len(ranges) / (n + 1))),)
-
-
-def _moments(scores: Distribution, n: int, floors: Floors) -> tuple[Check, ...]:
-    return (
-        Check(
-            name="probability_mean",
-            column="probability",
-            score=lambda values: abs(float(values.mean()) - scores.mean),
-            limit=lambda alpha, values: statistics.mean_limit(alpha, values, scores.std, n),
-            floor=floors.change,
-        ),
-        Check(
-            name="probability_std",
-            column="probability",
-            score=lambda values: abs(float(values.std()) - scores.std),
-            limit=lambda alpha, values: statistics.std_limit(alpha, values, scores.std, n),
-            floor=floors.change,
-        ),
-    )
+    ]
 
 
 def _share(column: str, reference_share: float, n: int, floor: float) -> Check:
+    def score(values: Floats) -> float:
+        return abs(float(values.mean()) - reference_share)
+
     def limit(alpha: float, values: Floats) -> float:
         return statistics.share_limit(alpha, float(values.mean()), values.size, reference_share, n)
 
-    return Check(
-        name=f"{column}_ratio",
-        column=column,
-        score=lambda values: abs(float(values.mean()) - reference_share),
-        limit=limit,
-        floor=floor,
-    )
+    return Check(f"{column}_ratio", column, score, limit, floor)
 
 
 def _shape(column: str, distribution: Distribution, n: int, floors: Floors) -> list[Check]:
-    checks = [
-        Check(
-            name=f"{column}_ks",
-            column=column,
-            score=partial(statistics.ks, quantiles=distribution.quantiles),
-            limit=lambda alpha, values: statistics.ks_limit(alpha, values.size, n),
-            floor=floors.ks,
-        )
-    ]
+    def ks_limit(alpha: float, values: Floats) -> float:
+        return statistics.ks_limit(alpha, values.size, n)
+
+    ks = Check(f"{column}_ks", column, partial(statistics.ks, quantiles=distribution.quantiles), ks_limit, floors.ks)
     bins = None if column in SIZES else statistics.bins(distribution.quantiles)
-    if bins is not None:
-        edges, shares = bins
-        psi = Check(
-            name=f"{column}_psi",
-            column=column,
-            score=partial(statistics.psi, edges=edges, shares=shares),
-            limit=lambda alpha, values: statistics.psi_limit(alpha, values.size, n, shares.size),
-            floor=floors.psi,
-        )
-        checks.append(psi)
-    return checks
+    if bins is None:
+        return [ks]
+    edges, shares = bins
+    psi = partial(statistics.psi, edges=edges, shares=shares)
+
+    def psi_limit(alpha: float, values: Floats) -> float:
+        return statistics.psi_limit(alpha, values.size, n, shares.size)
+
+    return [ks, Check(f"{column}_psi", column, psi, psi_limit, floors.psi)]

@@ -1,7 +1,7 @@
-"""Drift: whether the newest predictions, and the pictures behind them, still look like the first ones here.
+"""Drift: whether the newest predictions, and the images behind them, still look like the first ones here.
 
-What shipped with the model is of research pictures, from which every shop's differ for good: until a version has judged
-a window full here, its scores stand beside those, and nothing alerts.
+What shipped with the model is of research images, from which every shop's differ for good: until a version has
+predicted a window full here, its scores stand beside those, and nothing alerts.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import numpy as np
 
 from gateway import schemas
 from gateway.drift.checks import Floors, columns_of, plan, score_plan
-from gateway.drift.reference import EDGES, Distribution, Floats, Reference, learn
+from gateway.drift.reference import EDGES, Floats, Reference, learn
 from gateway.drift.store import DriftStore, Sample
 from gateway.settings import Settings
 
@@ -28,22 +28,6 @@ NO_INPUTS: Final = (
     "The model's archive sends no statistics of its images, so inputs are not compared: "
     "pack it again with `python -m training.repack`."
 )
-
-
-def histogram_of(scores: Sequence[float], reference: Reference | None) -> schemas.DriftHistogram:
-    """Count the scores in the reference's bins, or in ten equal ones."""
-    theirs = reference.scores.histogram if reference else None
-    edges = list(theirs.edges if theirs else EDGES)
-    return schemas.DriftHistogram(
-        edges=edges,
-        reference=list(theirs.share) if theirs else None,
-        current=_shares(scores, edges) if scores else None,
-    )
-
-
-def _shares(scores: Sequence[float], edges: list[float]) -> list[float]:
-    counts, _ = np.histogram(scores, bins=edges)
-    return [round(float(share), DECIMALS) for share in counts / len(scores)]
 
 
 class DriftMonitor:
@@ -80,8 +64,16 @@ class DriftMonitor:
     def histogram(self) -> schemas.DriftHistogram:
         """The distribution of the scores that the report is about."""
         version = self._version()
+        reference = self._reference(version)
+        theirs = reference.scores.histogram if reference else None
+        edges = list(theirs.edges if theirs else EDGES)
         scores = [sample.probability for sample in self._window if sample.model_version == version]
-        return histogram_of(scores, self._reference(version))
+        counts, _ = np.histogram(scores, bins=edges)
+        return schemas.DriftHistogram(
+            edges=edges,
+            reference=list(theirs.share) if theirs else None,
+            current=[_rounded(share) for share in counts / len(scores)] if scores else None,
+        )
 
     @asynccontextmanager
     async def kept(self, store: DriftStore) -> AsyncIterator[None]:
@@ -160,27 +152,20 @@ class DriftMonitor:
     def _status(self, version: str | None, size: int) -> tuple[schemas.DriftStatus, str | None]:
         least, most = self._settings.drift_min_samples, self._settings.drift_window
         if version in self._learned:
-            return (
-                ("monitoring", None)
-                if size >= least
-                else ("collecting", f"{least - size} more predictions are needed.")
-            )
+            missing = least - size
+            return ("collecting", f"{missing} more predictions are needed.") if missing > 0 else ("monitoring", None)
         missing = most - size
         coming = (
             f"{missing} more predictions become the reference." if missing > 0 else "Two versions share the window."
         )
         if self._shipped is None:
             return "no_reference", f"There are no reference statistics to compare with. {coming}"
-        if version not in {None, self._shipped.model_version}:
-            theirs = self._shipped.model_version
-            return (
-                "other_version",
-                f"The reference is of model version {theirs}; version {version} answers now. {coming}",
-            )
-        return (
-            "collecting",
-            f"{coming} Until then scores stand beside those of the model's calibration, and nothing alerts.",
-        )
+        theirs = self._shipped.model_version
+        if version not in {None, theirs}:
+            reason = f"The reference is of model version {theirs}; version {version} answers now. {coming}"
+            return "other_version", reason
+        reason = f"{coming} Until then scores stand beside those of the model's calibration, and nothing alerts."
+        return "collecting", reason
 
     def _run_checks(self, reference: Reference, columns: Mapping[str, Floats]) -> list[schemas.DriftCheck]:
         own = reference.since is not None  # what shipped is no measure of this traffic: it informs, and never alerts
@@ -190,8 +175,12 @@ class DriftMonitor:
         return done if own else [check.model_copy(update={"alert": False}) for check in done]
 
 
+def _rounded(value: float) -> float:
+    return round(float(value), DECIMALS)
+
+
 def _relative(check: schemas.DriftCheck) -> float:
-    return round(check.score / check.threshold, DECIMALS) if check.score is not None and check.threshold else 0.0
+    return _rounded(check.score / check.threshold) if check.score is not None and check.threshold else 0.0
 
 
 def _of_reference(reference: Reference) -> schemas.DriftStatistics:
@@ -204,35 +193,32 @@ def _of_reference(reference: Reference) -> schemas.DriftStatistics:
         low_confidence_ratio=scores.low_confidence_ratio.value,
         confidence_ratios=None,
         class_ratios=_class_ratios(scores.ai_generated_ratio.value),
-        inputs={name: _summary(found, found.n or reference.n) for name, found in reference.inputs.items()},
+        inputs={
+            name: schemas.DriftSummary(samples=found.n or reference.n, mean=found.mean, std=found.std)
+            for name, found in reference.inputs.items()
+        },
     )
 
 
 def _of_samples(samples: Sequence[Sample], columns: Mapping[str, Floats]) -> schemas.DriftStatistics:
-    count = len(samples)
     confidences = Counter(sample.confidence for sample in samples)
+    ratios = {level: _rounded(confidences[level] / len(samples)) for level in get_args(schemas.Confidence)}
+    scores = _summary(columns["probability"])
     return schemas.DriftStatistics(
         model_version=samples[-1].model_version,
-        samples=count,
-        mean=round(float(columns["probability"].mean()), DECIMALS),
-        std=round(float(columns["probability"].std()), DECIMALS),
-        low_confidence_ratio=round(confidences["low"] / count, DECIMALS),
-        confidence_ratios={
-            level: round(confidences[level] / count, DECIMALS) for level in get_args(schemas.Confidence)
-        },
+        samples=scores.samples,
+        mean=scores.mean,
+        std=scores.std,
+        low_confidence_ratio=ratios["low"],
+        confidence_ratios=ratios,
         class_ratios=_class_ratios(float(columns["ai_generated"].mean())),
-        inputs={name: _measured(columns[name]) for name in get_args(schemas.InputName) if name in columns},
+        inputs={name: _summary(columns[name]) for name in get_args(schemas.InputName) if name in columns},
     )
 
 
 def _class_ratios(ai_generated: float) -> dict[schemas.Prediction, float]:
-    return {"real": round(1 - ai_generated, DECIMALS), "ai_generated": round(ai_generated, DECIMALS)}
+    return {"real": _rounded(1 - ai_generated), "ai_generated": _rounded(ai_generated)}
 
 
-def _summary(distribution: Distribution, samples: int) -> schemas.DriftSummary:
-    return schemas.DriftSummary(samples=samples, mean=distribution.mean, std=distribution.std)
-
-
-def _measured(values: Floats) -> schemas.DriftSummary:
-    mean, std = (round(float(value), DECIMALS) for value in (values.mean(), values.std()))
-    return schemas.DriftSummary(samples=values.size, mean=mean, std=std)
+def _summary(values: Floats) -> schemas.DriftSummary:
+    return schemas.DriftSummary(samples=values.size, mean=_rounded(values.mean()), std=_rounded(values.std()))

@@ -1,4 +1,4 @@
-"""What scores and pictures usually look like: a service's own first ones, or the model's when it was trained."""
+"""What scores and images usually look like: a service's own first ones, or the model's when it was trained."""
 
 import math
 from collections.abc import Mapping
@@ -106,9 +106,9 @@ def _noise(size: int, reference_size: int) -> float:
     return 1 / size + 1 / reference_size
 
 
-def _columns(quantiles: Mapping[float, float]) -> tuple[Floats, Floats]:
-    ordered = sorted(quantiles.items())
-    return np.array([share for share, _ in ordered]), np.array([point for _, point in ordered])
+def _columns(quantiles: Mapping[float, float]) -> Floats:
+    """Probabilities and quantiles, two rows in rising order."""
+    return np.array(sorted(quantiles.items())).T
 
 
 class _Part(BaseModel):
@@ -117,12 +117,12 @@ class _Part(BaseModel):
 
 
 class Distribution(_Part):
-    """One statistic over the reference's pictures; the quantiles are keyed by their probability."""
+    """One statistic over the reference's images; the quantiles are keyed by their probability."""
 
     mean: float
     std: float = Field(ge=0)
     quantiles: dict[Share, float] = Field(min_length=3)
-    n: int | None = Field(default=None, ge=2, description="Pictures, if not all of the reference's.")
+    n: int | None = Field(default=None, ge=2, description="Images, if not all of the reference's.")
 
 
 class _Ratio(_Part):
@@ -151,7 +151,7 @@ class Scores(Distribution):
 
 
 class Reference(_Part):
-    """Statistics of `n` pictures: those that a model version was calibrated on, or the first that it judged here."""
+    """Statistics of `n` images: those that a model version was calibrated on, or the first that it predicted here."""
 
     model_version: str = Field(min_length=1)
     n: int = Field(ge=2)
@@ -161,7 +161,7 @@ class Reference(_Part):
 
 
 def learn(version: str, columns: Mapping[str, Floats], minimum: int) -> Reference:
-    """Make a reference of a window's columns; inputs that too few pictures were measured for are left out."""
+    """Make a reference of a window's columns; inputs that too few images were measured for are left out."""
     scores = columns["probability"]
     counts, _ = np.histogram(scores, bins=EDGES)
     return Reference(

@@ -1,10 +1,10 @@
-"""Where the drift window outlives the process: a small file, or Redis; numbers and verdicts, nothing of content."""
+"""Where the drift window outlives the process: a small file, or Redis; numbers and predictions, nothing of content."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated, Any, Final, Protocol, TypeVar, cast
+from typing import Annotated, Any, Final, TypeVar, cast
 
 import structlog
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -28,7 +28,7 @@ REDIS_KEY: Final = "aidetect:drift:"
 
 @dataclass(frozen=True, config=ConfigDict(allow_inf_nan=False, protected_namespaces=()))
 class Sample:
-    """What the window keeps of one prediction; pictures that were not measured have no inputs."""
+    """What the window keeps of one prediction; images that were not measured have no inputs."""
 
     model_version: str
     prediction: Prediction
@@ -37,43 +37,29 @@ class Sample:
     inputs: dict[InputName, float]
 
 
-_SAMPLES: Final[TypeAdapter[list[Sample]]] = TypeAdapter(list[Sample])
 _SAMPLE: Final[TypeAdapter[Sample]] = TypeAdapter(Sample)
+_SAMPLES: Final[TypeAdapter[list[Sample]]] = TypeAdapter(list[Sample])
 _REFERENCES: Final[TypeAdapter[dict[str, Reference]]] = TypeAdapter(dict[str, Reference])
-_REFERENCE: Final[TypeAdapter[Reference]] = TypeAdapter(Reference)
 VERSIONS: Final = 8
 """Of the model, whose references a file keeps."""
 
 
-class DriftStore(Protocol):
-    """Keeps samples; trouble with it is logged and costs the history, never a prediction."""
+class DriftStore:
+    """Keeps samples; trouble with it is logged and costs the history, never a prediction. This one forgets them."""
 
     async def load(self) -> list[Sample]:
         """The samples of the last process, oldest first."""
+        return []
 
     async def save(self, window: Sequence[Sample], fresh: int) -> None:
         """Keep the window, whose last `fresh` samples are new since the last time."""
 
     async def share(self, learned: dict[str, Reference]) -> dict[str, Reference]:
         """Keep references by version, each unless there is one, and return those that are kept."""
-
-
-class NoStore:
-    """Forgets."""
-
-    async def load(self) -> list[Sample]:
-        """Nothing."""
-        return []
-
-    async def save(self, window: Sequence[Sample], fresh: int) -> None:
-        """Do nothing."""
-
-    async def share(self, learned: dict[str, Reference]) -> dict[str, Reference]:
-        """The same."""
         return learned
 
 
-class FileStore:
+class FileStore(DriftStore):
     """A JSON file, and one of references beside it, each replaced as a whole; for one gateway process.
 
     It says so where another writes the window too.
@@ -96,26 +82,24 @@ class FileStore:
         path = self._path.with_suffix(".reference.json")
         kept: dict[str, Reference] = await run_in_threadpool(self._read, path, _REFERENCES) or {}
         if learned.keys() - kept.keys():
-            newest = sorted((learned | kept).items(), key=lambda one: str(one[1].since))[-VERSIONS:]
-            kept = dict(newest)
+            kept = dict(sorted((learned | kept).items(), key=lambda one: str(one[1].since))[-VERSIONS:])
             await run_in_threadpool(self._write, path, _REFERENCES.dump_json(kept))
         return kept
 
-    def _read(self, path: Path, kind: TypeAdapter[Any]) -> Any:  # noqa: ANN401 - as the kind
-        try:
-            return kind.validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValidationError:
-            aside = path.with_name(path.name + ".corrupt")
-            _log.warning("drift_window_set_aside", file=str(path), aside=str(aside))
-            self._try_to(lambda: path.replace(aside))
-        except OSError as error:
-            _warn(error)
+    @staticmethod
+    def _read(path: Path, kind: TypeAdapter[Any]) -> Any:  # noqa: ANN401 - as the kind
+        with _trouble_logged(), suppress(FileNotFoundError):
+            content = path.read_bytes()
+            try:
+                return kind.validate_json(content)
+            except ValidationError:
+                aside = path.with_name(path.name + ".corrupt")
+                _log.warning("drift_window_set_aside", file=str(path), aside=str(aside))
+                path.replace(aside)
         return None
 
     def _write(self, path: Path, content: bytes) -> None:
-        def write() -> None:
+        with _trouble_logged():
             path.parent.mkdir(parents=True, exist_ok=True)
             written = self._written.get(path)
             if written is not None and path.exists() and path.stat().st_ino != written:
@@ -126,21 +110,11 @@ class FileStore:
                     partial.write(content)
                     partial.flush()
                     self._written[path] = new.replace(path).stat().st_ino
-                except BaseException:
+                finally:
                     new.unlink(missing_ok=True)
-                    raise
-
-        self._try_to(write)
-
-    @staticmethod
-    def _try_to(action: Callable[[], object]) -> None:
-        try:
-            action()
-        except OSError as error:
-            _warn(error)
 
 
-class RedisStore:
+class RedisStore(DriftStore):
     """One Redis list to which every gateway adds its own; a new process starts with the newest of all of them."""
 
     def __init__(self, client: Redis, model_name: str, capacity: int) -> None:
@@ -150,38 +124,30 @@ class RedisStore:
 
     async def load(self) -> list[Sample]:
         """The list's samples, without those that cannot be understood."""
-        try:
+        rows: list[bytes] = []
+        with _trouble_logged():
             rows = await cast(Any, self._client.lrange(self._key, -self._capacity, -1))
-        except (RedisError, OSError) as error:
-            _warn(error)
-            return []
-        return [sample for row in rows if (sample := _parse(row, _SAMPLE)) is not None]
+        return _understood(rows, _SAMPLE.validate_json)
 
     async def save(self, window: Sequence[Sample], fresh: int) -> None:
         """Append what is new and cut the list to the window's capacity."""
-        rows = [_SAMPLE.dump_json(sample) for sample in list(window)[-fresh:]]
-        try:
+        with _trouble_logged():
             async with self._client.pipeline() as pipeline:
-                pipeline.rpush(self._key, *rows)
+                pipeline.rpush(self._key, *(_SAMPLE.dump_json(sample) for sample in list(window)[-fresh:]))
                 pipeline.ltrim(self._key, -self._capacity, -1)
                 await pipeline.execute()
-        except (RedisError, OSError) as error:
-            _warn(error)
 
     async def share(self, learned: dict[str, Reference]) -> dict[str, Reference]:
         """Put them where no other gateway was faster, and take over what all have."""
         key = f"{self._key}:reference"
-        try:
+        with _trouble_logged():
             async with self._client.pipeline() as pipeline:
                 for version, reference in learned.items():
                     pipeline.hsetnx(key, version, reference.model_dump_json())
                 pipeline.hgetall(key)
                 rows = (await pipeline.execute())[-1]
-        except (RedisError, OSError) as error:
-            _warn(error)
-            return learned
-        found = (_parse(row, _REFERENCE) for row in rows.values())
-        return {one.model_version: one for one in found if one is not None}
+            return {one.model_version: one for one in _understood(rows.values(), Reference.model_validate_json)}
+        return learned
 
 
 @asynccontextmanager
@@ -192,18 +158,24 @@ async def open_store(settings: Settings) -> AsyncIterator[DriftStore]:
         async with Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s) as client:
             yield RedisStore(client, settings.model_name, settings.drift_window)
     elif settings.drift_file == Path():
-        yield NoStore()
+        yield DriftStore()
     else:
         yield FileStore(settings.drift_file)
 
 
-def _parse(row: bytes, kind: TypeAdapter[T]) -> T | None:
+def _understood(rows: Iterable[bytes], read: Callable[[bytes], T]) -> list[T]:
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except ValidationError:
+            _log.warning("drift_sample_dropped")
+    return found
+
+
+@contextmanager
+def _trouble_logged() -> Iterator[None]:
     try:
-        return kind.validate_json(row)
-    except ValidationError:
-        _log.warning("drift_sample_dropped")
-        return None
-
-
-def _warn(error: Exception) -> None:
-    _log.warning("drift_window_not_kept", cause=type(error).__name__)
+        yield
+    except (RedisError, OSError) as error:
+        _log.warning("drift_window_not_kept", cause=type(error).__name__)

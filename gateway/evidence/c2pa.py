@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any, Final, Literal
 
 from c2pa import C2paError, Context, Reader
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from gateway.blocks import Block
 from gateway.evidence.vocabulary import OverBudgetError, generator, source_type
@@ -30,7 +30,12 @@ _INTACT: Final[tuple[tuple[str, str, Strength], ...]] = (
 )
 _OF_THE_SIGNER: Final = ("signingCredential.", "timeStamp.", "cawg.", "claimSignature.outsideValidity")
 """Failures that say who signed or when, and nothing of a change."""
+_JPEG_APP11: Final = b"\xeb"
 _UNREADABLE: Final = Evidence(type="c2pa_manifest", value="cannot be read", strength="weak")
+
+
+def _results(*path: str) -> AliasPath:
+    return AliasPath("validation_results", *path)
 
 
 class _Agent(BaseModel):
@@ -82,35 +87,27 @@ class _Status(BaseModel):
     code: str = ""
 
 
-class _Codes(BaseModel):
-    success: list[_Status] = []
-    failure: list[_Status] = []
-
-
 class _Delta(BaseModel):
-    codes: _Codes = Field(default=_Codes(), alias="validationDeltas")
-
-
-class _Results(BaseModel):
-    active: _Codes = Field(default=_Codes(), alias="activeManifest")
-    ingredients: list[_Delta] | None = Field(default=None, alias="ingredientDeltas")
+    failure: list[_Status] = Field(default=[], validation_alias=AliasPath("validationDeltas", "failure"))
 
 
 class _Report(BaseModel):
     active_manifest: str
     manifests: dict[str, _Manifest]
     validation_state: Literal["Trusted", "Valid", "Invalid"]
-    results: _Results = Field(default=_Results(), alias="validation_results")
+    success: list[_Status] = Field(default=[], validation_alias=_results("activeManifest", "success"))
+    failure: list[_Status] = Field(default=[], validation_alias=_results("activeManifest", "failure"))
+    ingredients: list[_Delta] | None = Field(default=None, validation_alias=_results("ingredientDeltas"))
 
     def state(self) -> tuple[str, Strength]:
         """Whether the manifest holds, in words; only a hash that does not fit is a change."""
-        failures = {status.code for status in self.results.active.failure}
-        deltas = {status.code for delta in self.results.ingredients or () for status in delta.codes.failure}
+        failures = {status.code for status in self.failure}
+        deltas = {status.code for delta in self.ingredients or () for status in delta.failure}
         if any(map(_is_change, failures | deltas)):
             return "broken: the image or the manifest was changed", "weak"
         if self.validation_state == "Trusted":
             return "intact, trusted signer", "strong"
-        signed = "claimSignature.validated" in {status.code for status in self.results.active.success}
+        signed = "claimSignature.validated" in {status.code for status in self.success}
         if not signed or not all(code.startswith(_OF_THE_SIGNER) for code in failures):
             return "not valid: the manifest breaks the rules of C2PA", "weak"
         for code, what, strength in _INTACT:
@@ -144,13 +141,13 @@ class ManifestReader:
         self._context = Context.from_dict({"verify": verify, **trust})
 
     def evidence(self, data: bytes, kind: str, found: list[Block]) -> Iterator[Evidence]:
-        """What the manifest says, if there is one in the file.
-
-        Raises:
-            OverBudgetError: It is larger than is read.
-        """
-        if any(map(_holds_manifest, found)):
-            _check_size(found)
+        """What a manifest in the file says; raises OverBudgetError where it is larger than is read."""
+        held = [block for block in found if block.name in {_JPEG_APP11, b"caBX", b"C2PA"}]
+        if any(block.name != _JPEG_APP11 or b"c2pa" in block.content[:128] for block in held):
+            # Of a JPEG's segments without their heads, or a box's name could hide on the border of two.
+            parts = [block.content[16:] if block.name == _JPEG_APP11 else block.content for block in held]
+            if sum(map(len, parts)) > MAX_MANIFEST or b"".join(parts).count(b"jumb") > MAX_BOXES:
+                raise OverBudgetError
             report = self._report(data, kind)
             yield from _findings(report) if report else (_UNREADABLE,)
 
@@ -161,22 +158,6 @@ class ManifestReader:
             return _Report.model_validate_json(report) if len(report) <= MAX_REPORT else None
         except (C2paError, ValidationError):
             return None
-
-
-def _holds_manifest(block: Block) -> bool:
-    in_jpeg = block.name == b"\xeb" and b"c2pa" in block.content[:128]
-    return in_jpeg or block.name in {b"caBX", b"C2PA"}
-
-
-def _check_size(found: list[Block]) -> None:
-    # Of a JPEG's segments without their heads, or a box's name could hide on the border of two.
-    parts = [block.content[16:] if block.name == b"\xeb" else block.content for block in found if _may_hold(block)]
-    if sum(map(len, parts)) > MAX_MANIFEST or b"".join(parts).count(b"jumb") > MAX_BOXES:
-        raise OverBudgetError
-
-
-def _may_hold(block: Block) -> bool:
-    return block.name in {b"\xeb", b"caBX", b"C2PA"}
 
 
 def _is_change(code: str) -> bool:

@@ -1,6 +1,7 @@
 """All kinds of evidence in one list, from the bytes as they were uploaded."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Final
 from xml.sax import SAXException  # the error and the handler's base alone; defusedxml does the reading
@@ -13,11 +14,11 @@ from defusedxml import DefusedXmlException
 from defusedxml.expatreader import DefusedExpatParser
 from structlog.typing import FilteringBoundLogger
 
-from gateway.blocks import MAX_PNG_TEXT, Block, PngText, blocks, exif_blocks, png_texts, texts
+from gateway.blocks import MAX_PNG_TEXT, Block, blocks, exif_blocks, png_texts, texts
 from gateway.evidence import vocabulary
 from gateway.evidence.c2pa import ManifestReader
 from gateway.images import content_type
-from gateway.schemas import Evidence
+from gateway.schemas import Evidence, EvidenceType, Strength
 
 MAX_PACKETS: Final = 4
 MAX_DEPTH: Final = 100
@@ -27,8 +28,11 @@ MAX_VALUE: Final = 64 * 1024
 MAX_PREFIXES: Final = 1000
 """Declarations of prefixes in one packet."""
 CHUNK: Final = 16 * 1024
+MOST: Final = 20
+"""Findings that one answer holds; nothing honest has as many."""
+THREADS: Final = 1
+"""Images that are looked over at the same time: what one may cost in memory is not to be paid twice."""
 
-_JPEG_APP1: Final = b"\xe1"
 _JPEG_SIGNATURE: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _PNG_KEYWORD: Final = "XML:com.adobe.xmp"
 _NAMESPACES: Final = {
@@ -42,17 +46,6 @@ _NAMESPACES: Final = {
     "purl.org/dc/elements/1.1": "dc",
     "purl.org/dc/terms": "dcterms",
 }
-_SOURCES: Final = frozenset({"iptc:digitalsourcetype", "iptc:digitalsourcefiletype"})
-_TOOLS: Final = frozenset(
-    {"xmp:creatortool", "photoshop:credit", "photoshop:source", "tiff:software", "event:softwareagent"}
-)
-_TEXTS: Final = frozenset({"dc:description", "exif:usercomment", "tiff:imagedescription"})
-_AI_FIELDS: Final = {
-    "iptc:aisystemversionused": "version of an AI system named",
-    "iptc:aipromptinformation": "prompt for an AI system given",
-    "iptc:aipromptwritername": "writer of a prompt for an AI system named",
-}
-"""IPTC's standard of 2025; AISystemUsed has a value of its own."""
 _SOFTWARE: Final = frozenset({0x000B, 0x0131})
 """ProcessingSoftware, Software."""
 _COMMENTS: Final = frozenset({0x010E, 0x010F, 0x0110, 0x9286})
@@ -61,84 +54,69 @@ _WINDOWS_COMMENTS: Final = frozenset({0x9C9B, 0x9C9C})
 """XPTitle, XPComment: always UTF-16."""
 _WIDE: Final = b"UNICODE\0"
 _NARROW: Final = b"ASCII\0\0\0"
-_TELLING: Final[Mapping[str, str]] = {
-    "Dream": "InvokeAI parameters",
-    "Stable Diffusion model": "Easy Diffusion parameters",
-    "fooocus_scheme": "Fooocus parameters",
-    "invokeai_graph": "InvokeAI parameters",
-    "invokeai_metadata": "InvokeAI parameters",
-    "invokeai_workflow": "InvokeAI parameters",
-    "sd-metadata": "InvokeAI parameters",
-    "use_stable_diffusion_model": "Easy Diffusion parameters",
+
+Meaning = Callable[[str], Iterable[Evidence]]
+"""What the text of a field says."""
+
+
+def _always(kind: EvidenceType, value: str, strength: Strength = "medium") -> Meaning:
+    return lambda _: [Evidence(type=kind, value=value, strength=strength)]
+
+
+_XMP: Final[Mapping[str, Meaning]] = {
+    "iptc:digitalsourcetype": vocabulary.source,
+    "iptc:digitalsourcefiletype": vocabulary.source,
+    "iptc:aisystemused": vocabulary.ai_system,  # this and the next three: IPTC's standard of 2025
+    "iptc:aisystemversionused": _always("iptc_ai_field", "version of an AI system named"),
+    "iptc:aipromptinformation": _always("iptc_ai_field", "prompt for an AI system given"),
+    "iptc:aipromptwritername": _always("iptc_ai_field", "writer of a prompt for an AI system named"),
+    "xmp:creatortool": vocabulary.tool,
+    "photoshop:credit": vocabulary.tool,
+    "photoshop:source": vocabulary.tool,
+    "tiff:software": vocabulary.tool,
+    "event:softwareagent": vocabulary.tool,
+    "tc260:aigc": vocabulary.label,
+    "tc260:label": vocabulary.label,
+    "dc:description": vocabulary.statements,
+    "exif:usercomment": vocabulary.statements,
+    "tiff:imagedescription": vocabulary.statements,
+    "dcterms:provenance": _always("c2pa_manifest", "kept elsewhere, not fetched", "weak"),
 }
-"""Keywords that one tool alone uses."""
-_AIGC: Final = frozenset({"AIGC", "Aigc", "aigc", "TC260:AIGC"})
-_PNG_TEXTS: Final = frozenset(
-    {
-        "parameters",
-        "Parameters",
-        "prompt",
-        "workflow",
-        "generation_data",
-        "Comment",
-        "comment",
-        "Description",
-        "description",
-    }
-    | {"ImageDescription", "UserComment", "exif:UserComment"}
-)
-_PNG_SOFTWARE: Final = frozenset({"Software", "software", "Source", "Author"})
-_JPEG_COMMENT: Final = b"\xfe"
-MOST: Final = 20
-"""Findings that one answer holds; nothing honest has as many."""
-THREADS: Final = 1
-"""Images that are looked over at the same time: what one may cost in memory is not to be paid twice."""
+_TEXTS: Final = ("parameters", "Parameters", "prompt", "workflow", "generation_data")
+_DESCRIPTIONS: Final = ("Comment", "comment", "Description", "description", "ImageDescription")
+_INVOKEAI: Final = ("Dream", "invokeai_graph", "invokeai_metadata", "invokeai_workflow", "sd-metadata")
+_EASY_DIFFUSION: Final = ("Stable Diffusion model", "use_stable_diffusion_model")
+_PNG: Final[Mapping[str, Meaning]] = {
+    **dict.fromkeys((*_TEXTS, *_DESCRIPTIONS, "UserComment", "exif:UserComment"), vocabulary.statements),
+    **dict.fromkeys(("Software", "software", "Source", "Author"), vocabulary.tool),
+    **dict.fromkeys(("AIGC", "Aigc", "aigc", "TC260:AIGC"), vocabulary.label),
+    # Keywords that one tool alone uses.
+    **dict.fromkeys(_INVOKEAI, _always("generator_parameters", "InvokeAI parameters")),
+    **dict.fromkeys(_EASY_DIFFUSION, _always("generator_parameters", "Easy Diffusion parameters")),
+    "fooocus_scheme": _always("generator_parameters", "Fooocus parameters"),
+}
 _LEFT_OUT: Final = Evidence(type="incomplete", value="left out: more metadata than is read", strength="weak")
 _NO_TIME: Final = Evidence(type="incomplete", value="left out: no time to read the metadata", strength="weak")
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
 def xmp_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
-    """What the XMP packets among an image's blocks say, up to the first fault of each.
-
-    Raises:
-        OverBudgetError: More than is read of one file.
-    """
+    """What XMP says, up to the first fault of each packet; raises OverBudgetError past what is read of one file."""
     for number, packet in enumerate(_packets(found)):
         if number >= MAX_PACKETS:
             raise vocabulary.OverBudgetError
         for name, value in _properties(packet, budget):
-            yield from _findings(name, value)
-
-
-def _findings(name: str, value: str) -> Iterator[Evidence]:
-    if name in _SOURCES and (code := vocabulary.source_type(value)):
-        yield Evidence(type="iptc_source_type", value=code, strength="medium")
-    elif name in _TOOLS and (tool := vocabulary.generator(value)):
-        yield Evidence(type="generator_software", value=tool, strength="weak")
-    elif name == "iptc:aisystemused":
-        yield Evidence(
-            type="iptc_ai_field", value=vocabulary.generator(value, signed=True) or "AI system named", strength="medium"
-        )
-    elif name in _AI_FIELDS:
-        yield Evidence(type="iptc_ai_field", value=_AI_FIELDS[name], strength="medium")
-    elif name in {"tc260:aigc", "tc260:label"}:
-        if label := vocabulary.aigc_label(value, named=True):
-            yield Evidence(type="aigc_label", value=label, strength="medium")
-    elif name in _TEXTS:
-        yield from vocabulary.statements(value)
-    elif name == "dcterms:provenance":
-        yield Evidence(type="c2pa_manifest", value="kept elsewhere, not fetched", strength="weak")
+            if meaning := _XMP.get(name):
+                yield from meaning(value)
 
 
 def _packets(found: list[Block]) -> Iterator[bytes]:
-    for block in found:
-        if block.name == _JPEG_APP1 and block.content.startswith(_JPEG_SIGNATURE):
-            yield block.content[len(_JPEG_SIGNATURE) :][:MAX_PNG_TEXT]
-        elif block.name == b"XMP ":
-            yield block.content[:MAX_PNG_TEXT]
-    for text in png_texts(found, {_PNG_KEYWORD}):
-        yield text.text
+    for name, content in found:
+        if name == b"\xe1" and content.startswith(_JPEG_SIGNATURE):
+            yield content[len(_JPEG_SIGNATURE) :][:MAX_PNG_TEXT]
+        elif name == b"XMP ":
+            yield content[:MAX_PNG_TEXT]
+    yield from (text for _, text in png_texts(found, {_PNG_KEYWORD}))
 
 
 def _properties(packet: bytes, budget: vocabulary.Budget) -> Iterator[tuple[str, str]]:
@@ -226,16 +204,11 @@ def _namespace(uri: str) -> str:
 
 
 def exif_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
-    """What the EXIF among an image's blocks says.
-
-    Raises:
-        OverBudgetError: More than is read of one file.
-    """
+    """What EXIF says; raises OverBudgetError past what is read of one file."""
     for exif in exif_blocks(found):
         budget.spend(1 + len(exif) // 1024)
         for value in texts(exif, _SOFTWARE):
-            if tool := vocabulary.generator(_decoded(value)):
-                yield Evidence(type="generator_software", value=tool, strength="weak")
+            yield from vocabulary.tool(value.decode(errors="replace"))
         for value in texts(exif, _COMMENTS):
             for text in _readings(value):
                 budget.spend(1 + len(text) // 1024)
@@ -244,46 +217,19 @@ def exif_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evi
             yield from vocabulary.statements(value.decode("utf-16-le", errors="replace"))
 
 
-def _readings(value: bytes) -> Iterator[str]:
+def _readings(value: bytes) -> list[str]:
     """A comment as text; wide characters come in either byte order, and nothing says in which."""
     if value.startswith(_WIDE):
-        yield value[len(_WIDE) :].decode("utf-16-be", errors="replace")
-        yield value[len(_WIDE) :].decode("utf-16-le", errors="replace")
-    else:
-        yield _decoded(value.removeprefix(_NARROW))
+        return [value[len(_WIDE) :].decode(codec, errors="replace") for codec in ("utf-16-be", "utf-16-le")]
+    return [value.removeprefix(_NARROW).decode(errors="replace")]
 
 
-def _decoded(value: bytes) -> str:
-    return value.decode(errors="replace")
-
-
-def png_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
-    """What the texts of a PNG and the comments of a JPEG say.
-
-    Raises:
-        OverBudgetError: More than is read of one file.
-    """
-    for text in png_texts(found, {*_TELLING, *_AIGC, *_PNG_TEXTS, *_PNG_SOFTWARE}):
-        budget.spend(1 + len(text.text) // 1024)
-        yield from _png_findings(text)
-    for block in found:
-        if block.name == _JPEG_COMMENT:
-            budget.spend(1 + len(block.content) // 1024)
-            yield from vocabulary.statements(block.content[:MAX_PNG_TEXT].decode(errors="replace"))
-
-
-def _png_findings(text: PngText) -> Iterator[Evidence]:
-    decoded = text.text.decode(errors="replace")
-    if text.keyword in _PNG_SOFTWARE:
-        if tool := vocabulary.generator(decoded):
-            yield Evidence(type="generator_software", value=tool, strength="weak")
-    elif text.keyword in _AIGC:
-        if label := vocabulary.aigc_label(decoded, named=True):
-            yield Evidence(type="aigc_label", value=label, strength="medium")
-    elif trace := _TELLING.get(text.keyword):
-        yield Evidence(type="generator_parameters", value=trace, strength="medium")
-    else:
-        yield from vocabulary.statements(decoded)
+def text_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:
+    """What a PNG's texts and a JPEG's comments say; raises OverBudgetError past what is read of one file."""
+    comments = (("Comment", content[:MAX_PNG_TEXT]) for name, content in found if name == b"\xfe")
+    for keyword, text in chain(png_texts(found, _PNG), comments):
+        budget.spend(1 + len(text) // 1024)
+        yield from _PNG[keyword](text.decode(errors="replace"))
 
 
 class Examiner:
@@ -306,26 +252,26 @@ class Examiner:
         budget = budget or vocabulary.Budget()
         kind = content_type(data)
         found = list(blocks(data, kind))
-        readers: dict[str, Callable[[], Iterable[Evidence]]] = {
-            "c2pa": lambda: self._manifests.evidence(data, kind, found),
-            "xmp": lambda: xmp_evidence(found, budget),
-            "exif": lambda: exif_evidence(found, budget),
-            "png": lambda: png_evidence(found, budget),
+        readers = {
+            "c2pa": self._manifests.evidence(data, kind, found),
+            "xmp": xmp_evidence(found, budget),
+            "exif": exif_evidence(found, budget),
+            "png": text_evidence(found, budget),
         }
         findings: dict[Evidence, None] = {}
         read = [_read(name, reader, findings) for name, reader in readers.items()]
         return [*findings][:MOST] if all(read) else [*[*findings][: MOST - 1], _LEFT_OUT]
 
 
-def _read(name: str, reader: Callable[[], Iterable[Evidence]], findings: dict[Evidence, None]) -> bool:
+def _read(name: str, reader: Iterator[Evidence], findings: dict[Evidence, None]) -> bool:
     """Add what a reader finds; whether it came to its end."""
     try:
-        for finding in reader():
+        for finding in reader:
             findings[finding] = None
             if len(findings) >= MOST:
                 break
     except vocabulary.OverBudgetError:
         return False
-    except Exception as error:  # noqa: BLE001 - evidence is an extra: whatever the bytes do, the verdict must get through
+    except Exception as error:  # noqa: BLE001 - evidence is an extra: whatever the bytes do, the answer must get through
         _log.warning("evidence_reader_failed", reader=name, cause=type(error).__name__)
     return True

@@ -18,33 +18,13 @@ _SOURCE: Final = re.compile(
     r"([a-z]{1,60})[/#]?",
     re.IGNORECASE,
 )
-_SOURCES: Final = {
-    code.lower(): code
-    for code in (
-        "algorithmicMedia",
-        "algorithmicallyEnhanced",
-        "composite",
-        "compositeCapture",
-        "compositeSynthetic",
-        "compositeWithTrainedAlgorithmicMedia",
-        "computationalCapture",
-        "dataDrivenMedia",
-        "digitalArt",
-        "digitalCapture",
-        "digitalCreation",
-        "humanEdits",
-        "minorHumanEdits",
-        "multiFrameComputationalCapture",
-        "negativeFilm",
-        "positiveFilm",
-        "print",
-        "screenCapture",
-        "softwareImage",
-        "trainedAlgorithmicData",
-        "trainedAlgorithmicMedia",
-        "virtualRecording",
-    )
-} | {
+_CODES: Final = """
+    algorithmicMedia algorithmicallyEnhanced composite compositeCapture compositeSynthetic
+    compositeWithTrainedAlgorithmicMedia computationalCapture dataDrivenMedia digitalArt digitalCapture digitalCreation
+    humanEdits minorHumanEdits multiFrameComputationalCapture negativeFilm positiveFilm print screenCapture
+    softwareImage trainedAlgorithmicData trainedAlgorithmicMedia virtualRecording
+"""
+_SOURCES: Final = {code.lower(): code for code in _CODES.split()} | {
     "createdusinggenerativeai": "trainedAlgorithmicMedia",
     "editedusinggenerativeai": "compositeWithTrainedAlgorithmicMedia",
 }
@@ -153,7 +133,7 @@ def parameters(text: str) -> str | None:
     if _GROK.fullmatch(searched[:MAX_SEARCHED]):
         return "Grok signature"
     lowered = searched.lower()
-    if (found := next((tool for tool, marks in _MARKS if all(mark in lowered for mark in marks)), None)) is not None:
+    if (found := next((name for name, marks in _MARKS if all(mark in lowered for mark in marks)), None)) is not None:
         return found
     # A seed packet has steps and a seed, too: the numbers and a setting of the tool's must be there.
     pairs = {match[1].lower(): match[2] for match in _PAIR.finditer(searched)}
@@ -166,16 +146,39 @@ def aigc_label(text: str, *, named: bool = False) -> str | None:
     searched = text[:MAX_PARAMETERS]
     if not searched.strip("\0 \t\r\n") or not (named or _AIGC.search(searched) or _AIGC_PARTY.search(searched)):
         return None
-    label = _AIGC_LABEL.search(searched) or (re.fullmatch(r"\s*([123])\s*", searched) if named else None)
-    return f"AIGC label{_AIGC_LABELS[label[1]]}" if label else "AIGC label" if named else None
+    found = _AIGC_LABEL.search(searched) or (re.fullmatch(r"\s*([123])\s*", searched) if named else None)
+    return f"AIGC label{_AIGC_LABELS[found[1]]}" if found else "AIGC label" if named else None
+
+
+def source(text: str) -> Iterator[Evidence]:
+    """What IPTC's field for it says about the digital source."""
+    if code := source_type(text):
+        yield Evidence(type="iptc_source_type", value=code, strength="medium")
+
+
+def ai_system(text: str) -> Iterator[Evidence]:
+    """What IPTC's field for it says about the AI system."""
+    yield Evidence(type="iptc_ai_field", value=generator(text, signed=True) or "AI system named", strength="medium")
+
+
+def tool(text: str) -> Iterator[Evidence]:
+    """The image generator that a field for software names."""
+    if name := generator(text):
+        yield Evidence(type="generator_software", value=name, strength="weak")
+
+
+def label(text: str) -> Iterator[Evidence]:
+    """What China's label says in the field that is named after it."""
+    if found := aigc_label(text, named=True):
+        yield Evidence(type="aigc_label", value=found, strength="medium")
 
 
 def statements(text: str) -> Iterator[Evidence]:
     """What a free text says, wherever in a file it stands."""
-    if tool := parameters(text):
-        yield Evidence(type="generator_parameters", value=tool, strength="medium")
-    if label := aigc_label(text):
-        yield Evidence(type="aigc_label", value=label, strength="medium")
+    if found := parameters(text):
+        yield Evidence(type="generator_parameters", value=found, strength="medium")
+    if found := aigc_label(text):
+        yield Evidence(type="aigc_label", value=found, strength="medium")
 
 
 class OverBudgetError(Exception):
@@ -190,11 +193,7 @@ class Budget:
         self._steps = steps
 
     def spend(self, steps: int = 1) -> None:
-        """Take some steps.
-
-        Raises:
-            OverBudgetError: There are none left, or no time.
-        """
+        """Take some steps; raises OverBudgetError where none are left, or no time."""
         self._steps -= steps
         if self._steps < 0 or monotonic() > self._end:
             raise OverBudgetError

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from gateway.context import context_of, timed
+from gateway.images import CheckedImage
 from gateway.middleware import until_disconnect
-from gateway.predictions import Shadow, ShadowSample, judge_batch, no_shadow_version
+from gateway.predictions import Shadow, ShadowSample, no_shadow_version, predict_all
 from gateway.schemas import BatchBody, ComparisonBody, ExplanationBody, PredictionBody, Verdict
 from gateway.services import services_of
 from gateway.uploads import EVIDENCE, check_includes, check_total, read_image, uploaded
@@ -22,7 +23,7 @@ async def predict(request: Request) -> JSONResponse:
     """Predict an image."""
     sample = _sample(request)
 
-    def call(image: bytes) -> Awaitable[Verdict]:
+    def call(image: CheckedImage) -> Awaitable[Verdict]:
         return services_of(request).predictor.predict(image, context_of(request).request_id, sample)
 
     return await _predict_one(request, call, PredictionBody, sample)
@@ -31,7 +32,7 @@ async def predict(request: Request) -> JSONResponse:
 async def explain(request: Request) -> JSONResponse:
     """Predict an image and show which regions drove the prediction."""
 
-    def call(image: bytes) -> Awaitable[Verdict]:
+    def call(image: CheckedImage) -> Awaitable[Verdict]:
         return services_of(request).predictor.explain(image, context_of(request).request_id)
 
     return await _predict_one(request, call, ExplanationBody)
@@ -51,7 +52,7 @@ async def predict_batch(request: Request) -> JSONResponse:
 
 async def _predict_one(
     request: Request,
-    call: Callable[[bytes], Awaitable[Verdict]],
+    call: Callable[[CheckedImage], Awaitable[Verdict]],
     schema: type[PredictionBody | ExplanationBody],
     sample: ShadowSample | None = None,
 ) -> JSONResponse:
@@ -70,10 +71,10 @@ def _sample(request: Request) -> ShadowSample | None:
     return ShadowSample(shadow, context_of(request).request_id) if shadow else None
 
 
-async def _extras(request: Request, image: bytes, wanted: set[str]) -> dict[str, Any]:
+async def _extras(request: Request, image: CheckedImage, wanted: set[str]) -> dict[str, Any]:
     if EVIDENCE not in wanted:
         return {}
-    findings = await services_of(request).examiner.evidence(image)
+    findings = await services_of(request).examiner.evidence(image.data)
     return {EVIDENCE: [finding.model_dump() for finding in findings]}
 
 
@@ -86,7 +87,7 @@ async def _predict_each(request: Request, uploads: list[UploadFile], sample: Sha
             image = await read_image(upload, services.settings)
             return await services.predictor.predict(image, context_of(request).request_id, sample, flow)
 
-    return await judge_batch(uploads, judge)
+    return await predict_all(uploads, judge)
 
 
 async def compare(request: Request) -> JSONResponse:
@@ -103,7 +104,7 @@ async def compare(request: Request) -> JSONResponse:
     return JSONResponse(body.model_dump())
 
 
-async def _ask_both(request: Request, image: bytes, shadow: Shadow) -> ComparisonBody:
+async def _ask_both(request: Request, image: CheckedImage, shadow: Shadow) -> ComparisonBody:
     services, request_id = services_of(request), context_of(request).request_id
     # The live verdict counts as any other; the shadow's is in no metric, for clients choose what they compare.
     try:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from gateway import context
 from gateway.errors import ApiError, UnavailableError
+from gateway.images import CheckedImage
 from gateway.schemas import Explanation, Verdict
 from gateway.services import open_services
 from gateway.settings import Settings
@@ -21,6 +22,7 @@ from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import HEATMAP, VERDICT, TorchServe
 
 pytestmark = pytest.mark.anyio
+IMAGE = CheckedImage(b"image", 1)
 TOKENS = {"management": {"key": "manager1"}, "inference": {"key": "abcd1234", "expiration time": "..."}}
 
 
@@ -33,9 +35,9 @@ async def opened(torchserve: TorchServe, **changes: Any) -> AsyncIterator[Backen
 async def test_answers_become_verdicts(torchserve: TorchServe) -> None:
     async with opened(torchserve) as backend:
         assert backend.model_version is None
-        assert await backend.predict(b"image", "id") == Verdict.model_validate(VERDICT)
+        assert await backend.predict(IMAGE, "id") == Verdict.model_validate(VERDICT)
         explained = VERDICT | {"heatmap_base64": HEATMAP}
-        assert await backend.explain(b"image", "id") == Explanation.model_validate(explained)
+        assert await backend.explain(IMAGE, "id") == Explanation.model_validate(explained)
         assert backend.model_version == "1.0.0"
 
 
@@ -52,7 +54,7 @@ async def test_a_refused_image_is_the_clients_error(torchserve: TorchServe, code
     torchserve.always(422, {"code": code})
     async with opened(torchserve) as backend:
         with pytest.raises(ApiError) as refused:
-            await backend.predict(b"image", "id")
+            await backend.predict(IMAGE, "id")
         assert (refused.value.status, str(refused.value)) == (status, text)
         assert not backend.answered_within(60)
 
@@ -62,6 +64,7 @@ async def test_a_refused_image_is_the_clients_error(torchserve: TorchServe, code
     [
         (200, None),
         (200, {}),
+        (200, VERDICT),  # of an explanation, without its map
         (200, VERDICT | {"probability": 1.2}),
         (200, VERDICT | {"prediction": "maybe"}),
         (200, VERDICT | {"model_version": ""}),
@@ -82,17 +85,10 @@ async def test_anything_else_is_unavailable(torchserve: TorchServe, status: int,
     torchserve.always(status, body)
     async with opened(torchserve) as backend:
         with pytest.raises(UnavailableError) as refused:
-            await backend.predict(b"image", "id")
+            await (backend.explain if body == VERDICT else backend.predict)(IMAGE, "id")
     assert refused.value.headers == {"Retry-After": "5"}
     assert refused.value.detail == "The model is not available right now. Please retry."
     assert len(torchserve.requests) == 1
-
-
-async def test_an_explanation_without_its_map_is_unavailable(torchserve: TorchServe) -> None:
-    torchserve.always(200, VERDICT)
-    async with opened(torchserve) as backend:
-        with pytest.raises(UnavailableError):
-            await backend.explain(b"image", "id")
 
 
 def failing(error: Callable[[str], Exception], times: int) -> TorchServe:
@@ -108,18 +104,15 @@ def failing(error: Callable[[str], Exception], times: int) -> TorchServe:
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout])
-async def test_connecting_is_tried_again(error: Callable[[str], Exception]) -> None:
+async def test_connecting_is_tried_again_and_given_up_after_the_attempts(error: Callable[[str], Exception]) -> None:
     torchserve = failing(error, times=2)
     async with opened(torchserve) as backend:
-        assert await backend.predict(b"image", "id") == Verdict.model_validate(VERDICT)
+        assert await backend.predict(IMAGE, "id") == Verdict.model_validate(VERDICT)
     assert len(torchserve.requests) == 3
-
-
-async def test_connecting_is_given_up_after_the_attempts() -> None:
-    torchserve = failing(httpx.ConnectError, times=99)
+    torchserve = failing(error, times=99)
     async with opened(torchserve) as backend:
         with pytest.raises(UnavailableError):
-            await backend.predict(b"image", "id")
+            await backend.predict(IMAGE, "id")
     assert len(torchserve.requests) == Settings.connect_attempts
 
 
@@ -128,7 +121,7 @@ async def test_a_call_that_may_have_arrived_is_not_repeated(error: Callable[[str
     torchserve = failing(error, times=1)
     async with opened(torchserve) as backend:
         with pytest.raises(UnavailableError):
-            await backend.predict(b"image", "id")
+            await backend.predict(IMAGE, "id")
     assert len(torchserve.requests) == 1
 
 
@@ -144,21 +137,21 @@ async def test_the_deadline_covers_waiting_for_a_slot(torchserve: TorchServe) ->
     sluggish(torchserve)
     async with opened(torchserve, predict_timeout_s=0.3, backend_concurrency=1) as backend:
         async with asyncio.timeout(3):  # one after the other would take six seconds
-            calls = (backend.predict(b"image", "id") for _ in range(20))
+            calls = (backend.predict(IMAGE, "id") for _ in range(20))
             errors = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(error) for error in errors] == [UnavailableError] * 20
         torchserve.handler = torchserve.judge
-        assert await backend.predict(b"image", "id")  # the slots are free again
+        assert await backend.predict(IMAGE, "id")  # the slots are free again
 
 
 async def test_a_full_line_is_unavailable_at_once(torchserve: TorchServe, log_lines: LogLines) -> None:
     sluggish(torchserve)
     context.configure()
     async with opened(torchserve, backend_concurrency=1, backend_queue=1) as backend:
-        calls = [asyncio.create_task(backend.predict(b"image", "id")) for _ in range(2)]
+        calls = [asyncio.create_task(backend.predict(IMAGE, "id")) for _ in range(2)]
         await asyncio.sleep(0.01)
         with pytest.raises(UnavailableError) as refused:
-            await backend.predict(b"image", "id")
+            await backend.predict(IMAGE, "id")
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
@@ -177,7 +170,7 @@ async def test_trouble_is_logged_without_image_or_token(
     torchserve.down()
     async with opened(torchserve, torchserve_key_file=key_file) as backend:
         with pytest.raises(UnavailableError):
-            await backend.predict(b"the image", "id")
+            await backend.predict(CheckedImage(b"the image", 1), "id")
     lines = log_lines()
     assert [line["event"] for line in lines] == [*["stamina.retry_scheduled"] * 2, "model_server_trouble"]
     assert lines[-1]["cause"] == "ConnectError"
@@ -185,34 +178,29 @@ async def test_trouble_is_logged_without_image_or_token(
     assert "the image" not in str(lines)
 
 
-async def test_the_token_is_sent_and_read_again_when_the_file_changes(torchserve: TorchServe, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "stamp"),
+    [(200, 2), (400, 1), (401, 1)],
+    ids=["the file changed", "refused with 400", "refused with 401, and a clock too coarse to show the change"],
+)
+async def test_the_token_is_sent_and_read_again(
+    torchserve: TorchServe, tmp_path: Path, status: int, stamp: int
+) -> None:
     key_file = tmp_path / "key_file.json"
     key_file.write_text(json.dumps(TOKENS))
+    os.utime(key_file, ns=(1, 1))
+    torchserve.always(status, VERDICT)
     async with opened(torchserve, torchserve_key_file=key_file) as backend:
-        await backend.predict(b"image", "id")
+        with suppress(UnavailableError):
+            await backend.predict(IMAGE, "id")
         key_file.write_text(json.dumps(TOKENS | {"inference": {"key": "wxyz9876"}}))
-        os.utime(key_file, ns=(1, 1))
-        await backend.predict(b"image", "id")
+        os.utime(key_file, ns=(stamp, stamp))
+        torchserve.handler = torchserve.judge
+        await backend.predict(IMAGE, "id")
     assert [request.headers["authorization"] for request in torchserve.requests] == [
         "Bearer abcd1234",
         "Bearer wxyz9876",
     ]
-
-
-@pytest.mark.parametrize("status", [400, 401])
-async def test_a_refused_token_is_read_again(torchserve: TorchServe, tmp_path: Path, status: int) -> None:
-    key_file = tmp_path / "key_file.json"
-    key_file.write_text(json.dumps(TOKENS))
-    os.utime(key_file, ns=(1, 1))
-    torchserve.always(status)
-    async with opened(torchserve, torchserve_key_file=key_file) as backend:
-        with pytest.raises(UnavailableError):
-            await backend.predict(b"image", "id")
-        key_file.write_text(json.dumps(TOKENS | {"inference": {"key": "wxyz9876"}}))
-        os.utime(key_file, ns=(1, 1))  # a clock too coarse to show the change
-        torchserve.handler = torchserve.judge
-        await backend.predict(b"image", "id")
-    assert torchserve.requests[-1].headers["authorization"] == "Bearer wxyz9876"
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"inference": {"key": "line\\nbreak"}}'])
@@ -222,5 +210,5 @@ async def test_an_unusable_key_file_is_unavailable(torchserve: TorchServe, tmp_p
         key_file.write_text(content)
     async with opened(torchserve, torchserve_key_file=key_file) as backend:
         with pytest.raises(UnavailableError):
-            await backend.predict(b"image", "id")
+            await backend.predict(IMAGE, "id")
     assert torchserve.requests == []

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Work:
-    """Calls that hold their slot until they are told to finish; keeps the order in which they got one."""
+    """Calls, perhaps with a weight, that hold their slot until told to finish; keeps the order in which they got it."""
 
     def __init__(self, queue: FairQueue) -> None:
         self._queue = queue
@@ -20,7 +20,7 @@ class Work:
 
     async def call(self, flow: str, name: str) -> None:
         self._finish[name] = asyncio.Event()
-        async with self._queue.slot(flow):
+        async with self._queue.slot(flow, int(name.partition(" ")[2] or 0)):
             self.order.append(name)
             await self._finish[name].wait()
 
@@ -40,13 +40,9 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def batch(count: int) -> list[str]:
-    return [f"b{index}" for index in range(count)]
-
-
 async def test_a_single_behind_a_batch_of_ten_waits_for_two_more_items_at_most() -> None:
     work = Work(FairQueue(slots=2, places=64))
-    await work.start("batch", *batch(10))
+    await work.start("batch", *(f"b{index}" for index in range(10)))
     await work.start("single", "single")
     await work.finish("b0")
     await work.finish("b1")
@@ -133,48 +129,28 @@ async def test_no_slot_is_lost_or_doubled_whoever_leaves_when(seed: int) -> None
     assert work.order == ["x", "y", "z"]  # three slots, as at the start
 
 
-class Heavy(Work):
-    """Calls whose name ends with their weight."""
-
-    async def call(self, flow: str, name: str) -> None:
-        self._finish[name] = asyncio.Event()
-        async with self._queue.slot(flow, int(name.rpartition(" ")[2])):
-            self.order.append(name)
-            await self._finish[name].wait()
-
-
-async def test_calls_that_run_together_have_no_more_than_the_room() -> None:
-    work = Heavy(FairQueue(slots=16, places=64, room=100))
-    await work.start("a", "a 60")
-    await work.start("b", "b 50")
-    await work.start("c", "c 10")
-    assert work.order == ["a 60"]
-    await work.finish("a 60")
-    assert work.order == ["a 60", "b 50", "c 10"]
-
-
-async def test_light_calls_do_not_keep_a_heavy_one_waiting_for_ever() -> None:
-    work = Heavy(FairQueue(slots=16, places=64, room=100))
-    await work.start("light", "l 1")
-    await work.start("heavy", "h 100")
-    await work.start("late", "m 1")
-    assert work.order == ["l 1"]
-    await work.finish("l 1")
-    await work.finish("h 100")
-    assert work.order == ["l 1", "h 100", "m 1"]
-
-
-async def test_a_call_heavier_than_the_room_runs_alone() -> None:
-    work = Heavy(FairQueue(slots=16, places=64, room=100))
-    await work.start("huge", "h 1000")
-    await work.start("small", "s 1")
-    assert work.order == ["h 1000"]
-    await work.finish("h 1000")
-    assert work.order == ["h 1000", "s 1"]
+@pytest.mark.parametrize(
+    ("calls", "steps"),
+    [
+        (["a 60", "b 50", "c 10"], [["a 60"], ["b 50", "c 10"]]),
+        (["l 1", "h 100", "m 1"], [["l 1"], ["h 100"], ["m 1"]]),
+        (["h 1000", "s 1"], [["h 1000"], ["s 1"]]),
+    ],
+    ids=["no more than the room together", "light calls wait behind a heavy one", "heavier than the room runs alone"],
+)
+async def test_weights_share_the_room_in_the_order_of_arrival(calls: list[str], steps: list[list[str]]) -> None:
+    work = Work(FairQueue(slots=16, places=64, room=100))
+    expected: list[str] = []
+    for call in calls:
+        await work.start(call, call)
+    for step in steps:
+        expected += step
+        assert work.order == expected
+        await work.finish(*step)
 
 
 async def test_a_heavy_call_that_gives_up_makes_way() -> None:
-    work = Heavy(FairQueue(slots=16, places=64, room=100))
+    work = Work(FairQueue(slots=16, places=64, room=100))
     await work.start("a", "a 60")
     [heavy] = await work.start("b", "b 50")
     await work.start("c", "c 10")
@@ -187,5 +163,4 @@ async def test_a_heavy_call_finds_the_line_full() -> None:
     queue = FairQueue(slots=16, places=0, room=100)
     async with queue.slot("a", 60):
         with pytest.raises(QueueFullError):
-            async with queue.slot("b", 50):
-                pass
+            await queue.slot("b", 50).__aenter__()

@@ -109,7 +109,7 @@ def test_a_full_disk_and_too_many_open_files_are_503_and_no_bug(
     def full(*_: object) -> None:
         raise OSError(number, "of this machine")
 
-    monkeypatch.setattr("gateway.uploads.quick_blocks", full)
+    monkeypatch.setattr("gateway.uploads.is_quick", full)
     answer = client.post("/predict", files={"file": upload(picture("JPEG"))})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["detail"] == "The service has no room right now. Please retry."

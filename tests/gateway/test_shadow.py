@@ -14,7 +14,8 @@ from starlette.types import Message
 
 from gateway.app import create_app
 from gateway.fair_queue import FairQueue
-from gateway.predictions import Judged, Shadow, ShadowSample
+from gateway.images import CheckedImage
+from gateway.predictions import Shadow, ShadowSample
 from gateway.schemas import Verdict
 from gateway.services import Services, open_services
 from gateway.settings import Settings
@@ -22,7 +23,9 @@ from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, Handler, TorchServe, multipart, picture, upload
 from tests.gateway.test_metrics import scrape
 
+pytestmark = pytest.mark.anyio
 JPEG = picture("JPEG")
+IMAGE = CheckedImage(JPEG, 64 * 48)
 FILES = {"file": upload(JPEG)}
 LIVE, SHADOW = "/predictions/product-photo-detector", "/predictions/product-photo-detector/2.0"
 OTHER = {"prediction": "real", "probability": 0.4321, "confidence": "low", "model_version": "2.0.0"}
@@ -79,8 +82,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def judged(count: int) -> list[Judged]:
-    return [Judged(JPEG, Verdict.model_validate(VERDICT), "id")] * count
+PREDICTED = (IMAGE, Verdict.model_validate(VERDICT))
 
 
 @pytest.mark.parametrize("version", [None, ""])
@@ -93,16 +95,6 @@ def test_without_a_version_nobody_else_is_asked(
     assert {request.url.path for request in torchserve.requests} == {LIVE}
 
 
-def test_the_shadow_version_gets_the_same_bytes_under_the_same_id(
-    open_client: OpenClient, torchserve: TorchServe
-) -> None:
-    client = open_client(**ALL)
-    client.post("/predict", files=FILES, headers={"X-Request-ID": "order 66"})
-    assert sampled(client, 1) == {"agreement": 1}
-    (request,) = asked(torchserve)
-    assert (request.method, request.content, request.headers["x-request-id"]) == ("POST", JPEG, "order 66")
-
-
 def test_each_image_of_a_batch_is_sampled_and_no_explanation(open_client: OpenClient, torchserve: TorchServe) -> None:
     client = open_client(**ALL)
     client.post("/predict/explain", files=FILES)
@@ -112,10 +104,14 @@ def test_each_image_of_a_batch_is_sampled_and_no_explanation(open_client: OpenCl
     assert sorted(request.content for request in asked(torchserve)) == sorted([JPEG, picture("PNG")])
 
 
-def test_agreement_and_difference_are_exact(open_client: OpenClient, torchserve: TorchServe) -> None:
+def test_the_same_bytes_are_predicted_under_the_same_id_and_compared_exactly(
+    open_client: OpenClient, torchserve: TorchServe
+) -> None:
     client = open_client(**ALL)
-    client.post("/predict", files=FILES)
+    client.post("/predict", files=FILES, headers={"X-Request-ID": "order 66"})
     assert sampled(client, 1) == {"agreement": 1}
+    (request,) = asked(torchserve)
+    assert (request.method, request.content, request.headers["x-request-id"]) == ("POST", JPEG, "order 66")
     torchserve.handler = answering(other)
     client.post("/predict", files=FILES)
     assert sampled(client, 2) == {"agreement": 1, "disagreement": 1}
@@ -126,7 +122,6 @@ def test_agreement_and_difference_are_exact(open_client: OpenClient, torchserve:
     assert found["aidetect_shadow_latency_seconds_count", ()] == 2
 
 
-@pytest.mark.anyio
 async def test_a_sample_is_the_configured_share(torchserve: TorchServe) -> None:
     async with opened(torchserve) as (services, shadow):
         chance = Random(7).random  # noqa: S311 - reproducible, no secret
@@ -135,7 +130,7 @@ async def test_a_sample_is_the_configured_share(torchserve: TorchServe) -> None:
         assert [number for number in range(60) if tenth.picks()] == [3, 6, 8, 10, 11, 21, 33, 34, 56]
         nothing = Shadow(shadow.backend, services.backend.queue, services.metrics, Settings(shadow_fraction=0))
         sample = ShadowSample(nothing, "id")
-        sample.consider(JPEG, Verdict.model_validate(VERDICT))
+        sample.consider(*PREDICTED)
         assert sample.task() is None
 
 
@@ -152,7 +147,6 @@ class Watching(BareClient):
         self.asked_before = [request.url.path for request in self.torchserve.requests]
 
 
-@pytest.mark.anyio
 async def test_the_answer_is_out_before_the_shadow_version_is_asked(torchserve: TorchServe) -> None:
     app = create_app(Settings(**ALL), torchserve.transport())
     bare = Watching(app, "/predict", [multipart("file", JPEG)])
@@ -171,28 +165,15 @@ def test_a_hanging_shadow_delays_nobody_and_holds_up_no_shutdown(torchserve: Tor
     assert monotonic() - started < 5
 
 
-@pytest.mark.anyio
 async def test_at_shutdown_what_is_unfinished_is_given_up(torchserve: TorchServe) -> None:
-    cancelled: list[str] = []
-
-    async def endless(_: httpx.Request) -> httpx.Response:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled.append("shadow call")
-            raise
-        raise AssertionError
-
-    torchserve.handler = answering(endless)
+    torchserve.handler = answering(hanging)
     before = asyncio.all_tasks()
     async with opened(torchserve) as (_, shadow):
-        await shadow.judge(judged(3))
+        await shadow.predict([PREDICTED] * 3, "id")
         await until(lambda: len(asked(torchserve)) == 2)
-    assert cancelled == ["shadow call"] * 2
     assert asyncio.all_tasks() == before
 
 
-@pytest.mark.anyio
 async def test_no_more_calls_at_once_than_configured_and_the_rest_is_dropped(torchserve: TorchServe) -> None:
     finish = asyncio.Event()
 
@@ -202,18 +183,17 @@ async def test_no_more_calls_at_once_than_configured_and_the_rest_is_dropped(tor
 
     torchserve.handler = answering(slow)
     async with opened(torchserve) as (services, shadow):
-        await shadow.judge(judged(10))
+        await shadow.predict([PREDICTED] * 10, "id")
         await until(lambda: len(asked(torchserve)) == 2)
         assert (shadow.backend.queue.running, shadow.backend.queue.waiting) == (2, 6)
         assert result(services, "dropped") == 2
         finish.set()
         await until(lambda: result(services, "agreement") == 8)
-        await shadow.judge(judged(1))
+        await shadow.predict([PREDICTED], "id")
         await until(lambda: result(services, "agreement") == 9)
         assert result(services, "dropped") == 2
 
 
-@pytest.mark.anyio
 async def test_nothing_is_sampled_while_live_images_wait(torchserve: TorchServe) -> None:
     async with opened(torchserve) as (services, shadow):
         live = FairQueue(slots=0, places=1)
@@ -221,27 +201,32 @@ async def test_nothing_is_sampled_while_live_images_wait(torchserve: TorchServe)
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(live.slot("client").__aenter__())
             await until(lambda: live.waiting == 1)
-            await busy.judge(judged(1))
+            await busy.predict([PREDICTED], "id")
             waiting.cancel()
         assert result(services, "dropped") == 1
         assert torchserve.requests == []
 
 
-@pytest.mark.parametrize("failure", ["status", "refusal", "down", "bug"])
-def test_failures_of_the_shadow_are_its_own(
-    open_client: OpenClient, torchserve: TorchServe, log_lines: LogLines, failure: str
-) -> None:
-    async def fail(_: httpx.Request) -> httpx.Response:
-        match failure:
-            case "status":
-                return httpx.Response(503)
-            case "refusal":
-                return httpx.Response(422, json={"code": "corrupt_image"})
-            case "down":
-                raise httpx.ConnectError("refused")
-        raise RuntimeError
+async def broken(_: httpx.Request) -> httpx.Response:
+    raise RuntimeError
 
-    torchserve.handler = answering(fail)
+
+async def refused(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(422, json={"code": "corrupt_image"})
+
+
+async def unavailable(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(503)
+
+
+@pytest.mark.parametrize(
+    ("failure", "events"),
+    [(unavailable, {"shadow_trouble"}), (refused, set()), (broken, {"unhandled_exception"})],
+)
+def test_failures_of_the_shadow_are_its_own(
+    open_client: OpenClient, torchserve: TorchServe, log_lines: LogLines, failure: Handler, events: set[str]
+) -> None:
+    torchserve.handler = answering(failure)
     client = open_client(**ALL)
     assert client.post("/predict", files=FILES).json() | {"inference_time_ms": 0} == VERDICT | {"inference_time_ms": 0}
     assert sampled(client, 1) == {"error": 1}
@@ -250,10 +235,7 @@ def test_failures_of_the_shadow_are_its_own(
     assert predictions == {("high", "ai_generated", "success"): 1}
     assert {value for (name, _), value in found.items() if "backend_errors" in name or "validation" in name} == {0}
     assert client.get("/drift").json()["window_size"] == 1
-    events = {line["event"] for line in log_lines()} - {"request", "stamina.retry_scheduled"}
-    assert events == {"status": {"shadow_trouble"}, "down": {"shadow_trouble"}, "refusal": set()}.get(
-        failure, {"unhandled_exception"}
-    )
+    assert {line["event"] for line in log_lines()} - {"request", "stamina.retry_scheduled"} == events
 
 
 def test_the_shadows_verdicts_are_in_nothing_but_its_own_metrics(

@@ -77,28 +77,20 @@ async def test_the_request_goes_out_as_it_is_and_the_answer_comes_back_whole() -
     assert body == b"image"
 
 
-async def test_a_connection_serves_one_request_after_the_other() -> None:
-    peer = Peer()
-    async with listening(peer) as transport:
-        for _ in range(3):
-            await send(transport, peer.url())
-    assert (len(peer.requests), peer.connections) == (3, 1)
-
-
-async def test_no_more_connections_than_allowed_are_open() -> None:
-    peer = Peer()
+@pytest.mark.parametrize(
+    ("hangs_up", "at_once", "requests", "connections"),
+    [(False, 1, 3, 1), (False, 6, 6, 2), (True, 1, 2, 2)],
+    ids=["one after the other", "no more than allowed", "a new one for each that the server closed"],
+)
+async def test_connections_are_kept_and_bounded(
+    *, hangs_up: bool, at_once: int, requests: int, connections: int
+) -> None:
+    peer = Peer(hangs_up=hangs_up)
     async with listening(peer, connections=2) as transport:
-        await asyncio.gather(*[send(transport, peer.url()) for _ in range(6)])
-    assert (len(peer.requests), peer.connections) == (6, 2)
-
-
-async def test_a_new_connection_takes_the_place_of_one_that_the_server_closed() -> None:
-    peer = Peer(hangs_up=True)
-    async with listening(peer) as transport:
-        for _ in range(2):
-            await send(transport, peer.url())
-            await asyncio.sleep(0.05)  # the goodbye arrives
-    assert (len(peer.requests), peer.connections) == (2, 2)
+        for _ in range(requests // at_once):
+            await asyncio.gather(*[send(transport, peer.url()) for _ in range(at_once)])
+            await asyncio.sleep(0.05)  # a goodbye arrives
+    assert (len(peer.requests), peer.connections) == (requests, connections)
 
 
 async def test_a_redirect_is_not_followed() -> None:

@@ -18,6 +18,7 @@ from gateway.uploads import UploadBudget
 from tests.gateway.conftest import OpenClient
 from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
 
+pytestmark = pytest.mark.anyio
 JPEG = picture("JPEG")
 GIF = picture("GIF")
 ONE = "Send exactly one image in the multipart field `file`."
@@ -38,75 +39,55 @@ LARGE_FIELD = (
     "A field that is no file is over 1 MB. "
     "Send an image as a file, with `filename` in its Content-Disposition, and leave other fields out."
 )
+FORMATS = "Supported formats: JPEG, PNG, WebP."
 EXTENDED = "A part has `filename*`, and no `filename`. Forms know only `filename` (RFC 7578): send that one."
 NO_NAME = "A part has no `name` in its Content-Disposition. Let your HTTP client build the body."
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/explain"])
-@pytest.mark.parametrize(
-    ("sent", "error", "detail"),
-    [
-        ({}, "Invalid form data", f"{FORM}no Content-Type"),
-        ({"json": {"file": "x"}}, "Invalid form data", f"{FORM}application/json"),
-        ({"data": {"file": "x"}}, "Invalid form data", f"{FORM}application/x-www-form-urlencoded"),
-        (
-            {"content": JPEG, "headers": {"Content-Type": "Image/JPEG; x=<script>"}},
-            "Invalid form data",
-            f"{FORM}image/jpeg",
-        ),
-        ({"content": JPEG, "headers": {"Content-Type": "<b>"}}, "Invalid form data", f"{FORM}no Content-Type"),
-        ({"files": {"picture": upload(JPEG)}}, "Missing file", f"{ONE} Got: `picture`"),
-        (
-            {"files": [(name, upload(JPEG)) for name in ("image",)], "data": {"a": "1", "<b>": "2", "a.b[]": "3"}},
-            "Missing file",
-            f"{ONE} Got: `a`, `a.b[]`, `image`",
-        ),
-        ({"files": [("file", upload(JPEG))] * 2}, "Too many files", ONE),
-        ({"files": {"file": (None, "text")}}, "Invalid form data", NO_FILE),
-        (
-            {"files": {"file": upload(JPEG)}, "data": {str(number): "x" for number in range(21)}},
-            "Invalid form data",
-            TOO_MANY_FIELDS,
-        ),
-        ({"files": {"file": (None, bytes(1_100_000))}}, "Invalid form data", LARGE_FIELD),
-        ({"files": {"file": upload(b"")}}, "Empty file", "The uploaded file has no content."),
-        (
-            {"files": {"file": upload(picture("GIF"))}},
-            "Invalid image format",
-            "Supported formats: JPEG, PNG, WebP. Got: image/gif",
-        ),
-        (
-            {"files": {"file": upload(JPEG[:100])}},
-            "Invalid image",
-            "The image is truncated or corrupt.",
-        ),
-    ],
-)
-def test_what_is_no_single_image_is_400(
-    client: TestClient, path: str, sent: dict[str, Any], error: str, detail: str
+def several(detail: str) -> str:
+    """What is said of `file`, of `files`."""
+    return detail.replace("`file`", "`files`").replace("=@", "s=@")
+
+
+FILE = {"file": upload(JPEG)}
+NOT_A_FORM: list[tuple[str, dict[str, Any], str, str]] = [
+    ("file", sent, "Invalid form data", detail)
+    for sent, detail in (
+        ({}, f"{FORM}no Content-Type"),
+        ({"json": {"file": "x"}}, f"{FORM}application/json"),
+        ({"data": {"file": "x"}}, f"{FORM}application/x-www-form-urlencoded"),
+        ({"content": JPEG, "headers": {"Content-Type": "Image/JPEG; x=<script>"}}, f"{FORM}image/jpeg"),
+        ({"content": JPEG, "headers": {"Content-Type": "<b>"}}, f"{FORM}no Content-Type"),
+        ({"files": {"file": (None, "text")}}, NO_FILE),
+        ({"files": FILE, "data": {str(number): "x" for number in range(21)}}, TOO_MANY_FIELDS),
+        ({"files": {"file": (None, bytes(1_100_000))}}, LARGE_FIELD),
+    )
+]
+OTHER_FIELDS = {"files": {"image": upload(JPEG)}, "data": {"a": "1", "<b>": "2", "a.b[]": "3"}}
+NOT_ONE: list[tuple[str, dict[str, Any], str, str]] = [
+    ("file", {"files": {"picture": upload(JPEG)}}, "Missing file", f"{ONE} Got: `picture`"),
+    ("file", OTHER_FIELDS, "Missing file", f"{ONE} Got: `a`, `a.b[]`, `image`"),
+    ("file", {"files": [("file", upload(JPEG))] * 2}, "Too many files", ONE),
+    ("file", {"files": {"file": upload(b"")}}, "Empty file", "The uploaded file has no content."),
+    ("file", {"files": {"file": upload(GIF)}}, "Invalid image format", f"{FORMATS} Got: image/gif"),
+    ("file", {"files": {"file": upload(JPEG[:100])}}, "Invalid image", "The image is truncated or corrupt."),
+]
+NOT_A_BATCH: list[tuple[str, dict[str, Any], str, str]] = [
+    ("files", {}, "Invalid form data", several(FORM.replace(ONE[:-1], SOME[:-1])) + "no Content-Type"),
+    ("files", {"files": FILE}, "Missing file", f"{SOME} Got: `file`"),
+    ("files", {"files": [("files", upload(JPEG))] * 11}, "Too many files", SOME),
+    ("files", {"files": [("files", upload(JPEG)), ("files", (None, "text"))]}, "Invalid form data", several(NO_FILE)),
+]
+
+
+@pytest.mark.parametrize(("field", "sent", "error", "detail"), [*NOT_A_FORM, *NOT_ONE, *NOT_A_BATCH])
+def test_what_is_not_the_documented_form_is_400(
+    client: TestClient, field: str, sent: dict[str, Any], error: str, detail: str
 ) -> None:
-    answer = client.post(path, **sent)
-    assert answer.status_code == 400
-    assert answer.json() == {"error": error, "detail": detail}
-
-
-@pytest.mark.parametrize(
-    ("sent", "error", "detail"),
-    [
-        ({}, "Invalid form data", FORM.replace(ONE[:-1], SOME[:-1]).replace("=@", "s=@") + "no Content-Type"),
-        ({"files": {"file": upload(JPEG)}}, "Missing file", f"{SOME} Got: `file`"),
-        ({"files": [("files", upload(JPEG))] * 11}, "Too many files", SOME),
-        (
-            {"files": [("files", upload(JPEG)), ("files", (None, "text"))]},
-            "Invalid form data",
-            NO_FILE.replace("`file`", "`files`").replace("=@", "s=@"),
-        ),
-    ],
-)
-def test_what_is_no_batch_is_400(client: TestClient, sent: dict[str, Any], error: str, detail: str) -> None:
-    answer = client.post("/predict/batch", **sent)
-    assert answer.status_code == 400
-    assert answer.json() == {"error": error, "detail": detail}
+    for path in ("/predict", "/predict/explain") if field == "file" else ("/predict/batch",):
+        answer = client.post(path, **sent)
+        assert answer.status_code == 400
+        assert answer.json() == {"error": error, "detail": detail}
 
 
 def part(disposition: str) -> bytes:
@@ -166,7 +147,6 @@ def test_the_file_limit_is_exact(open_client: OpenClient, path: str) -> None:
         ("/predict/batch", "Request too large", "Maximum batch size: 50 MB"),
     ],
 )
-@pytest.mark.anyio
 async def test_a_declared_length_over_the_limit_is_refused_unread(path: str, error: str, detail: str) -> None:
     headers = {"content-length": str(51 * 1024 * 1024)}
     bare = BareClient(create_app(Settings(), TorchServe().transport()), path, [b"x"], headers)
@@ -177,7 +157,6 @@ async def test_a_declared_length_over_the_limit_is_refused_unread(path: str, err
     assert bare.chunks_read == 0
 
 
-@pytest.mark.anyio
 async def test_a_body_without_a_length_is_cut_off_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Settings, "max_form_overhead_bytes", 1000)
     limits = Settings(max_file_bytes=2000)
@@ -226,7 +205,6 @@ def open_files_in(folder: Path) -> list[str]:
     return [target for target in links if target.startswith(f"{folder}/")]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("declared", [True, False])
 async def test_a_body_takes_its_bytes_from_the_budget_and_gives_them_back(
     torchserve: TorchServe, *, declared: bool
@@ -247,7 +225,6 @@ async def test_a_body_takes_its_bytes_from_the_budget_and_gives_them_back(
     assert bare.services.uploads.left == settings.upload_budget_bytes
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("declared", [True, False])
 async def test_when_the_budget_is_used_up_a_body_is_refused_with_a_hint_when_to_retry(
     monkeypatch: pytest.MonkeyPatch, *, declared: bool

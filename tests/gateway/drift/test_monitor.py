@@ -32,6 +32,12 @@ def monitor_of(columns: Columns, reference: Reference, **changes: Any) -> DriftM
     return monitor
 
 
+def population_monitor(size: int = 300, **changes: Any) -> DriftMonitor:  # noqa: ANN401 - any setting
+    """A window of a population beside what was learned of another sample of it."""
+    random = np.random.default_rng(1)
+    return monitor_of(population(random, size), reference_of(population(random, 311)), **changes)
+
+
 def drawn_from(reference: Reference, random: np.random.Generator, size: int) -> Columns:
     """Values between the reference's quantiles, as often as those say."""
     distributions: dict[str, Distribution] = {"probability": reference.scores}
@@ -92,32 +98,16 @@ def test_a_shift_is_detected(column: str, change: Any, alert: str, size: int) ->
 
 
 def test_every_statistic_has_its_checks() -> None:
-    random = np.random.default_rng(1)
-    report = monitor_of(population(random, 300), reference_of(population(random, 311))).report()
-    assert [check.name for check in report.checks] == [
-        "probability_mean",
-        "probability_std",
-        "probability_ks",
-        "probability_psi",
-        "ai_generated_ratio",
-        "low_confidence_ratio",
-        "width_ks",
-        "height_ks",
-        "megapixels_ks",
-        "bytes_per_pixel_ks",
-        "bytes_per_pixel_psi",
-        "brightness_ks",
-        "brightness_psi",
-        "sharpness_ks",
-        "sharpness_psi",
-    ]
-    window = monitor_of(population(random, 999), reference_of(population(random, 311)))
+    report = population_monitor().report()
+    names = ["probability_mean", "probability_std", "probability_ks", "probability_psi"]
+    names += ["ai_generated_ratio", "low_confidence_ratio", "width_ks", "height_ks", "megapixels_ks"]
+    for name in ("bytes_per_pixel", "brightness", "sharpness"):
+        names += [f"{name}_ks", f"{name}_psi"]
+    assert [check.name for check in report.checks] == names
+    window = population_monitor(999)
     window._learned.clear()  # noqa: SLF001 - so that it learns
-    window.record(samples_of(population(random, 1))[0])
-    assert [check.name for check in window.report().checks] == [
-        *(check.name for check in report.checks),
-        "outside_ratio",
-    ]
+    window.record(samples_of(population(np.random.default_rng(2), 1))[0])
+    assert [check.name for check in window.report().checks] == [*names, "outside_ratio"]
     assert report.drift_score == max(
         round(check.score / check.threshold, 6)
         for check in report.checks
@@ -207,9 +197,7 @@ def test_inputs_that_few_pictures_were_measured_for_are_no_part_of_what_is_learn
 
 
 def test_nothing_is_compared_before_the_minimum_sample() -> None:
-    random = np.random.default_rng(1)
-    reference = reference_of(population(random, 311))
-    monitor = monitor_of(population(random, 199), reference)
+    monitor = population_monitor(199)
     report = monitor.report()
     assert (report.status, report.reason) == ("collecting", "1 more predictions are needed.")
     assert (report.checks, report.alerts, report.drift_detected, report.drift_score) == ([], [], False, 0.0)
@@ -218,8 +206,7 @@ def test_nothing_is_compared_before_the_minimum_sample() -> None:
 
 
 def test_pictures_that_were_not_measured_do_not_count_for_inputs() -> None:
-    random = np.random.default_rng(1)
-    monitor = monitor_of(population(random, 150), reference_of(population(random, 311)))
+    monitor = population_monitor(150)
     for _ in range(100):
         monitor.record(sample(0.5))
     found = {check.name: (check.samples, check.score is None) for check in monitor.report().checks}
@@ -255,8 +242,7 @@ def test_another_version_is_not_compared() -> None:
 
 
 def test_a_few_answers_of_another_version_change_nothing() -> None:
-    random = np.random.default_rng(1)
-    monitor = monitor_of(population(random, 300), reference_of(population(random, 311)))
+    monitor = population_monitor()
     for _ in range(10):
         monitor.record(sample(0.99, version="2.0.0"))
     report = monitor.report()

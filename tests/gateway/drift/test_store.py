@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,48 +12,37 @@ from gateway.app import create_app
 from gateway.drift.checks import columns_of
 from gateway.drift.monitor import DriftMonitor
 from gateway.drift.reference import learn
-from gateway.drift.store import FileStore, open_store
+from gateway.drift.store import DriftStore, FileStore, open_store
 from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.drift_data import sample
 from tests.gateway.fakes import TorchServe, picture, upload
+from tests.gateway.test_ratelimit_redis import SERVER, Redis
 
+pytestmark = pytest.mark.anyio
 SAMPLES = [sample(probability / 10, brightness=100.0 + probability) for probability in range(5)]
 FILES = {"file": upload(picture("JPEG"), "secret-name.jpg")}
-
-
-@pytest.mark.anyio
-async def test_a_file_gives_back_what_it_got(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "window.json"
-    await FileStore(path).save(SAMPLES, 5)
-    await FileStore(path).save(SAMPLES[1:], 1)
-    assert await FileStore(path).load() == SAMPLES[1:]
-    assert [file.name for file in path.parent.iterdir()] == ["window.json"]
 
 
 def names(folder: Path) -> list[str]:
     return [file.name for file in folder.iterdir()]
 
 
+async def test_a_file_gives_back_what_it_got(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "window.json"
+    await FileStore(path).save(SAMPLES, 5)
+    await FileStore(path).save(SAMPLES[1:], 1)
+    assert await FileStore(path).load() == SAMPLES[1:]
+    assert names(path.parent) == ["window.json"]
+
+
 def started(**changes: Any) -> TestClient:  # noqa: ANN401 - any setting
     return TestClient(create_app(Settings(**changes), TorchServe().transport()))
-
-
-def test_the_window_survives_a_restart(tmp_path: Path) -> None:
-    path = tmp_path / "window.json"
-    with started(drift_file=path) as client:
-        client.post("/predict", files=FILES)
-        before = client.get("/drift").json()
-    assert "secret-name" not in path.read_text()
-    with started(drift_file=path) as client:
-        assert client.get("/drift").json() == before
-    assert before["window_size"] == 1
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"[", b"\xff", b'[{"probability": 2}]', b'[{"model_version": "1.0.0", "probability": NaN}]']
 )
-@pytest.mark.anyio
 async def test_a_corrupt_file_is_set_aside(
     tmp_path: Path, content: bytes, open_client: OpenClient, log_lines: LogLines
 ) -> None:
@@ -69,7 +55,6 @@ async def test_a_corrupt_file_is_set_aside(
     assert not path.exists()
 
 
-@pytest.mark.anyio
 async def test_a_place_that_cannot_be_written_costs_a_warning(
     tmp_path: Path, open_client: OpenClient, log_lines: LogLines
 ) -> None:
@@ -80,42 +65,36 @@ async def test_a_place_that_cannot_be_written_costs_a_warning(
     assert (line["event"], line["level"], line["cause"]) == ("drift_window_not_kept", "warning", "FileExistsError")
 
 
-@pytest.mark.anyio
 async def test_saves_are_spaced_and_only_when_something_is_new() -> None:
     saved: list[int] = []
 
-    class Store:
-        async def load(self) -> list[object]:
-            return []
-
+    class Store(DriftStore):
         async def save(self, window: object, fresh: int) -> None:  # noqa: ARG002
             saved.append(fresh)
 
-        async def share(self, learned: dict[str, object]) -> dict[str, object]:
-            return learned
-
     monitor = DriftMonitor(None, Settings())
-    async with monitor.kept(Store()):  # type: ignore[arg-type]
+    async with monitor.kept(Store()):
         monitor.record(SAMPLES[0])
         monitor.record(SAMPLES[1])
-    async with monitor.kept(Store()):  # type: ignore[arg-type]
+    async with monitor.kept(Store()):
         pass
     assert saved == [2]
 
 
-def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
+def test_the_window_and_what_was_learned_survive_a_restart(tmp_path: Path) -> None:
     settings = {"drift_file": tmp_path / "window.json", "drift_window": 5}
     with started(**settings) as client:
         for _ in range(5):
             client.post("/predict", files=FILES)
         before = client.get("/drift").json()
+    assert (before["status"], before["reference_source"], before["window_size"]) == ("monitoring", "own traffic", 5)
+    assert "secret-name" not in (tmp_path / "window.json").read_text()
     with started(**settings) as client:
+        assert client.get("/drift").json() == before
         client.post("/predict", files=FILES)
         after = client.get("/drift").json()
-    assert (before["status"], before["reference_source"]) == ("monitoring", "own traffic")
-    assert [after[name] for name in ("reference", "reference_since")] == [
-        before[name] for name in ("reference", "reference_since")
-    ]
+    learned = ("reference", "reference_since")
+    assert [after[name] for name in learned] == [before[name] for name in learned]
     # Without it, the window becomes the reference at the next start: so an operator begins anew.
     (tmp_path / "window.reference.json").unlink()
     with started(**settings) as client:
@@ -124,26 +103,20 @@ def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
 
 @pytest.fixture
 def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A real server on a port of its own."""
     monkeypatch.setattr(Settings, "redis_timeout_s", 5.0)
-    program = shutil.which("redis-server")
-    if program is None:
+    if SERVER is None:
         pytest.skip("redis-server is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        while "ready to accept connections" not in server.stdout.readline().lower():
-            assert server.poll() is None
-        yield f"redis://127.0.0.1:{port}"
-        server.terminate()
+    server = Redis(tmp_path)
+    yield server.url
+    server.stop()
 
 
-@pytest.mark.anyio
+def with_redis(url: str) -> Settings:
+    return Settings.model_validate({"redis_url": url, "drift_window": 4})
+
+
 async def test_redis_is_shared_and_bounded(redis: str) -> None:
-    settings = Settings.model_validate({"redis_url": redis, "drift_window": 4})
+    settings = with_redis(redis)
     async with open_store(settings) as first, open_store(settings) as second:
         await first.save(SAMPLES[:2], 2)
         await second.save(SAMPLES[1:], 3)  # only the three that are new to it
@@ -152,9 +125,8 @@ async def test_redis_is_shared_and_bounded(redis: str) -> None:
         assert client.llen("aidetect:drift:product-photo-detector") == 4
 
 
-@pytest.mark.anyio
 async def test_all_gateways_have_the_reference_that_was_learned_first(redis: str) -> None:
-    settings = Settings.model_validate({"redis_url": redis, "drift_window": 4})
+    settings = with_redis(redis)
     first, second = (learn("1.0.0", columns_of(SAMPLES[part]), 2) for part in (slice(3), slice(2, 5)))
     async with open_store(settings) as store, open_store(settings) as other:
         assert await other.share({}) == {}
@@ -162,10 +134,9 @@ async def test_all_gateways_have_the_reference_that_was_learned_first(redis: str
         assert await other.share({"1.0.0": second}) == {"1.0.0": first}
 
 
-@pytest.mark.anyio
 async def test_what_redis_holds_is_not_believed(redis: str, open_client: OpenClient, log_lines: LogLines) -> None:
     open_client()
-    settings = Settings.model_validate({"redis_url": redis})
+    settings = with_redis(redis)
     with PlainRedis.from_url(redis) as client:
         client.rpush("aidetect:drift:product-photo-detector", b"junk", b'{"probability": 7}')
     async with open_store(settings) as store:
@@ -174,17 +145,15 @@ async def test_what_redis_holds_is_not_believed(redis: str, open_client: OpenCli
     assert [line["event"] for line in log_lines()] == ["drift_sample_dropped"] * 2
 
 
-@pytest.mark.anyio
 async def test_without_its_redis_the_gateway_works_and_warns(open_client: OpenClient, log_lines: LogLines) -> None:
     open_client()
-    settings = Settings.model_validate({"redis_url": "redis://127.0.0.1:1"})
+    settings = with_redis("redis://127.0.0.1:1")
     async with open_store(settings) as store:
         assert await store.load() == []
         await store.save(SAMPLES, 5)
     assert [line["event"] for line in log_lines()] == ["drift_window_not_kept"] * 2
 
 
-@pytest.mark.anyio
 async def test_two_gateways_on_one_file_never_write_the_same_one_and_are_told(
     tmp_path: Path, open_client: OpenClient, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +175,6 @@ async def test_two_gateways_on_one_file_never_write_the_same_one_and_are_told(
     assert [line["event"] for line in log_lines()] == ["drift_file_shared"]
 
 
-@pytest.mark.anyio
 async def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> Path:
         raise OSError(28, "No space left on device")

@@ -5,6 +5,7 @@ import threading
 import time
 import tracemalloc
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -95,12 +96,6 @@ def in_forms(name: str, value: str) -> list[bytes]:
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_iptcs_source_type_is_medium_however_xmp_writes_it(examiner: Examiner, kind: str) -> None:
-    for packet in in_forms("Iptc4xmpExt:DigitalSourceType", f"{SOURCES}trainedAlgorithmicMedia"):
-        assert findings(examiner, with_xmp(kind, packet)) == [("iptc_source_type", "trainedAlgorithmicMedia", "medium")]
-
-
 @pytest.mark.parametrize("name", ["DigitalSourceType", "DigitalSourceFileType", "digitalsourcetype"])
 @pytest.mark.parametrize(
     "value",
@@ -121,18 +116,22 @@ def test_iptcs_source_type_is_read_however_tools_spell_it(examiner: Examiner, na
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "kind", "told"),
     [
-        ("AISystemUsed", "Midjourney", "Midjourney"),
-        ("AISystemUsed", "A studio's own model", "AI system named"),
-        ("AISystemVersionUsed", "7.0", "version of an AI system named"),
-        ("AIPromptInformation", "a shoe", "prompt for an AI system given"),
-        ("AIPromptWriterName", "Jane Doe", "writer of a prompt for an AI system named"),
+        ("DigitalSourceType", f"{SOURCES}trainedAlgorithmicMedia", "iptc_source_type", "trainedAlgorithmicMedia"),
+        ("AISystemUsed", "Midjourney", "iptc_ai_field", "Midjourney"),
+        ("AISystemUsed", "A studio's own model", "iptc_ai_field", "AI system named"),
+        ("AISystemVersionUsed", "7.0", "iptc_ai_field", "version of an AI system named"),
+        ("AIPromptInformation", "a shoe", "iptc_ai_field", "prompt for an AI system given"),
+        ("AIPromptWriterName", "Jane Doe", "iptc_ai_field", "writer of a prompt for an AI system named"),
     ],
 )
-def test_iptcs_ai_fields_are_told_in_our_words(examiner: Examiner, name: str, value: str, told: str) -> None:
+def test_iptcs_fields_are_medium_and_in_our_words_however_xmp_writes_them(
+    examiner: Examiner, name: str, value: str, kind: str, told: str
+) -> None:
     for packet in in_forms(f"Iptc4xmpExt:{name}", value):
-        assert findings(examiner, with_xmp("PNG", packet)) == [("iptc_ai_field", told, "medium")]
+        for image in KINDS:
+            assert findings(examiner, with_xmp(image, packet)) == [(kind, told, "medium")]
 
 
 @pytest.mark.parametrize(
@@ -205,39 +204,32 @@ def test_chinas_label_as_a_structure_and_without_a_value(examiner: Examiner) -> 
     assert findings(examiner, with_text("Comment", '{"Label": "1", "Producer": "a brewery"}')) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_tool_named_in_xmp_is_weak(examiner: Examiner, kind: str) -> None:
-    step = '<rdf:Seq><rdf:li stEvt:action="edited" stEvt:softwareAgent="Draw Things"/></rdf:Seq>'
-    assert findings(examiner, with_xmp(kind, xmp(step))) == [("generator_software", "Draw Things", "weak")]
-    packet = xmp("<photoshop:Credit>Made with Google AI</photoshop:Credit>", 'xmp:CreatorTool="Adobe Firefly 2"')
-    assert findings(examiner, with_xmp(kind, packet)) == [
-        ("generator_software", "Adobe Firefly", "weak"),
-        ("generator_software", "Google AI", "weak"),
-    ]
+STEP = '<rdf:Seq><rdf:li stEvt:action="edited" stEvt:softwareAgent="Draw Things"/></rdf:Seq>'
+CREDIT = xmp("<photoshop:Credit>Made with Google AI</photoshop:Credit>", 'xmp:CreatorTool="Adobe Firefly 2"')
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_generator_in_exif_is_weak(examiner: Examiner, kind: str) -> None:
-    assert findings(examiner, with_exif(kind, Software="Midjourney v6")) == [
-        ("generator_software", "Midjourney", "weak")
-    ]
+def test_a_tool_named_in_xmp_or_exif_is_weak(examiner: Examiner, kind: str) -> None:
+    for data, tools in (
+        (with_xmp(kind, xmp(STEP)), ["Draw Things"]),
+        (with_xmp(kind, CREDIT), ["Adobe Firefly", "Google AI"]),
+        (with_exif(kind, Software="Midjourney v6"), ["Midjourney"]),
+    ):
+        assert findings(examiner, data) == [("generator_software", tool, "weak") for tool in tools]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("codec", ["utf-16-be", "utf-16-le"])
-def test_parameters_in_a_user_comment_are_medium(examiner: Examiner, kind: str, codec: str) -> None:
-    data = with_exif(kind, UserComment=b"UNICODE\0" + A1111.encode(codec))
-    assert findings(examiner, data) == [("generator_parameters", "Stable Diffusion parameters", "medium")]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_marks_of_services_in_exif(examiner: Examiner, kind: str) -> None:
-    signature = "Signature: " + "aB3/" * 22 + "=="
-    grok = [("generator_parameters", "Grok signature", "medium")]
-    assert findings(examiner, with_exif(kind, ImageDescription=signature, Artist=JOB)) == grok
-    assert findings(examiner, with_exif(kind, XPComment=f"a shoe job id: {JOB}".encode("utf-16-le"))) == [
-        ("generator_parameters", "Midjourney job ID", "medium")
-    ]
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ({"UserComment": b"UNICODE\0" + A1111.encode("utf-16-be")}, "Stable Diffusion parameters"),
+        ({"UserComment": b"UNICODE\0" + A1111.encode("utf-16-le")}, "Stable Diffusion parameters"),
+        ({"ImageDescription": "Signature: " + "aB3/" * 22 + "==", "Artist": JOB}, "Grok signature"),
+        ({"XPComment": f"a shoe job id: {JOB}".encode("utf-16-le")}, "Midjourney job ID"),
+    ],
+)
+def test_parameters_in_exif_are_medium(examiner: Examiner, kind: str, tags: dict[str, Any], told: str) -> None:
+    assert findings(examiner, with_exif(kind, **tags)) == [("generator_parameters", told, "medium")]
 
 
 def test_comfyuis_workflow_in_a_webp(examiner: Examiner) -> None:
@@ -252,34 +244,32 @@ def test_comfyuis_workflow_in_a_webp(examiner: Examiner) -> None:
     "how", [{}, {"packed": True}, {"international": True}, {"packed": True, "international": True}]
 )
 @pytest.mark.parametrize(
-    ("keyword", "text", "expected"),
+    ("keyword", "text", "told"),
     [
-        ("parameters", A1111, ("generator_parameters", "Stable Diffusion parameters", "medium")),
-        ("prompt", COMFY_PROMPT, ("generator_parameters", "ComfyUI prompt", "medium")),
-        ("workflow", COMFY_WORKFLOW, ("generator_parameters", "ComfyUI workflow", "medium")),
-        *(
-            (keyword, text, ("generator_parameters", told, "medium"))
-            for keyword, text, told in (
-                ("Comment", '{"sampler": "k", "steps": 28, "uncond_scale": 1.0}', "NovelAI parameters"),
-                ("Comment", '{"sampler": "k", "steps": 28}', "Image generator parameters"),
-                ("parameters", '{"sui_image_params": {"sampler": "k", "steps": 20}}', "SwarmUI parameters"),
-                ("parameters", '{"sui_image_params": {"prompt": "a shoe"}}', "SwarmUI parameters"),
-                ("parameters", '{"version": "Fooocus v2.5.5", "steps": 30, "sampler": "k"}', "Fooocus parameters"),
-                ("use_stable_diffusion_model", "sd-v1-5", "Easy Diffusion parameters"),
-                ("parameters", '{"use_stable_diffusion_model": "sd", "seed": 1}', "Easy Diffusion parameters"),
-                ("Comment", '{"c": "a shoe", "uc": "", "sampler": "k", "steps": 8}', "Draw Things parameters"),
-                ("Description", f"a shoe --v 7 Job ID: {JOB}", "Midjourney job ID"),
-                ("parameters", A1111.replace("\n", " "), "Stable Diffusion parameters"),
-                ("parameters", "a shoe\nSeed: 12, Steps: 8, Guidance Scale: 2.0", "Stable Diffusion parameters"),
-            )
-        ),
-        ("invokeai_metadata", "{}", ("generator_parameters", "InvokeAI parameters", "medium")),
-        ("fooocus_scheme", "fooocus", ("generator_parameters", "Fooocus parameters", "medium")),
-        ("Software", "NovelAI", ("generator_software", "NovelAI", "weak")),
+        ("parameters", A1111, "Stable Diffusion parameters"),
+        ("parameters", A1111.replace("\n", " "), "Stable Diffusion parameters"),
+        ("parameters", "a shoe\nSeed: 12, Steps: 8, Guidance Scale: 2.0", "Stable Diffusion parameters"),
+        ("prompt", COMFY_PROMPT, "ComfyUI prompt"),
+        ("workflow", COMFY_WORKFLOW, "ComfyUI workflow"),
+        ("Comment", '{"sampler": "k", "steps": 28, "uncond_scale": 1.0}', "NovelAI parameters"),
+        ("Comment", '{"sampler": "k", "steps": 28}', "Image generator parameters"),
+        ("parameters", '{"sui_image_params": {"sampler": "k", "steps": 20}}', "SwarmUI parameters"),
+        ("parameters", '{"sui_image_params": {"prompt": "a shoe"}}', "SwarmUI parameters"),
+        ("parameters", '{"version": "Fooocus v2.5.5", "steps": 30, "sampler": "k"}', "Fooocus parameters"),
+        ("fooocus_scheme", "fooocus", "Fooocus parameters"),
+        ("use_stable_diffusion_model", "sd-v1-5", "Easy Diffusion parameters"),
+        ("parameters", '{"use_stable_diffusion_model": "sd", "seed": 1}', "Easy Diffusion parameters"),
+        ("Comment", '{"c": "a shoe", "uc": "", "sampler": "k", "steps": 8}', "Draw Things parameters"),
+        ("Description", f"a shoe --v 7 Job ID: {JOB}", "Midjourney job ID"),
+        ("invokeai_metadata", "{}", "InvokeAI parameters"),
     ],
 )
-def test_png_text(examiner: Examiner, keyword: str, text: str, expected: Any, how: dict[str, bool]) -> None:  # noqa: ANN401
-    assert findings(examiner, with_text(keyword, text, **how)) == [expected]
+def test_png_text(examiner: Examiner, keyword: str, text: str, told: str, how: dict[str, bool]) -> None:
+    assert findings(examiner, with_text(keyword, text, **how)) == [("generator_parameters", told, "medium")]
+
+
+def test_a_tool_named_in_png_text_is_weak(examiner: Examiner) -> None:
+    assert findings(examiner, with_text("Software", "NovelAI")) == [("generator_software", "NovelAI", "weak")]
 
 
 def test_text_behind_the_pixels_is_found(examiner: Examiner) -> None:
@@ -384,13 +374,11 @@ LEFT_OUT = ("incomplete", "left out: more metadata than is read", "weak")
     "name", ["one long namespace", "a namespace each", "long names", "nested", "flat", "attributes"]
 )
 def test_what_is_left_out_is_told_beside_what_was_found(examiner: Examiner, name: str) -> None:
-    found = findings(examiner, in_png(png_chunk(b"tEXt", b"Dream\0x"), hostile.packed_xmp(hostile.XMP[name])))
-    assert found[-1] == LEFT_OUT
     named = png_chunk(b"tEXt", b"Dream\0x")
-    assert findings(examiner, in_png(named, *[hostile.packed_xmp(b"<a/>")] * 5)) == [
-        ("generator_parameters", "InvokeAI parameters", "medium"),
-        LEFT_OUT,
-    ]
+    assert findings(examiner, in_png(named, hostile.packed_xmp(hostile.XMP[name])))[-1] == LEFT_OUT
+    five = [hostile.packed_xmp(b"<a/>")] * 5
+    found = ("generator_parameters", "InvokeAI parameters", "medium")
+    assert findings(examiner, in_png(named, *five)) == [found, LEFT_OUT]
 
 
 def test_evidence_that_gets_no_turn_in_time_is_left_out_and_verdicts_go_on(
@@ -398,10 +386,10 @@ def test_evidence_that_gets_no_turn_in_time_is_left_out_and_verdicts_go_on(
 ) -> None:
     busy, done = threading.Event(), threading.Event()
 
-    def hung(*_: object) -> list[Any]:
+    def hung(*_: object) -> Iterator[Any]:
         busy.set()
         assert done.wait(10)
-        return []
+        yield from ()
 
     monkeypatch.setattr(vocabulary, "BUDGET_S", 0.2)
     monkeypatch.setattr(metadata, "exif_evidence", hung)
@@ -449,7 +437,8 @@ def test_no_jpeg_breaks_the_examiner(examiner: Examiner, marker: int, content: b
 def test_a_failing_reader_costs_no_answer(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
-    def broken(*_: object) -> Any:  # noqa: ANN401
+    def broken(*_: object) -> Iterator[Any]:
+        yield from ()
         raise RuntimeError("secret")
 
     monkeypatch.setattr(metadata, "xmp_evidence", broken)
@@ -479,16 +468,9 @@ def test_evidence_comes_after_the_documented_fields_and_only_on_demand(
     assert "private" not in str(body)
 
 
-def test_no_evidence_is_an_empty_list(client: TestClient) -> None:
-    body = client.post("/predict?include=evidence", files={"file": upload(picture("JPEG"))}).json()
-    assert body["evidence"] == []
-
-
-@pytest.mark.parametrize(
-    "query", ["include=evidence&include=evidence", "include=evidence,evidence", "include=%20evidence"]
-)
-def test_asking_twice_is_asking(client: TestClient, query: str) -> None:
-    assert client.post(f"/predict?{query}", files={"file": upload(picture("JPEG"))}).json()["evidence"] == []
+@pytest.mark.parametrize("query", ["evidence", "evidence&include=evidence", "evidence,evidence", "%20evidence"])
+def test_no_evidence_is_an_empty_list_and_asking_twice_is_asking(client: TestClient, query: str) -> None:
+    assert client.post(f"/predict?include={query}", files={"file": upload(picture("JPEG"))}).json()["evidence"] == []
 
 
 @pytest.mark.parametrize(
