@@ -28,8 +28,6 @@ SETTINGS: Final[Mapping[str, str]] = {
     "GATEWAY_EXPLAIN_RATE": "5",  # so that some are over it
     "GATEWAY_DRIFT_FILE": ".",
     "GATEWAY_DRIFT_WINDOW": "60",
-    "GATEWAY_DRIFT_MIN_SAMPLES": "40",
-    "GATEWAY_DRIFT_FALSE_ALARM_RATE": "0.001",
 }
 """The gateway's settings: a drift window that fills in seconds."""
 PATIENCE_S: Final = 120

@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect
 
 from gateway import context
 from gateway.errors import ApiError, render, render_method_not_allowed
-from gateway.middleware import RequestLayer, TraceLayer
+from gateway.middleware import RequestLayer
 from gateway.routes import build_routes
-from gateway.security import JSON_HEADERS, Cors, DefaultHeaders
+from gateway.security import Cors
 from gateway.services import Services, open_services
 from gateway.settings import Settings
 
@@ -30,11 +30,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
 
     app = Starlette(
         routes=build_routes(chosen),
-        middleware=[
-            *_trace_layer(chosen),
-            *_browser_layers(chosen),
-            Middleware(RequestLayer, trace_project=chosen.trace_project_id),
-        ],
+        middleware=[*_cors(chosen), Middleware(RequestLayer, trace_project=chosen.trace_project_id)],
         exception_handlers={
             ApiError: render,
             HTTPException: render,
@@ -47,11 +43,6 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     return app
 
 
-def _trace_layer(settings: Settings) -> list[Middleware]:
-    return [Middleware(TraceLayer)] if settings.otlp_endpoint else []
-
-
-def _browser_layers(settings: Settings) -> list[Middleware]:
-    # Around everything, so that the answer to a bug has these headers too.
-    cors = [Middleware(Cors, origins=settings.origins())] if settings.origins() else []
-    return [Middleware(DefaultHeaders, headers=JSON_HEADERS), *cors]
+def _cors(settings: Settings) -> list[Middleware]:
+    # Around everything, so that a page can read the answer to a bug too.
+    return [Middleware(Cors, origins=settings.origins())] if settings.origins() else []

@@ -12,14 +12,11 @@ from time import monotonic, perf_counter
 from typing import Final, TextIO, TypeVar, cast
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
-from starlette.types import Scope
 from structlog.typing import FilteringBoundLogger, Processor
 
 _ACCEPTABLE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
 Result = TypeVar("Result")
-TRACEPARENT: Final = "traceparent"
 SAMPLED: Final = 1
 # Version 00 has these four fields; a later one may add more behind them, and ff is none.
 _PARENT: Final = re.compile(
@@ -64,10 +61,6 @@ class RequestContext:
         """Remember the code of the error that was answered, and log it."""
         self.error = code
         self.note(error=code)
-
-    def attach(self, scope: Scope) -> None:
-        """Make this the context of the request with this scope."""
-        scope.setdefault("state", {})["context"] = self
 
 
 def context_of(connection: HTTPConnection) -> RequestContext:
@@ -121,10 +114,6 @@ class TraceParent:
     span_id: str
     sampled: bool
 
-    def attach(self, scope: Scope) -> None:
-        """Make this the trace of the request with this scope."""
-        scope.setdefault("state", {})["trace"] = self
-
     def log_fields(self, project: str | None) -> dict[str, str | bool]:
         """The fields of a log line; with a project also those that Cloud Logging looks for."""
         fields: dict[str, str | bool] = {"trace_id": self.trace_id, "span_id": self.span_id}
@@ -135,12 +124,6 @@ class TraceParent:
             "logging.googleapis.com/spanId": self.span_id,
             "logging.googleapis.com/trace_sampled": self.sampled,
         }
-
-
-def trace_of(scope: Scope) -> TraceParent | None:
-    """The request's own span where it has one, else what its client sent."""
-    own = cast(TraceParent | None, scope.get("state", {}).get("trace"))
-    return own or parse(Headers(scope=scope).get(TRACEPARENT))
 
 
 def parse(header: str | None) -> TraceParent | None:

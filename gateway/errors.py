@@ -1,5 +1,6 @@
 """The errors that clients see, and the one place that turns an exception into an answer."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -11,10 +12,11 @@ from starlette.responses import JSONResponse, Response
 from gateway.context import context_of
 from gateway.schemas import ErrorBody, ProblemBody
 
+RETRY_AFTER_S: Final = 5
+"""Between a 503 and another attempt."""
 PROBLEM_JSON: Final = "application/problem+json"
 PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
-CLIENT_CLOSED_REQUEST: Final = 499
-"""nginx's status for a client that went away; only the log ever shows it."""
+_QUALITY: Final = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
 class ApiError(Exception):
@@ -24,106 +26,80 @@ class ApiError(Exception):
     code: str = "internal_error"
     title: str = "Internal server error"
 
+    def __init_subclass__(cls, status: int = status, code: str = code, title: str = title) -> None:
+        super().__init_subclass__()
+        cls.status, cls.code, cls.title = status, code, title
+
     def __init__(self, detail: str = "An unexpected error occurred.", headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{self.title}: {detail}")
         self.detail = detail
         self.headers = dict(headers or {})
 
 
-class InvalidFormError(ApiError):
+class InvalidFormError(ApiError, status=400, code="invalid_form", title="Invalid form data"):
     """Not multipart, broken off, text instead of a file, or too many or too large other fields; `detail` says which."""
 
-    status, code, title = 400, "invalid_form", "Invalid form data"
 
-
-class InvalidParameterError(ApiError):
+class InvalidParameterError(ApiError, status=400, code="invalid_parameter", title="Invalid parameter"):
     """A query parameter has a value that the route does not support."""
 
-    status, code, title = 400, "invalid_parameter", "Invalid parameter"
 
-
-class MissingFileError(ApiError):
+class MissingFileError(ApiError, status=400, code="missing_file", title="Missing file"):
     """No file in the expected field; `detail` names the fields that came instead."""
 
-    status, code, title = 400, "missing_file", "Missing file"
 
-
-class TooManyFilesError(ApiError):
+class TooManyFilesError(ApiError, status=400, code="too_many_files", title="Too many files"):
     """More files than the route accepts."""
 
-    status, code, title = 400, "too_many_files", "Too many files"
 
-
-class EmptyFileError(ApiError):
+class EmptyFileError(ApiError, status=400, code="empty_file", title="Empty file"):
     """A file is empty."""
 
-    status, code, title = 400, "empty_file", "Empty file"
 
-
-class InvalidFormatError(ApiError):
+class InvalidFormatError(ApiError, status=400, code="invalid_image_format", title="Invalid image format"):
     """The content is not a JPEG, PNG or WebP."""
 
-    status, code, title = 400, "invalid_image_format", "Invalid image format"
 
-
-class CorruptImageError(ApiError):
+class CorruptImageError(ApiError, status=400, code="corrupt_image", title="Invalid image"):
     """The image is truncated or corrupt."""
 
-    status, code, title = 400, "corrupt_image", "Invalid image"
 
-
-class InvalidDimensionsError(ApiError):
+class InvalidDimensionsError(ApiError, status=400, code="invalid_image_dimensions", title="Invalid image dimensions"):
     """A side or the area is out of bounds."""
 
-    status, code, title = 400, "invalid_image_dimensions", "Invalid image dimensions"
 
-
-class UnauthorizedError(ApiError):
+class UnauthorizedError(ApiError, status=401, code="unauthorized", title="Unauthorized"):
     """No key in `X-API-Key`, or a wrong one; `detail` says which."""
 
-    status, code, title = 401, "unauthorized", "Unauthorized"
 
-
-class NoShadowVersionError(ApiError):
+class NoShadowVersionError(ApiError, status=404, code="no_shadow_version", title="No shadow version"):
     """A comparison without a configured shadow version; retrying does not help."""
 
-    status, code, title = 404, "no_shadow_version", "No shadow version"
 
-
-class SlowRequestError(ApiError):
+class SlowRequestError(ApiError, status=408, code="request_timeout", title="Request timeout"):
     """A head or body did not arrive in time."""
-
-    status, code, title = 408, "request_timeout", "Request timeout"
 
     def __init__(self) -> None:
         super().__init__("The request did not arrive in time. Please send it again.", {"Connection": "close"})
 
 
-class FileTooLargeError(ApiError):
+class FileTooLargeError(ApiError, status=413, code="file_too_large", title="File too large"):
     """A file exceeds its limit."""
 
-    status, code, title = 413, "file_too_large", "File too large"
 
-
-class BodyTooLargeError(ApiError):
+class BodyTooLargeError(ApiError, status=413, code="request_too_large", title="Request too large"):
     """A request exceeds its route's limit."""
 
-    status, code, title = 413, "request_too_large", "Request too large"
 
-
-class RateLimitedError(ApiError):
+class RateLimitedError(ApiError, status=429, code="rate_limited", title="Rate limit exceeded"):
     """The client exceeds its rate."""
 
-    status, code, title = 429, "rate_limited", "Rate limit exceeded"
 
-
-class UnavailableError(ApiError):
+class UnavailableError(ApiError, status=503, code="service_unavailable", title="Service unavailable"):
     """Model server down, loading, full or too slow; too many uploads or connections; Redis unavailable; stopping."""
 
-    status, code, title = 503, "service_unavailable", "Service unavailable"
-
-    def __init__(self, detail: str, retry_after_s: int) -> None:
-        super().__init__(f"{detail} Please retry.", {"Retry-After": str(retry_after_s)})
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"{detail} Please retry.", {"Retry-After": str(RETRY_AFTER_S)})
 
 
 class _HttpError(ApiError):
@@ -142,10 +118,8 @@ _HTTP_DETAILS: Final = {
 }
 
 
-class _ClientGoneError(ApiError):
-    """The client hung up; nobody reads this answer."""
-
-    status, code, title = CLIENT_CLOSED_REQUEST, "client_closed_request", "Client closed request"
+class _ClientGoneError(ApiError, status=499, code="client_closed_request", title="Client closed request"):
+    """The client hung up: nginx's status, which only the log ever shows."""
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -166,7 +140,7 @@ async def render(request: Request, error: Exception) -> Response:
     api_error = as_api_error(error)
     context_of(request).failed(api_error.code)
     headers = {"Vary": "Accept", **api_error.headers}
-    if _wants_problem(request):
+    if accepted(request).get(PROBLEM_JSON):
         return JSONResponse(problem_body(api_error).model_dump(), api_error.status, headers, media_type=PROBLEM_JSON)
     return JSONResponse(error_body(api_error).model_dump(), api_error.status, headers)
 
@@ -181,9 +155,25 @@ async def render_method_not_allowed(request: Request, error: Exception) -> Respo
     return await render(request, refused)
 
 
-def _wants_problem(request: Request) -> bool:
-    ranges = request.headers.get("accept", "").lower().split(",")
-    return any(entry.partition(";")[0].strip() == PROBLEM_JSON for entry in ranges)
+def accepted(request: Request) -> dict[str, float]:
+    """The media ranges that a client accepts, each with how much it wants it; 0 is not at all, and so is nonsense."""
+    ranges = {}
+    for entry in ",".join(request.headers.getlist("accept")).lower().split(","):
+        name, *options = (part.strip() for part in entry.split(";"))
+        quality = next((option[2:] for option in options if option.startswith("q=")), "1")
+        ranges[name] = float(quality) if _QUALITY.fullmatch(quality) else 0.0
+    return ranges
+
+
+def prefers(request: Request, kind: str, usual: str) -> bool:
+    """Whether a client wants a media type more than the usual one; the most specific range decides (RFC 9110)."""
+    ranges = accepted(request)
+
+    def wanted(media: str) -> float:
+        matching = (media, f"{media.partition('/')[0]}/*", "*/*")
+        return next((ranges[name] for name in matching if name in ranges), 0.0)
+
+    return wanted(kind) > wanted(usual)
 
 
 def error_body(error: ApiError) -> ErrorBody:

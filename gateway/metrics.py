@@ -59,103 +59,6 @@ NONE: Final = "none"
 ShadowMiss = Literal["error", "dropped"]
 
 
-class Http:
-    """Requests of every kind, by their labels."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
-        sizes = partial(histogram, labelnames=["endpoint"], buckets=BYTES)
-        self.requests = counter("http_requests_total", "HTTP requests.", ["method", "endpoint", "status"])
-        self.seconds = histogram(
-            "http_request_duration_seconds",
-            "Time from a request's first byte to its response's last.",
-            ["method", "endpoint"],
-            buckets=SECONDS,
-        )
-        self.received = sizes("aidetect_request_size_bytes", "Bytes of request bodies that were read.")
-        self.sent = sizes("aidetect_response_size_bytes", "Bytes of response bodies.")
-        self.limited = counter("aidetect_rate_limited_total", "Requests refused with 429.", ["endpoint"])
-        self.resources = counter(
-            "aidetect_resource_limit_total", "How often a limit on time, bytes or connections took effect.", ["limit"]
-        )
-        self.lines = counter("aidetect_log_lines_dropped_total", "Log lines that could not be written.")
-        for limit in RESOURCES:
-            self.resources.labels(limit)
-
-
-class Images:
-    """Images and batches, and calls to the model server."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
-        self.judged = counter(
-            "aidetect_predictions_total",
-            "Images sent to the model server, by outcome.",
-            ["status", "prediction", "confidence"],
-        )
-        self.seconds = histogram(
-            "aidetect_prediction_latency_seconds", "Time to a prediction, queueing included.", buckets=SECONDS
-        )
-        self.probability = histogram(
-            "aidetect_prediction_probability", "Probabilities of being AI-generated.", buckets=TENTHS
-        )
-        self.batches = counter("aidetect_batch_predictions_total", "Batches, by outcome.", ["status"])
-        self.batch_files = histogram("aidetect_batch_size", "Images in a batch.", buckets=FILES)
-        self.batch_seconds = histogram(
-            "aidetect_batch_latency_seconds", "Time to predict a whole batch.", buckets=SECONDS
-        )
-        self.refused = counter("aidetect_image_validation_errors_total", "Refused images, by error code.", ["type"])
-        self.backend_errors = counter(
-            "aidetect_backend_errors_total",
-            "Failed calls to the model server, probes included.",
-            ["cause"],
-        )
-        # Known from the start, so that the first error is an increase and not a new series.
-        for code in IMAGE_ERRORS:
-            self.refused.labels(code)
-        for cause in ("connection", *BACKEND_ERRORS.values()):
-            self.backend_errors.labels(cause)
-
-
-class Shadow:
-    """The shadow version of the model beside the live one."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        histogram = partial(Histogram, registry=registry)
-        self.samples = Counter(
-            "aidetect_shadow_samples_total", "Images sampled for the shadow version.", ["result"], registry=registry
-        )
-        self.difference = histogram(
-            "aidetect_shadow_difference",
-            "Difference between the shadow version's and the live version's probability.",
-            buckets=DIFFERENCES,
-        )
-        self.seconds = histogram(
-            "aidetect_shadow_latency_seconds",
-            "Time to the shadow version's prediction, queueing included.",
-            buckets=SECONDS,
-        )
-        for result in SHADOW_RESULTS:
-            self.samples.labels(result)
-
-
-class Gauges:
-    """What is so now; set when it is asked for."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        gauge = partial(Gauge, registry=registry)
-        self.build = gauge("aidetect_build_info", "The gateway's version; always 1.", ["version"])
-        self.loaded = gauge("aidetect_model_loaded", "1 while a prediction can be served, else 0.")
-        self.model = gauge("aidetect_model_info", "The model version that answered last; always 1.", ["version"])
-        self.active = gauge("aidetect_active_requests", "Prediction requests being served.")
-        self.queued = gauge("aidetect_queued_images", "Images waiting for a call to the model server.")
-        self.detected = gauge("aidetect_drift_detected", "1 while a drift check alerts, else 0.")
-        self.score = gauge(
-            "aidetect_drift_score", "The worst drift check's score divided by its threshold; above 1 is drift."
-        )
-        self.window = gauge("aidetect_drift_window_size", "Predictions in the drift window.")
-
-
 @dataclass(frozen=True)
 class Exchange:
     """One request that is over; a status of None means that the client was gone before it got one."""
@@ -197,35 +100,98 @@ class Snapshot:
 
 
 class Metrics:
-    """The counters of one gateway process, in a registry of their own."""
+    """The metrics of one gateway process, in a registry of their own."""
 
     def __init__(self, version: str) -> None:
         # A series of start times beside every counter helps nobody.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._http = Http(registry)
-        self._images = Images(registry)
-        self._shadow = Shadow(registry)
-        self._gauges = Gauges(registry)
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        times, sizes = partial(histogram, buckets=SECONDS), partial(histogram, labelnames=["endpoint"], buckets=BYTES)
+
+        self._requests = counter("http_requests_total", "HTTP requests.", ["method", "endpoint", "status"])
+        self._request_seconds = times(
+            "http_request_duration_seconds",
+            "Time from a request's first byte to its response's last.",
+            ["method", "endpoint"],
+        )
+        self._received = sizes("aidetect_request_size_bytes", "Bytes of request bodies that were read.")
+        self._sent = sizes("aidetect_response_size_bytes", "Bytes of response bodies.")
+        self._rate_limited = counter("aidetect_rate_limited_total", "Requests refused with 429.", ["endpoint"])
+        self._resources = counter(
+            "aidetect_resource_limit_total", "How often a limit on time, bytes or connections took effect.", ["limit"]
+        )
+        self._lines = counter("aidetect_log_lines_dropped_total", "Log lines that could not be written.")
+
+        self._predictions = counter(
+            "aidetect_predictions_total",
+            "Images sent to the model server, by outcome.",
+            ["status", "prediction", "confidence"],
+        )
+        self._seconds = times("aidetect_prediction_latency_seconds", "Time to a prediction, queueing included.")
+        self._probability = histogram(
+            "aidetect_prediction_probability", "Probabilities of being AI-generated.", buckets=TENTHS
+        )
+        self._batches = counter("aidetect_batch_predictions_total", "Batches, by outcome.", ["status"])
+        self._batch_files = histogram("aidetect_batch_size", "Images in a batch.", buckets=FILES)
+        self._batch_seconds = times("aidetect_batch_latency_seconds", "Time to predict a whole batch.")
+        self._refused = counter("aidetect_image_validation_errors_total", "Refused images, by error code.", ["type"])
+        self._backend_errors = counter(
+            "aidetect_backend_errors_total", "Failed calls to the model server, probes included.", ["cause"]
+        )
+
+        self._shadow_samples = counter(
+            "aidetect_shadow_samples_total", "Images sampled for the shadow version.", ["result"]
+        )
+        self._shadow_difference = histogram(
+            "aidetect_shadow_difference",
+            "Difference between the shadow version's and the live version's probability.",
+            buckets=DIFFERENCES,
+        )
+        self._shadow_seconds = times(
+            "aidetect_shadow_latency_seconds", "Time to the shadow version's prediction, queueing included."
+        )
+
+        gauge("aidetect_build_info", "The gateway's version; always 1.", ["version"]).labels(version).set(1)
+        self._model = gauge("aidetect_model_info", "The model version that answered last; always 1.", ["version"])
+        self._gauges = {
+            "model_loaded": gauge("aidetect_model_loaded", "1 while a prediction can be served, else 0."),
+            "active_requests": gauge("aidetect_active_requests", "Prediction requests being served."),
+            "queued_images": gauge("aidetect_queued_images", "Images waiting for a call to the model server."),
+            "drift_detected": gauge("aidetect_drift_detected", "1 while a drift check alerts, else 0."),
+            "drift_score": gauge(
+                "aidetect_drift_score", "The worst drift check's score divided by its threshold; above 1 is drift."
+            ),
+            "drift_window": gauge("aidetect_drift_window_size", "Predictions in the drift window."),
+        }
         self._lines_dropped = 0
-        self._gauges.build.labels(version).set(1)
+        # Known from the start, so that the first one is an increase and not a new series.
+        for known, values in (
+            (self._resources, RESOURCES),
+            (self._refused, IMAGE_ERRORS),
+            (self._backend_errors, ("connection", *BACKEND_ERRORS.values())),
+            (self._shadow_samples, SHADOW_RESULTS),
+        ):
+            for value in values:
+                known.labels(value)
 
     def exchanged(self, exchange: Exchange) -> None:
         """Count a request that is over."""
         method, endpoint = method_of(exchange.scope), endpoint_of(exchange.scope)
-        self._http.requests.labels(method, endpoint, str(exchange.status or NONE)).inc()
-        self._http.seconds.labels(method, endpoint).observe(exchange.seconds)
-        self._http.received.labels(endpoint).observe(exchange.received)
-        self._http.sent.labels(endpoint).observe(exchange.sent)
+        self._requests.labels(method, endpoint, str(exchange.status or NONE)).inc()
+        self._request_seconds.labels(method, endpoint).observe(exchange.seconds)
+        self._received.labels(endpoint).observe(exchange.received)
+        self._sent.labels(endpoint).observe(exchange.sent)
         if exchange.status == errors.RateLimitedError.status:
-            self._http.limited.labels(endpoint).inc()
+            self._rate_limited.labels(endpoint).inc()
         if exchange.error in IMAGE_ERRORS:
-            self._images.refused.labels(exchange.error).inc()
+            self._refused.labels(exchange.error).inc()
 
     def limited(self, resource: Resource) -> None:
         """Count that a limit on time, bytes or connections took effect."""
-        self._http.resources.labels(resource).inc()
+        self._resources.labels(resource).inc()
 
     @contextmanager
     def batch_item(self) -> Iterator[None]:
@@ -234,19 +200,19 @@ class Metrics:
             yield
         except errors.ApiError as error:
             if error.code in IMAGE_ERRORS:
-                self._images.refused.labels(error.code).inc()
+                self._refused.labels(error.code).inc()
             raise
 
-    def judged(self, verdict: Verdict, seconds: float) -> None:
-        """Count a verdict."""
-        self._images.judged.labels("success", verdict.prediction, verdict.confidence).inc()
-        self._images.seconds.observe(seconds)
-        self._images.probability.observe(verdict.probability)
+    def predicted(self, verdict: Verdict, seconds: float) -> None:
+        """Count a prediction."""
+        self._predictions.labels("success", verdict.prediction, verdict.confidence).inc()
+        self._seconds.observe(seconds)
+        self._probability.observe(verdict.probability)
 
-    def not_judged(self, error: Exception) -> None:
-        """Count an image that got no verdict: through its own fault, or the service's."""
+    def not_predicted(self, error: Exception) -> None:
+        """Count an image that was not predicted: through its own fault, or the service's."""
         own = isinstance(error, errors.ApiError) and not isinstance(error, errors.UnavailableError)
-        self._images.judged.labels("invalid" if own else "error", NONE, NONE).inc()
+        self._predictions.labels("invalid" if own else "error", NONE, NONE).inc()
 
     @contextmanager
     def batch(self, files: int) -> Iterator[None]:
@@ -256,35 +222,30 @@ class Metrics:
             yield
             status = "success"
         finally:
-            self._images.batches.labels(status).inc()
-            self._images.batch_files.observe(files)
-            self._images.batch_seconds.observe(perf_counter() - started)
+            self._batches.labels(status).inc()
+            self._batch_files.observe(files)
+            self._batch_seconds.observe(perf_counter() - started)
 
     def backend_failed(self, cause: str) -> None:
         """Count a call to the model server that brought no answer."""
-        self._images.backend_errors.labels(BACKEND_ERRORS.get(cause, "connection")).inc()
+        self._backend_errors.labels(BACKEND_ERRORS.get(cause, "connection")).inc()
 
-    def shadow_judged(self, live: Verdict, shadow: Verdict, seconds: float) -> None:
-        """Count a sampled image that both versions have judged."""
-        self._shadow.samples.labels("agreement" if live.agrees_with(shadow) else "disagreement").inc()
-        self._shadow.difference.observe(live.differs_by(shadow))
-        self._shadow.seconds.observe(seconds)
+    def shadow_predicted(self, live: Verdict, shadow: Verdict, seconds: float) -> None:
+        """Count a sampled image that both versions have predicted."""
+        self._shadow_samples.labels("agreement" if live.agrees_with(shadow) else "disagreement").inc()
+        self._shadow_difference.observe(live.differs_by(shadow))
+        self._shadow_seconds.observe(seconds)
 
     def shadow_missed(self, result: ShadowMiss) -> None:
-        """Count a sampled image that the shadow version gave no verdict on."""
-        self._shadow.samples.labels(result).inc()
+        """Count a sampled image that the shadow version did not predict."""
+        self._shadow_samples.labels(result).inc()
 
     def render(self, snapshot: Snapshot) -> bytes:
         """All of it in Prometheus's text format."""
-        gauges = self._gauges
-        gauges.loaded.set(snapshot.model_loaded)
-        gauges.model.clear()  # one series, whatever versions come and go
-        gauges.model.labels(snapshot.model_version or NONE).set(1)
-        gauges.active.set(snapshot.active_requests)
-        gauges.queued.set(snapshot.queued_images)
-        gauges.detected.set(snapshot.drift_detected)
-        gauges.score.set(snapshot.drift_score)
-        gauges.window.set(snapshot.drift_window)
-        self._http.lines.inc(snapshot.log_lines_dropped - self._lines_dropped)
+        self._model.clear()  # one series, whatever versions come and go
+        self._model.labels(snapshot.model_version or NONE).set(1)
+        for name, gauge in self._gauges.items():
+            gauge.set(getattr(snapshot, name))
+        self._lines.inc(snapshot.log_lines_dropped - self._lines_dropped)
         self._lines_dropped = snapshot.log_lines_dropped
         return generate_latest(self.registry)

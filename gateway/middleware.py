@@ -1,10 +1,11 @@
-"""Pure-ASGI layers: one around everything, the others around each prediction route."""
+"""Pure-ASGI layers: one around everything, one around each prediction route."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -14,10 +15,11 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
-from gateway.context import Refusals, RequestContext, TraceParent, context_of, elapsed_ms, request_id, trace_of
+from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, parse, request_id
 from gateway.errors import ApiError, SlowRequestError, UnavailableError, render
 from gateway.metrics import METHODS, UNMATCHED, Exchange, endpoint_of
 from gateway.ratelimit import Bucket, counted_as
+from gateway.security import JSON_HEADERS
 from gateway.services import Services, services_of
 from gateway.settings import Settings
 
@@ -37,7 +39,7 @@ LOWEST_ERROR: Final = 500
 
 
 class RequestLayer:
-    """Gives every request an id, a log line and, whatever happens inside, an answer."""
+    """Gives every request an id, a log line, a span and, whatever happens inside, an answer."""
 
     def __init__(self, app: ASGIApp, trace_project: str | None = None) -> None:
         self._app, self._trace_project = app, trace_project
@@ -48,13 +50,22 @@ class RequestLayer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = RequestContext(request_id(Headers(scope=scope).get(ID_HEADER)))
-        context.attach(scope)
-        trace = trace_of(scope)
-        fields = trace.log_fields(self._trace_project) if trace else {}
+        headers = Headers(scope=scope)
+        context = scope.setdefault("state", {})["context"] = RequestContext(request_id(headers.get(ID_HEADER)))
+        services: Services | None = scope["state"].get("services")  # not there before the application has opened
+        method = scope["method"] if scope["method"] in METHODS else None
+        spans = services.spans if services else None
         structlog.contextvars.clear_contextvars()  # uvicorn starts a pipelined request within the one before
-        with structlog.contextvars.bound_contextvars(request_id=context.request_id, **fields):
-            await _Exchange(self._app, scope, context, send, self._refusals).run(receive)
+        with spans.request(method, headers) if spans else nullcontext() as span:
+            trace = (span.trace() if span else None) or parse(headers.get("traceparent"))
+            fields = trace.log_fields(self._trace_project) if trace else {}
+            with structlog.contextvars.bound_contextvars(request_id=context.request_id, **fields):
+                exchange = _Exchange(self._app, scope, context, send, self._refusals)
+                try:
+                    await exchange.run(receive)
+                finally:
+                    if span:
+                        exchange.tell(span, method or "HTTP")
 
 
 class _Exchange:
@@ -66,28 +77,35 @@ class _Exchange:
         self._status: int | None = None
         self._received, self._sent = 0, 0
 
+    def tell(self, span: HttpSpan, method: str) -> None:
+        """Tell the request's span where it went and what came of it."""
+        if (endpoint := endpoint_of(self._scope)) != UNMATCHED:
+            span.routed(method, endpoint)
+        if self._status is not None:
+            span.answered(self._status, LOWEST_ERROR, self._context.error)
+
     async def run(self, receive: Receive) -> None:
         started = perf_counter()
         try:
-            await self._app(self._scope, self._counting(receive), self._send_with_id)
+            await self._app(self._scope, self._counting(receive), self._send_with_headers)
         except asyncio.CancelledError:
             # The server stops, and the time for what is in flight is over.
             if self._status is not None:
                 raise
-            await self._answer(_stopping(services_of(HTTPConnection(self._scope))), receive)
+            await self._answer(UnavailableError("The service is stopping."), receive)
         except Exception as error:
             _log.exception("unhandled_exception")
             if self._status is not None:
                 raise  # half an answer is out; the server must break the connection
             no_room = isinstance(error, OSError) and error.errno in NO_ROOM
-            await self._answer(_no_room(services_of(HTTPConnection(self._scope))) if no_room else error, receive)
+            await self._answer(UnavailableError("The service has no room right now.") if no_room else error, receive)
         finally:
             self._count(perf_counter() - started)
             self._log_line(elapsed_ms(started))
 
     async def _answer(self, error: Exception, receive: Receive) -> None:
         response = await render(Request(self._scope), error)
-        await response(self._scope, receive, self._send_with_id)
+        await response(self._scope, receive, self._send_with_headers)
 
     def _counting(self, receive: Receive) -> Receive:
         async def counted() -> Message:
@@ -97,17 +115,18 @@ class _Exchange:
 
         return counted
 
-    async def _send_with_id(self, message: Message) -> None:
+    async def _send_with_headers(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers[ID_HEADER] = self._context.request_id
-            headers.update(self._context.headers)
+            headers.update({ID_HEADER: self._context.request_id, **self._context.headers})
+            for name, value in JSON_HEADERS.items():
+                headers.setdefault(name, value)  # a page has its own
         self._sent += len(message.get("body", b""))
         await self._send(message)
 
     def _count(self, seconds: float) -> None:
-        services: Services | None = self._scope["state"].get("services")  # not there before the application has opened
+        services: Services | None = self._scope["state"].get("services")
         if services is not None:
             error = self._context.error
             exchange = Exchange(self._scope, self._status, seconds, self._received, self._sent, error)
@@ -127,147 +146,85 @@ class _Exchange:
         )
 
 
-def _no_room(services: Services) -> UnavailableError:
-    return UnavailableError("The service has no room right now.", services.settings.retry_after_s)
+class Guard:
+    """Around each prediction route: bounds the body, checks key and rate, and counts the request as active."""
 
-
-def _stopping(services: Services) -> UnavailableError:
-    return UnavailableError("The service is stopping.", services.settings.retry_after_s)
-
-
-class BodyCap:
-    """Refuses a body over the limit: by its declared length before reading, else at the byte that is too many."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int, refusal: Callable[[], ApiError]) -> None:
-        self._app, self._max_bytes, self._refusal = app, max_bytes, refusal
+    def __init__(self, app: ASGIApp, bucket: Bucket, max_bytes: int, too_large: Callable[[Settings], ApiError]) -> None:
+        self._app, self._bucket, self._max_bytes, self._too_large = app, bucket, max_bytes, too_large
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if _declared_bytes(scope) > self._max_bytes:
-            raise self._refusal()
-        read = 0
-
-        async def capped() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._max_bytes:
-                raise self._refusal()
-            return message
-
-        await self._app(scope, capped, send)
-
-
-class BodyDeadline:
-    """Refuses a body that does not arrive in time: a whole deadline, and a pace that a stalled one does not keep."""
-
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app, self._whole_s, self._stall_s = app, settings.body_timeout_s, settings.stall_timeout_s
-        self._pace = settings.min_transfer_rate * settings.stall_timeout_s
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        now = asyncio.get_running_loop().time
-        whole, pace_until, paced, more = now() + self._whole_s, now() + self._stall_s, 0, True
-
-        async def timed() -> Message:
-            nonlocal pace_until, paced, more
-            if not more:  # it waits for the client to hang up
-                return await receive()
-            try:
-                async with asyncio.timeout_at(min(whole, pace_until) if self._pace else whole):
-                    message = await receive()
-            except TimeoutError as error:
-                services_of(HTTPConnection(scope)).metrics.limited("body_time")
-                raise SlowRequestError from error
-            more, paced = message.get("more_body", False), paced + len(message.get("body", b""))
-            if paced >= self._pace:
-                pace_until, paced = now() + self._stall_s, 0
-            return message
-
-        await self._app(scope, timed, send)
-
-
-class HoldBody:
-    """Takes a body's bytes from the budget before they are read, and gives them back with the answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        services, read = services_of(HTTPConnection(scope)), 0
-        with services.uploads.hold() as hold:
+        connection = HTTPConnection(scope)
+        services = services_of(connection)
+        declared = connection.headers.get("content-length", "")
+        size = int(declared) if declared.isdecimal() else 0
+        self._check_size(size, services)
+        self._check_key(connection, services)
+        if services.settings.rate_limit_enabled:
+            await self._check_rate(connection, services)
+        with services.activity.request(), services.uploads.hold() as hold:
 
             def grow(size: int) -> None:
+                self._check_size(size, services)
                 try:
                     hold(size)
                 except UnavailableError:
                     services.metrics.limited("upload_bytes")
                     raise
 
-            async def counted() -> Message:
-                nonlocal read
-                message = await receive()
-                read += len(message.get("body", b""))
-                grow(read)
-                return message
+            grow(size)
+            await self._app(scope, _Body(receive, services, grow).receive, send)
 
-            grow(_declared_bytes(scope))
-            await self._app(scope, counted, send)
+    def _check_size(self, size: int, services: Services) -> None:
+        if size > self._max_bytes:
+            raise self._too_large(services.settings)
 
-
-def _declared_bytes(scope: Scope) -> int:
-    declared = Headers(scope=scope).get("content-length", "")
-    return int(declared) if declared.isdecimal() else 0
-
-
-class RequireKey:
-    """Lets a request in by its API key and notes the key's short id for the log."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        connection = HTTPConnection(scope)
-        key = services_of(connection).keys.identify(connection.headers.get(KEY_HEADER))
+    @staticmethod
+    def _check_key(connection: HTTPConnection, services: Services) -> None:
         context = context_of(connection)
-        context.key = key
-        context.note(key_id=key.id if key else None)
-        await self._app(scope, receive, send)
+        context.key = services.keys.identify(connection.headers.get(KEY_HEADER))
+        context.note(key_id=context.key.id if context.key else None)
 
-
-class LimitRate:
-    """Counts a request against its client's rate and refuses it past that; whatever the answer, it tells the rate."""
-
-    def __init__(self, app: ASGIApp, bucket: Bucket) -> None:
-        self._app, self._bucket = app, bucket
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        connection = HTTPConnection(scope)
-        services, context = services_of(connection), context_of(connection)
-        client = counted_as(connection, context.key, services.settings.trusted_proxies)
+    async def _check_rate(self, connection: HTTPConnection, services: Services) -> None:
+        context = context_of(connection)
         rate = services.limiter.rate(self._bucket, context.key)
         context.headers.update(rate.policy_headers())
-        counted = await services.limiter.hit(rate, client)
+        counted = await services.limiter.hit(
+            rate, counted_as(connection, context.key, services.settings.trusted_proxies)
+        )
         context.headers.update(rate.left_headers(counted))
         if not counted.allowed:
             raise rate.refusal(counted)
-        await self._app(scope, receive, send)
 
 
-class CountActive:
-    """Counts a request as active while it is served."""
+class _Body:
+    """A body on its way in: a whole deadline, and a pace that a stalled one does not keep."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, receive: Receive, services: Services, grow: Callable[[int], None]) -> None:
+        settings = services.settings
+        self._receive, self._metrics, self._grow = receive, services.metrics, grow
+        self._stall_s, self._pace = settings.stall_timeout_s, settings.min_transfer_rate * settings.stall_timeout_s
+        self._now = asyncio.get_running_loop().time
+        self._whole = self._now() + settings.body_timeout_s
+        self._paced_until, self._paced = self._now() + self._stall_s, 0
+        self._read, self._more = 0, True
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        with services_of(HTTPConnection(scope)).activity.request():
-            await self._app(scope, receive, send)
+    async def receive(self) -> Message:
+        """The next part of the body, in time."""
+        if not self._more:  # it waits for the client to hang up
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(min(self._whole, self._paced_until) if self._pace else self._whole):
+                message = await self._receive()
+        except TimeoutError as error:
+            self._metrics.limited("body_time")
+            raise SlowRequestError from error
+        size = len(message.get("body", b""))
+        self._more, self._read, self._paced = message.get("more_body", False), self._read + size, self._paced + size
+        if self._paced >= self._pace:
+            self._paced_until, self._paced = self._now() + self._stall_s, 0
+        self._grow(self._read)
+        return message
 
 
 async def until_disconnect(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
@@ -292,43 +249,3 @@ async def until_disconnect(request: Request, work: Coroutine[Any, Any, Result]) 
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-class TraceLayer:
-    """Around everything: its span lasts from a request's first byte to its answer's last."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        services: Services | None = scope.get("state", {}).get("services")
-        if scope["type"] != "http" or services is None or services.spans is None:
-            await self._app(scope, receive, send)
-            return
-        method = scope["method"] if scope["method"] in METHODS else None
-        with services.spans.request(method, Headers(scope=scope)) as span:
-            if ids := span.ids():
-                TraceParent(*ids).attach(scope)
-            try:
-                await self._app(scope, receive, _Answer(scope, send, span).send)
-            finally:
-                _name(span, method, scope)
-
-
-class _Answer:
-    """Notes the status on its way to the client."""
-
-    def __init__(self, scope: Scope, send: Send, span: HttpSpan) -> None:
-        self._scope, self._send, self._span = scope, send, span
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            context: RequestContext | None = self._scope["state"].get("context")
-            self._span.answered(message["status"], LOWEST_ERROR, context.error if context else None)
-        await self._send(message)
-
-
-def _name(span: HttpSpan, method: str | None, scope: Scope) -> None:
-    endpoint = endpoint_of(scope)
-    span.routed(method or "HTTP", None if endpoint == UNMATCHED else endpoint)

@@ -1,22 +1,38 @@
-"""The OpenAPI 3.1 document, put together from the routes, their entries, the schemas and the errors."""
+"""The OpenAPI 3.1 document, put together from the routes, their handlers' docstrings, the schemas and the errors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from inspect import isclass
+from io import BytesIO
+from typing import Any, Final, get_args, get_origin
 
+from PIL import Image
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
-from gateway import examples
-from gateway.errors import PROBLEM_JSON, ApiError, InvalidParameterError, as_api_error, error_body, problem_body
+from gateway import errors, schemas
+from gateway.errors import PROBLEM_JSON, ApiError, as_api_error, error_body, problem_body
+from gateway.images import check_image
+from gateway.predictions import no_shadow_version
 from gateway.privacy import as_html, statement
-from gateway.schemas import AliveBody, ErrorBody, IndexBody, ProblemBody, ReadyBody, StartedBody
-from gateway.services import NAME, read_version
+from gateway.security import CHALLENGE, MISSING
+from gateway.services import read_version
 from gateway.settings import Settings
-from gateway.uploads import EVIDENCE, HISTOGRAM, MODEL, PARAMETER, batch_too_large, file_too_large
+from gateway.torchserve import unavailable
+from gateway.uploads import (
+    EVIDENCE,
+    HISTOGRAM,
+    MODEL,
+    PARAMETER,
+    batch_too_large,
+    file_too_large,
+    missing_file,
+    not_a_form,
+)
 
 JSON: Final = "application/json"
 SERVERS: Final = ({"url": "/", "description": "Unversioned."}, {"url": "/v1", "description": "The same, versioned."})
@@ -42,174 +58,127 @@ HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "WWW-Authenticate": ("How to authenticate.", 'ApiKey realm="predictions"'),
     "Allow": ("The path's methods.", "GET, HEAD, OPTIONS"),
 }
-RATE_HEADERS: Final = ("RateLimit", "RateLimit-Policy")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a status means, with an example of its body for each media type."""
-
-    meaning: str
-    bodies: Mapping[str, BaseModel | str]
-    on_request: Mapping[str, BaseModel] = field(default_factory=dict)
-    """JSON bodies for a client that asks for more, by the value of `include`."""
-
-
-@dataclass(frozen=True)
-class Upload:
-    """The multipart field that carries images; with `most` above 1 it may be repeated."""
-
-    field: str
-    most: int = 1
+REQUEST_ID: Final = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "An id for the request: 1 to 128 printable ASCII characters. Without one, or with another, it gets "
+    "a new one.",
+    "schema": {"type": "string"},
+}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One route: its text, its answers, and the errors that it gives beside those of every route."""
+    """One route: what it answers, and the errors that it gives beside those of every route."""
 
     tag: str
-    summary: str
-    answers: Mapping[int, Answer]
+    body: type[BaseModel] | None
+    """Its JSON; `example` stands in for the examples of its fields."""
+    example: Mapping[str, Any] = field(default_factory=dict)
+    extra: tuple[str, type[BaseModel]] | None = None
+    """Its JSON with what `include` can add."""
+    down: Mapping[str, Any] | None = None
+    """How the fields differ while no inference can be served, which is a 503."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """Examples of its other media types."""
     description: str = ""
-    upload: Upload | None = None
-    errors: list[ApiError] = field(default_factory=list)
+    upload: tuple[str, int] | None = None
+    """The multipart field of its images, and how many it may have."""
+    errors: Sequence[ApiError] = ()
+
+    def included(self) -> str:
+        """What `include` may name."""
+        return self.extra[0] if self.extra else "none on this route"
 
 
 def build_operations(settings: Settings) -> dict[str, Operation]:
     """The operations by their unversioned path."""
-    return {**_predictions(settings), **_probes(), **_others(settings)}
-
-
-def _predictions(settings: Settings) -> dict[str, Operation]:
-    size = f"JPEG, PNG or WebP. {file_too_large(settings).detail}."
-    several = f"1 to {settings.max_batch_files} files. {batch_too_large(settings).detail}."
-    a_minute = {bucket: f"At most {rate} requests a minute." for bucket, rate in settings.rates().items()}
+    file = f"JPEG, PNG or WebP. {file_too_large(settings).detail}."
+    files = f"1 to {settings.max_batch_files} files. {batch_too_large(settings).detail}. Each file: {file}"
+    rates = {bucket: f"At most {rate} requests a minute." for bucket, rate in settings.rates().items()}
+    images, batch, privacy = ("file", 1), ("files", settings.max_batch_files), statement(settings, read_version())
     return {
         "/predict": Operation(
-            tag="predictions",
-            summary="Judge one image",
-            description=f"{size} {a_minute['predict']}",
-            upload=Upload("file"),
-            answers={
-                200: Answer("The verdict.", {JSON: examples.PREDICTION}, {EVIDENCE: examples.PREDICTION_WITH_EVIDENCE})
-            },
-            errors=examples.image_errors(settings, "predict"),
+            "predictions",
+            schemas.PredictionBody,
+            extra=(EVIDENCE, schemas.PredictionWithEvidence),
+            description=f"{file} {rates['predict']}",
+            upload=images,
+            errors=_image_errors(settings, rates["predict"]),
         ),
         "/predict/batch": Operation(
-            tag="predictions",
-            summary="Judge several images",
-            description=f"{several} Each file: {size} A bad file fails alone, with its `error`. {a_minute['batch']}",
-            upload=Upload("files", settings.max_batch_files),
-            answers={200: Answer("A prediction or an error per file, in order.", {JSON: examples.BATCH})},
-            errors=examples.batch_errors(settings),
+            "predictions",
+            schemas.BatchBody,
+            description=f"{files} A bad file fails alone, with its `error`. {rates['batch']}",
+            upload=batch,
+            errors=[batch_too_large(settings), *_form_errors(*batch, rates["batch"])],
         ),
         "/predict/explain": Operation(
-            tag="predictions",
-            summary="Predict one image and show which regions drove the prediction",
-            description=f"{size} {a_minute['explain']}",
-            upload=Upload("file"),
-            answers={
-                200: Answer(
-                    "The prediction with its Grad-CAM heat map.",
-                    {JSON: examples.EXPLANATION},
-                    {EVIDENCE: examples.EXPLANATION_WITH_EVIDENCE},
-                )
-            },
-            errors=examples.image_errors(settings, "explain"),
+            "predictions",
+            schemas.ExplanationBody,
+            extra=(EVIDENCE, schemas.ExplanationWithEvidence),
+            description=f"{file} {rates['explain']}",
+            upload=images,
+            errors=_image_errors(settings, rates["explain"]),
         ),
         "/predict/compare": Operation(
-            tag="predictions",
-            summary="Predict one image with the live and the shadow version",
-            description=f"{size} Counts as a prediction: at most {settings.predict_rate} requests a minute.",
-            upload=Upload("file"),
-            answers={200: Answer("Both predictions and their difference.", {JSON: examples.COMPARISON})},
-            errors=examples.comparison_errors(settings),
+            "predictions",
+            schemas.ComparisonBody,
+            description=f"{file} Counts as a prediction: {rates['predict'].lower()}",
+            upload=images,
+            errors=[*_image_errors(settings, rates["predict"]), no_shadow_version()],
         ),
-    }
-
-
-def _probes() -> dict[str, Operation]:
-    return {
         "/health": Operation(
-            tag="probes",
-            summary="State of the service and of the model",
-            answers={
-                200: Answer(
-                    "An inference can be served.", {JSON: examples.HEALTHY}, {MODEL: examples.HEALTHY_WITH_MODEL}
-                ),
-                503: Answer(
-                    "No inference can be served right now.",
-                    {JSON: examples.UNHEALTHY},
-                    {MODEL: examples.UNHEALTHY_WITH_MODEL},
-                ),
-            },
-            errors=[InvalidParameterError("Values of `include`: model.")],
+            "probes",
+            schemas.HealthBody,
+            extra=(MODEL, schemas.HealthWithModel),
+            down={"status": "unhealthy", "model_loaded": False, "model": None},
         ),
-        "/healthz": Operation(
-            tag="probes",
-            summary="Whether the process is alive",
-            answers={200: Answer("It is; the model was not asked.", {JSON: AliveBody()})},
-        ),
-        "/readyz": Operation(
-            tag="probes",
-            summary="Whether an inference can be served now",
-            answers={
-                200: Answer("The model server answered a real inference.", {JSON: ReadyBody(ready=True)}),
-                503: Answer("It did not.", {JSON: ReadyBody(ready=False)}),
-            },
-        ),
-        "/startup": Operation(
-            tag="probes",
-            summary="Whether the model has come up since the start",
-            answers={
-                200: Answer("It has.", {JSON: StartedBody(started=True)}),
-                503: Answer("Not yet.", {JSON: StartedBody(started=False)}),
-            },
-        ),
-    }
-
-
-def _others(settings: Settings) -> dict[str, Operation]:
-    version = read_version()
-    index = IndexBody(name=NAME, version=version, links={"predict": "/predict", "health": "/health"})
-    privacy = statement(settings, version)
-    counted = 'http_requests_total{method="GET",endpoint="/health",status="200"} 12.0'
-    return {
-        "/": Operation(
-            tag="service",
-            summary="Name, version and links",
-            answers={200: Answer("What this service is.", {JSON: index})},
-        ),
-        "/metrics": Operation(
-            tag="monitoring",
-            summary="Metrics for Prometheus",
-            answers={200: Answer("Prometheus's text format.", {"text/plain": counted})},
-        ),
-        "/drift": Operation(
-            tag="monitoring",
-            summary="Whether predictions and images still resemble the reference",
-            answers={
-                200: Answer(
-                    "The drift window compared with the reference.",
-                    {JSON: examples.DRIFT},
-                    {HISTOGRAM: examples.DRIFT_WITH_HISTOGRAM},
-                )
-            },
-            errors=[InvalidParameterError("Values of `include`: histogram.")],
-        ),
+        "/healthz": Operation("probes", schemas.AliveBody),
+        "/readyz": Operation("probes", schemas.ReadyBody, down={"ready": False}),
+        "/startup": Operation("probes", schemas.StartedBody, down={"started": False}),
+        "/metrics": Operation("monitoring", None, others={"text/plain": "aidetect_model_loaded 1.0"}),
+        "/drift": Operation("monitoring", schemas.DriftBody, extra=(HISTOGRAM, schemas.DriftWithHistogram)),
         "/privacy": Operation(
-            tag="service",
-            summary="How data are handled",
-            description="A page for a client that prefers `text/html`.",
-            answers={200: Answer("The statement.", {JSON: privacy, "text/html": as_html(privacy)})},
+            "service", schemas.PrivacyBody, privacy.model_dump(), others={"text/html": as_html(privacy)}
         ),
+        "/": Operation("service", schemas.IndexBody),
     }
+
+
+def _image_errors(settings: Settings, rate: str) -> list[ApiError]:
+    small = BytesIO()
+    Image.new("1", (8, 600)).save(small, "PNG")
+    refused = [_refusal(data, settings) for data in (b"", b"GIF89a", b"\xff\xd8\xff", small.getvalue())]
+    return [*refused, file_too_large(settings), *_form_errors("file", 1, rate)]
+
+
+def _refusal(data: bytes, settings: Settings) -> ApiError:
+    try:
+        check_image(data, settings.image_limits())
+    except ApiError as error:
+        return error
+    raise AssertionError
+
+
+def _form_errors(name: str, most: int, rate: str) -> list[ApiError]:
+    other = "picture" if most == 1 else "file"
+    return [
+        not_a_form(name, most),
+        missing_file(name, most, [other]),
+        errors.TooManyFilesError(missing_file(name, most, []).detail),
+        errors.UnauthorizedError(MISSING, CHALLENGE),
+        errors.SlowRequestError(),
+        errors.RateLimitedError(f"{rate} Please retry in 42 s."),
+        unavailable(),
+    ]
 
 
 def build_document(routes: Iterable[BaseRoute], settings: Settings, version: str) -> dict[str, Any]:
     """The document of those routes that are meant to be in it."""
     entries = build_operations(settings)
     described = [route for route in routes if isinstance(route, Route) and route.include_in_schema]
+    security: list[dict[str, list[str]]] = [{"ApiKey": []}] if settings.needs_key() else [{}, {"ApiKey": []}]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -220,103 +189,102 @@ def build_document(routes: Iterable[BaseRoute], settings: Settings, version: str
         },
         "servers": list(SERVERS),
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "paths": {route.path: _path_item(route, entries[route.path], settings) for route in described},
+        "paths": {route.path: _path_item(route, entries[route.path], security) for route in described},
         "components": {
             "schemas": _schemas(entries.values()),
-            "responses": {"NotFound": _error(404), "MethodNotAllowed": _error(405)},
-            "headers": {name: _header(*entry) for name, entry in HEADERS.items()},
-            "parameters": {"RequestId": _request_id()},
+            "responses": {
+                name: _errors(status, [as_api_error(HTTPException(status))], rated=False)
+                for name, status in (("NotFound", 404), ("MethodNotAllowed", 405))
+            },
+            "headers": {
+                name: {"description": text, "schema": {"type": "string"}, "example": example}
+                for name, (text, example) in HEADERS.items()
+            },
+            "parameters": {"RequestId": REQUEST_ID},
             "securitySchemes": {"ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
         },
     }
 
 
-def _path_item(route: Route, entry: Operation, settings: Settings) -> dict[str, Any]:
+def _path_item(route: Route, entry: Operation, security: list[Any]) -> dict[str, Any]:
     (method,) = (route.methods or set()) & {"GET", "POST"}
     operation: dict[str, Any] = {
         "operationId": route.name,
         "tags": [entry.tag],
-        "summary": entry.summary,
+        "summary": (route.endpoint.__doc__ or "").removesuffix("."),
         "description": entry.description,
         "parameters": [{"$ref": "#/components/parameters/RequestId"}, *_includes(entry)],
         "responses": _responses(entry),
     }
     if entry.upload:
-        operation["requestBody"] = _form(entry.upload)
-        operation["security"] = [{"ApiKey": []}] if settings.needs_key() else [{}, {"ApiKey": []}]
+        operation |= {"requestBody": _form(*entry.upload), "security": security}
     return {method.lower(): operation}
 
 
 def _includes(entry: Operation) -> list[dict[str, Any]]:
-    values = sorted({value for answer in entry.answers.values() for value in answer.on_request})
-    schema = {"type": "array", "items": {"enum": values}, "minItems": 1}
+    schema = {"type": "array", "items": {"enum": [entry.included()]}, "minItems": 1}
     text = "Additional fields of the response."
     each = {"in": "query", "style": "form", "explode": False, "schema": schema, "description": text}
-    return [{"name": PARAMETER, **each}] if values else []
+    return [{"name": PARAMETER, **each}] if entry.extra else []
 
 
-def _form(upload: Upload) -> dict[str, Any]:
+def _form(name: str, most: int) -> dict[str, Any]:
     image = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
-    several = {"type": "array", "items": image, "minItems": 1, "maxItems": upload.most}
-    schema = {
-        "type": "object",
-        "required": [upload.field],
-        "properties": {upload.field: image if upload.most == 1 else several},
-    }
-    encoding = {upload.field: {"contentType": "image/jpeg, image/png, image/webp"}}
+    several = {"type": "array", "items": image, "minItems": 1, "maxItems": most}
+    schema = {"type": "object", "required": [name], "properties": {name: image if most == 1 else several}}
+    encoding = {name: {"contentType": "image/jpeg, image/png, image/webp"}}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
 
 
 def _responses(entry: Operation) -> dict[str, Any]:
-    rated = RATE_HEADERS if entry.upload else ()
-    responses = {str(status): _answer(status, answer, rated) for status, answer in entry.answers.items()}
-    errors = [*entry.errors, ApiError()]
-    for status in sorted({error.status for error in errors}):
-        responses[str(status)] = _errors(status, [error for error in errors if error.status == status], rated)
+    responses = {"200": _answer(200, entry, entry.example)}
+    if entry.down:
+        responses["503"] = _answer(503, entry, entry.down)
+    found = [*entry.errors, ApiError()]
+    if entry.upload or entry.extra:
+        found.append(errors.InvalidParameterError(f"Values of `{PARAMETER}`: {entry.included()}."))
+    for status in sorted({error.status for error in found}):
+        same = [error for error in found if error.status == status]
+        responses[str(status)] = _errors(status, same, rated=entry.upload is not None)
     return responses
 
 
-def _answer(status: int, answer: Answer, rated: Sequence[str]) -> dict[str, Any]:
-    content = {kind: {"schema": _schema(body), "example": _plain(body)} for kind, body in answer.bodies.items()}
-    if answer.on_request:
-        forms = {"documented": answer.bodies[JSON], **answer.on_request}
-        schema = {"oneOf": [_schema(body) for body in forms.values()]}
-        content[JSON] = {"schema": schema, "examples": {name: {"value": _plain(body)} for name, body in forms.items()}}
-    return {"description": answer.meaning, "headers": _headers(status, rated), "content": content}
+def _answer(status: int, entry: Operation, changes: Mapping[str, Any]) -> dict[str, Any]:
+    def changed(body: type[BaseModel]) -> dict[str, Any]:
+        return {name: changes.get(name, value) for name, value in example(body).items()}
+
+    content: dict[str, Any] = {
+        kind: {"schema": {"type": "string"}, "example": text} for kind, text in entry.others.items()
+    }
+    if entry.body and entry.extra:
+        forms = {"documented": entry.body, entry.extra[0]: entry.extra[1]}
+        examples = {name: {"value": changed(body)} for name, body in forms.items()}
+        content[JSON] = {"schema": {"oneOf": [_ref(body) for body in forms.values()]}, "examples": examples}
+    elif entry.body:
+        content[JSON] = {"schema": _ref(entry.body), "example": changed(entry.body)}
+    meaning = entry.body.__doc__ if entry.body else "Prometheus's text format."
+    headers = _headers(status, rated=entry.upload is not None)
+    return {"description": meaning, "headers": headers, "content": content}
 
 
-def _error(status: int) -> dict[str, Any]:
-    return _errors(status, [as_api_error(HTTPException(status))], ())
+def _errors(status: int, found: Sequence[ApiError], *, rated: bool) -> dict[str, Any]:
+    def examples(body: Callable[[ApiError], BaseModel]) -> dict[str, Any]:
+        return {error.code: {"summary": error.title, "value": body(error).model_dump()} for error in found}
 
-
-def _errors(status: int, errors: Sequence[ApiError], rated: Sequence[str]) -> dict[str, Any]:
-    plain = {error.code: {"summary": error.title, "value": error_body(error).model_dump()} for error in errors}
-    problems = {error.code: {"summary": error.title, "value": problem_body(error).model_dump()} for error in errors}
     return {
         "description": f"{HTTPStatus(status).phrase}.",
-        "headers": _headers(status, rated),
+        "headers": _headers(status, rated=rated),
         "content": {
-            JSON: {"schema": _ref(ErrorBody), "examples": plain},
-            PROBLEM_JSON: {"schema": _ref(ProblemBody), "examples": problems},
+            JSON: {"schema": _ref(schemas.ErrorBody), "examples": examples(error_body)},
+            PROBLEM_JSON: {"schema": _ref(schemas.ProblemBody), "examples": examples(problem_body)},
         },
     }
 
 
-def _headers(status: int, rated: Sequence[str]) -> dict[str, Any]:
+def _headers(status: int, *, rated: bool) -> dict[str, Any]:
     own = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
-    names = ["X-Request-ID", *own.get(status, ()), *(rated if status != HTTPStatus.UNAUTHORIZED else ())]
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _header(text: str, example: str) -> dict[str, Any]:
-    return {"description": text, "schema": {"type": "string"}, "example": example}
-
-
-def _request_id() -> dict[str, Any]:
-    text = (
-        "An id for the request: 1 to 128 printable ASCII characters. Without one, or with another, it gets a new one."
-    )
-    return {"name": "X-Request-ID", "in": "header", "description": text, "schema": {"type": "string"}}
+    rates = ("RateLimit", "RateLimit-Policy") if rated and status != HTTPStatus.UNAUTHORIZED else ()
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *own.get(status, ()), *rates)}
 
 
 class _Untitled(GenerateJsonSchema):
@@ -327,25 +295,29 @@ class _Untitled(GenerateJsonSchema):
 
 
 def _schemas(entries: Iterable[Operation]) -> dict[str, Any]:
-    answers = [answer for entry in entries for answer in entry.answers.values()]
-    bodies = [body for answer in answers for body in (*answer.bodies.values(), *answer.on_request.values())]
-    models: set[type[BaseModel]] = {type(body) for body in bodies if isinstance(body, BaseModel)}
-    models |= {ErrorBody, ProblemBody}
-    _, schemas = models_json_schema(
-        [(model, "serialization") for model in sorted(models, key=lambda model: model.__name__)],
+    bodies = [body for entry in entries for body in (entry.body, *(entry.extra or ())[1:]) if body]
+    _, found = models_json_schema(
+        [(body, "serialization") for body in (*bodies, schemas.ErrorBody, schemas.ProblemBody)],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Untitled,
     )
-    return dict(schemas["$defs"])
-
-
-def _schema(body: BaseModel | str) -> dict[str, str]:
-    return {"type": "string"} if isinstance(body, str) else _ref(type(body))
+    return dict(found["$defs"])
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
-def _plain(body: BaseModel | str) -> Any:  # noqa: ANN401 - JSON is anything
-    return body if isinstance(body, str) else body.model_dump()
+def example(body: type[BaseModel]) -> dict[str, Any]:
+    """A body of the examples of its fields."""
+    return {name: _example(field) for name, field in body.model_fields.items()}
+
+
+def _example(field: FieldInfo) -> Any:  # noqa: ANN401 - JSON is anything
+    if field.examples:
+        return field.examples[0]
+    kinds = (field.annotation, *get_args(field.annotation))
+    for kind in kinds:
+        if isclass(kind) and issubclass(kind, BaseModel):
+            return [example(kind)] if get_origin(field.annotation) is list else example(kind)
+    return None if field.is_required() else field.default

@@ -80,7 +80,7 @@ class Shadow:
             if not isinstance(error, ApiError):
                 _log.exception("unhandled_exception")
         else:
-            self._metrics.shadow_judged(live, verdict, perf_counter() - started)
+            self._metrics.shadow_predicted(live, verdict, perf_counter() - started)
 
 
 class ShadowSample:
@@ -151,9 +151,9 @@ class Predictor:
         try:
             verdict = await call
         except Exception as error:
-            self._metrics.not_judged(error)
+            self._metrics.not_predicted(error)
             raise
-        self._metrics.judged(verdict, perf_counter() - started)
+        self._metrics.predicted(verdict, perf_counter() - started)
         self._activity.predicted()
         self._drift.record(
             Sample(verdict.model_version, verdict.prediction, verdict.probability, verdict.confidence, verdict.inputs)

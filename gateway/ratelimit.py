@@ -157,7 +157,7 @@ class RateLimiter:
         item = RateLimitItemPerMinute(rate.amount, namespace=rate.bucket)
         counted = await self._shared.hit(item, client) if self._shared else None
         if counted is None and self._shared and self._settings.redis_failure == "closed":
-            raise UnavailableError("The service is not available right now.", self._settings.retry_after_s)
+            raise UnavailableError("The service is not available right now.")
         return counted or self._own.hit(item, client)
 
 

@@ -1,4 +1,4 @@
-"""The documented JSON bodies, field for field and in order, and what the model server answers."""
+"""The documented JSON bodies, field for field and in order, with examples; and what the model server answers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ Probability = Annotated[
         le=1,
         description="P(AI-generated), calibrated for the model's base rate, 4 decimals; `prediction` is "
         "`ai_generated` from 0.5 up.",
+        examples=[0.87],
     ),
 ]
-InferenceTime = Annotated[float, Field(ge=0, description="Wall time of the model server's answer, queueing included.")]
-ModelVersion = Annotated[str, Field(description="The version of the model that answered this request.")]
+InferenceTime = Annotated[
+    float, Field(ge=0, description="Wall time of the model server's answer, queueing included.", examples=[45.2])
+]
+ModelVersion = Annotated[
+    str, Field(description="The version of the model that answered this request.", examples=["1.0.0"])
+]
 Heatmap = Annotated[
     str,
     Field(
-        description="Base64 of a JPEG: the photo with the heat map over it. It shows what speaks for `prediction`; "
-        "where nothing does, the photo and the JPEG's comment say so."
+        description="Base64 of a JPEG: the image with the heat map over it. It shows what speaks for `prediction`; "
+        "where nothing does, the image and the JPEG's comment say so.",
+        examples=["/9j/4AAQ"],
     ),
 ]
 Strength = Literal["strong", "medium", "weak"]
@@ -42,8 +48,8 @@ EvidenceType = Literal[
     "generator_software",
     "incomplete",
 ]
-Count = Annotated[int, Field(ge=0)]
-Ratio = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, examples=[1000])]
+Ratio = Annotated[float, Field(ge=0, le=1, examples=[0.05])]
 
 
 class _Body(BaseModel):
@@ -56,32 +62,32 @@ class _Body(BaseModel):
     )
 
 
-class PredictionBody(_Body):
-    """The answer of `POST /predict`."""
-
-    prediction: Prediction
+class _Predicted(_Body):
+    prediction: Prediction = Field(examples=["ai_generated"])
     probability: Probability
-    confidence: Confidence
+    confidence: Confidence = Field(examples=["high"])
+
+
+class PredictionBody(_Predicted):
+    """The prediction."""
+
     inference_time_ms: InferenceTime
     model_version: ModelVersion
 
 
 class ComparisonBody(_Body):
-    """The answer of `POST /predict/compare`."""
+    """Both predictions and their difference."""
 
     primary: PredictionBody = Field(description="The live version's prediction.")
     shadow: PredictionBody = Field(description="The shadow version's prediction.")
-    agreement: bool = Field(description="Whether both predictions are the same.")
-    difference: Ratio = Field(description="Difference of the two probabilities, 4 decimals.")
+    agreement: bool = Field(description="Whether both predictions are the same.", examples=[True])
+    difference: Ratio = Field(description="Difference of the two probabilities, 4 decimals.", examples=[0.0])
     message: str | None = Field(default=None, description="Always null: without a shadow version the answer is 404.")
 
 
-class ExplanationBody(_Body):
-    """The answer of `POST /predict/explain`."""
+class ExplanationBody(_Predicted):
+    """The prediction with its Grad-CAM heat map."""
 
-    prediction: Prediction
-    probability: Probability
-    confidence: Confidence
     heatmap_base64: Heatmap
     inference_time_ms: InferenceTime
     model_version: ModelVersion
@@ -90,65 +96,73 @@ class ExplanationBody(_Body):
 class Evidence(_Body):
     """One thing that the image's file says about its origin; it is no part of the probability."""
 
-    type: EvidenceType
-    value: str = Field(min_length=1, max_length=80, description="What was found, from a fixed vocabulary.")
-    strength: Strength = Field(description="How hard it is to forge: `strong` only when signed by a trusted signer.")
+    type: EvidenceType = Field(examples=["generator_software"])
+    value: str = Field(
+        min_length=1, max_length=80, description="What was found, from a fixed vocabulary.", examples=["DALL-E"]
+    )
+    strength: Strength = Field(
+        description="How hard it is to forge: `strong` only when signed by a trusted signer.", examples=["weak"]
+    )
 
 
 class PredictionWithEvidence(PredictionBody):
-    """The answer of `POST /predict?include=evidence`."""
+    """The prediction, and what the file says."""
 
     evidence: list[Evidence]
 
 
 class ExplanationWithEvidence(ExplanationBody):
-    """The answer of `POST /predict/explain?include=evidence`."""
+    """The prediction with its heat map, and what the file says."""
 
     evidence: list[Evidence]
 
 
 class BatchItem(_Body):
-    """One file of a batch: a verdict, or an error and nulls."""
+    """One file of a batch: a prediction, or an error and nulls."""
 
-    filename: str
-    prediction: Prediction | None = None
-    probability: Probability | None = None
-    confidence: Confidence | None = None
+    filename: str = Field(examples=["image1.jpg"])
+    prediction: Prediction | None = Field(default=None, examples=["real"])
+    probability: Probability | None = Field(default=None, examples=[0.12])
+    confidence: Confidence | None = Field(default=None, examples=["high"])
     error: str | None = None
 
 
 class BatchBody(_Body):
-    """The answer of `POST /predict/batch`; results are in the order of the files."""
+    """A prediction or an error per file, in the order of the files."""
 
     results: list[BatchItem]
-    total: Count
-    successful: Count
-    failed: Count
-    total_inference_time_ms: float = Field(ge=0, description="Wall time of the whole batch, not the sum.")
-    model_version: ModelVersion | None
+    total: Count = Field(examples=[1])
+    successful: Count = Field(examples=[1])
+    failed: Count = Field(examples=[0])
+    total_inference_time_ms: InferenceTime = Field(description="Wall time of the whole batch, not the sum.")
+    model_version: ModelVersion | None = Field(examples=["1.0.0"])
 
 
 class HealthBody(_Body):
-    """The answer of `GET /health`."""
+    """State of the service and of the model."""
 
-    status: Literal["healthy", "unhealthy"]
-    model_loaded: bool
-    model_version: str
-    uptime_seconds: float = Field(ge=0)
-    active_requests: Count
-    drift_detected: bool
-    predictions_total: Count
+    status: Literal["healthy", "unhealthy"] = Field(examples=["healthy"])
+    model_loaded: bool = Field(examples=[True])
+    model_version: str = Field(examples=["1.0.0"])
+    uptime_seconds: float = Field(ge=0, examples=[3600.5])
+    active_requests: Count = Field(examples=[2])
+    drift_detected: bool = Field(examples=[False])
+    predictions_total: Count = Field(examples=[1542])
 
 
 class ModelInfo(_Body):
-    """What a verdict of the model means; the rates are of held-out photos, and null where nobody measured them."""
+    """What the model's predictions mean; the rates are of held-out images, and null where nobody measured them."""
 
-    base_rate: Ratio = Field(description="Share of AI-generated images that probabilities assume.")
-    operating_point: str = Field(description="What the base rate was chosen for; empty if unnamed.")
-    true_positive_rate: Ratio | None = Field(
-        description="Share of AI-generated images with a probability of 0.5 or more."
+    base_rate: Ratio = Field(description="Share of AI-generated images that probabilities assume.", examples=[0.1876])
+    operating_point: str = Field(
+        description="What the base rate was chosen for; empty if unnamed.", examples=["false_alarms_5"]
     )
-    false_positive_rate: Ratio | None = Field(description="Share of real images with a probability of 0.5 or more.")
+    true_positive_rate: Ratio | None = Field(
+        description="Share of AI-generated images with a probability of 0.5 or more.", examples=[0.342]
+    )
+    false_positive_rate: Ratio | None = Field(
+        description="Share of real images with a probability of 0.5 or more.", examples=[0.064]
+    )
 
 
 class Verdict(BaseModel):
@@ -179,108 +193,117 @@ class Verdict(BaseModel):
 
 
 class Explanation(Verdict):
-    """A verdict with its heat map, a JPEG in base64."""
+    """A prediction with its heat map, a JPEG in base64."""
 
     heatmap_base64: str = Field(min_length=1)
 
 
 class HealthWithModel(HealthBody):
-    """The answer of `GET /health?include=model`."""
+    """State of the service and of the model, and what the model's predictions mean."""
 
     model: ModelInfo | None = Field(description="Null while no model has answered.")
 
 
 class AliveBody(_Body):
-    """The answer of `GET /healthz`."""
+    """The process is alive; the model was not asked."""
 
     alive: Literal[True] = True
 
 
 class ReadyBody(_Body):
-    """The answer of `GET /readyz`."""
+    """Whether the model server answers a real inference."""
 
-    ready: bool
+    ready: bool = Field(examples=[True])
 
 
 class StartedBody(_Body):
-    """The answer of `GET /startup`."""
+    """Whether the model has answered since the start."""
 
-    started: bool
+    started: bool = Field(examples=[True])
 
 
 class IndexBody(_Body):
-    """The answer of `GET /`."""
+    """What this service is."""
 
-    name: str
-    version: str
-    links: dict[str, str]
+    name: str = Field(examples=["ai-product-photo-detector"])
+    version: str = Field(examples=["1.0.0"])
+    links: dict[str, str] = Field(examples=[{"predict": "/predict", "health": "/health"}])
 
 
 DriftStatus = Literal["monitoring", "collecting", "other_version", "no_reference"]
 
 
 class DriftSummary(_Body):
-    """One statistic of the pictures that were measured."""
+    """One statistic of the images that were measured."""
 
     samples: Count
-    mean: float
-    std: float = Field(ge=0)
+    mean: float = Field(examples=[96.0])
+    std: float = Field(ge=0, examples=[41.0])
 
 
 class DriftStatistics(_Body):
-    """Scores and pictures of one model version: those of the window, or of the reference."""
+    """Probabilities and images of one model version: those of the window, or of the reference."""
 
     model_version: ModelVersion
     samples: Count
-    mean: Probability
-    std: float = Field(ge=0, description="Standard deviation of the probability.")
-    low_confidence_ratio: Ratio
-    confidence_ratios: dict[Confidence, Ratio] | None = Field(description="Null in the reference.")
-    class_ratios: dict[Prediction, Ratio]
-    inputs: dict[str, DriftSummary]
+    mean: Probability = Field(examples=[0.48])
+    std: float = Field(ge=0, description="Standard deviation of the probability.", examples=[0.32])
+    low_confidence_ratio: Ratio = Field(examples=[0.27])
+    confidence_ratios: dict[Confidence, Ratio] | None = Field(
+        description="Null in the reference.", examples=[{"low": 0.27, "medium": 0.2, "high": 0.53}]
+    )
+    class_ratios: dict[Prediction, Ratio] = Field(examples=[{"real": 0.52, "ai_generated": 0.48}])
+    inputs: dict[str, DriftSummary] = Field(examples=[{"brightness": {"samples": 1000, "mean": 96.0, "std": 41.0}}])
 
 
 class DriftCheck(_Body):
     """One comparison with the reference; without a score while too few values are there."""
 
-    name: str
-    score: float | None
-    threshold: float | None
+    name: str = Field(examples=["brightness_ks"])
+    score: float | None = Field(examples=[0.25])
+    threshold: float | None = Field(examples=[0.1])
     samples: Count
-    alert: bool
+    alert: bool = Field(examples=[True])
 
 
 class DriftBody(_Body):
-    """The answer of `GET /drift`."""
+    """The drift window compared with the reference."""
 
-    status: DriftStatus
+    status: DriftStatus = Field(examples=["monitoring"])
     reason: str | None = Field(description="Why nothing, or not everything, is compared; else null.")
     window_size: Count
     window_capacity: Count
-    min_samples: Count
-    false_alarm_rate: Ratio = Field(description="Maximum false alarms per window, all checks together.")
-    reference_source: Literal["shipped", "own traffic"] | None = Field(
-        description="The model's calibration, which never alerts, or the first predictions here; null without either."
+    min_samples: Count = Field(examples=[200])
+    false_alarm_rate: Ratio = Field(
+        description="Maximum false alarms per window, all checks together.", examples=[0.01]
     )
-    reference_since: str | None = Field(description="When own traffic became the reference, RFC 3339.")
+    reference_source: Literal["shipped", "own traffic"] | None = Field(
+        description="The model's calibration, which never alerts, or the first predictions here; null without either.",
+        examples=["own traffic"],
+    )
+    reference_since: str | None = Field(
+        description="When own traffic became the reference, RFC 3339.", examples=["2026-11-28T17:10:00+00:00"]
+    )
     reference: DriftStatistics | None
     current: DriftStatistics | None
     checks: list[DriftCheck]
-    alerts: list[str]
-    drift_detected: bool
-    drift_score: float = Field(ge=0, description="The worst check's score over its threshold; drift above 1.")
+    alerts: list[str] = Field(examples=[["brightness_ks is 0.25, over its threshold of 0.1"]])
+    drift_detected: bool = Field(examples=[True])
+    drift_score: float = Field(
+        ge=0, description="The worst check's score over its threshold; drift above 1.", examples=[2.5]
+    )
 
 
 class DriftHistogram(_Body):
-    """Shares of the scores in bins over 0..1; a bin holds its lower edge, the last one also its upper."""
+    """Shares of the probabilities in bins over 0..1; a bin holds its lower edge, the last one also its upper."""
 
-    edges: list[Probability]
-    reference: list[Ratio] | None = Field(description="Null where the reference has none.")
-    current: list[Ratio] | None = Field(description="Null while the window is empty.")
+    edges: list[Probability] = Field(examples=[[0, 0.5, 1]])
+    reference: list[Ratio] | None = Field(description="Null where the reference has none.", examples=[[0.55, 0.45]])
+    current: list[Ratio] | None = Field(description="Null while the window is empty.", examples=[[0.52, 0.48]])
 
 
 class DriftWithHistogram(DriftBody):
-    """The answer of `GET /drift?include=histogram`."""
+    """The drift window compared with the reference, and both distributions."""
 
     histogram: DriftHistogram
 
@@ -293,7 +316,7 @@ class Retention(_Body):
 
 
 class PrivacyBody(_Body):
-    """The answer of `GET /privacy`."""
+    """How data are handled."""
 
     service: str
     version: str

@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -41,8 +40,6 @@ SWAGGER_HEADERS: Final[Mapping[str, str]] = {
     ),
 }
 
-ASKED_HEADERS: Final = ("X-API-Key", "X-Request-ID")
-EXPOSED_HEADERS: Final = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
 PREFLIGHT: Final = "access-control-request-method"
 _log: FilteringBoundLogger = structlog.get_logger()
 Stamp = tuple[int, int, int]
@@ -55,53 +52,28 @@ ID_LENGTH: Final = 8
 """Hex digits of a key's hash that name it when it has no id of its own."""
 
 
-class DefaultHeaders:
-    """Adds headers to every answer that has not set them itself; the innermost layer wins."""
-
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
-        self._app, self._headers = app, headers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] == "http":
-            send = partial(self._send, send)
-        await self._app(scope, receive, send)
-
-    async def _send(self, send: Send, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in self._headers.items():
-                headers.setdefault(name, value)
-        await send(message)
-
-
 class Cors(CORSMiddleware):
     """Starlette's CORS, but a preflight goes on to its route: its answer is an `OPTIONS` with an id and a log line."""
 
     def __init__(self, app: ASGIApp, origins: list[str]) -> None:
-        super().__init__(
-            app,
-            allow_origins=origins,
-            allow_methods=("GET", "POST"),
-            allow_headers=ASKED_HEADERS,
-            expose_headers=EXPOSED_HEADERS,
-        )
+        asked, exposed = ("X-API-Key", "X-Request-ID"), ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
+        super().__init__(app, origins, ("GET", "POST"), asked, expose_headers=exposed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http":
+        if scope["type"] == "http":
+            await self.simple_response(scope, receive, send, Headers(scope=scope))
+        else:
             await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        await self.simple_response(scope, receive, partial(self._send, send, headers), headers)
 
-    async def _send(self, send: Send, request_headers: Headers, message: Message) -> None:
-        if message["type"] == "http.response.start" and PREFLIGHT in request_headers and "origin" in request_headers:
+    async def send(self, message: Message, send: Send, request_headers: Headers) -> None:
+        """Send a message, with the headers that a page's browser looks for."""
+        if message["type"] == "http.response.start" and {"origin", PREFLIGHT} <= {*request_headers}:
             allowed = self.preflight_response(request_headers).headers
             answer = MutableHeaders(scope=message)
             answer.update({name: value for name, value in allowed.items() if name.startswith("access-control-")})
             answer.add_vary_header(allowed["vary"])
-        await send(message)
+        await super().send(message, send, request_headers)
 
 
 class KeyFileError(Exception):

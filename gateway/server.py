@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-from asyncio import AbstractEventLoop, TimerHandle, Transport
+from asyncio import TimerHandle, Transport
 from functools import partial
 from typing import Any, Final, cast
 
@@ -13,10 +13,9 @@ import httptools
 import structlog
 import uvicorn
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 from structlog.typing import FilteringBoundLogger
-from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from gateway.app import create_app
 from gateway.context import request_id
@@ -85,16 +84,8 @@ class Connections:
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol with deadlines for heads and for readers of answers, and bounds on what it keeps."""
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: AbstractEventLoop | None = None,
-        *,
-        connections: Connections,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    def __init__(self, *args: Any, connections: Connections, **given: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*args, **given)
         self._shared = connections
         self._settings = connections.settings
         self._head_timer: TimerHandle | None = None
@@ -111,7 +102,7 @@ class Protocol(HttpToolsProtocol):
             self._expect_head()
         else:
             self._count("connections")
-            self._refuse(UnavailableError("Too many connections.", self._settings.retry_after_s))
+            self._refuse(UnavailableError("Too many connections."))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
@@ -199,17 +190,10 @@ class Protocol(HttpToolsProtocol):
         self._refuse(as_api_error(HTTPException(400)))
 
     def _refuse(self, refusal: ApiError) -> None:
-        body = error_body(refusal).model_dump_json().encode()
-        headers = {
-            **JSON_HEADERS,
-            **refusal.headers,
-            ID_HEADER: request_id(None),
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-        }
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(f"HTTP/1.1 {refusal.status} {refusal.title}\r\n{head}\r\n".encode() + body)
+        headers = {**JSON_HEADERS, **refusal.headers, ID_HEADER: request_id(None), "Connection": "close"}
+        answer = JSONResponse(error_body(refusal).model_dump(), headers=headers)
+        head = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
+        self.transport.write(f"HTTP/1.1 {refusal.status} {refusal.title}\r\n".encode() + head + b"\r\n" + answer.body)
         self.transport.close()
         self._watch_reader()
 

@@ -54,7 +54,7 @@ async def open_tracing(settings: Settings, version: str) -> AsyncIterator[Spans 
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed. Unset it, or install what sends "
             "spans: pip install 'ai-product-photo-detector[gateway,tracing]'"
         ) from error
-    async with exporting(settings, version) as tracer:
+    async with exporting(settings, NAME, version) as tracer:
         yield Spans(tracer)
 
 

@@ -1,17 +1,14 @@
 """Every number, address and switch of the gateway, and the only place that reads the environment."""
 
 import math
-import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Final, Literal, Self
-from urllib.parse import unquote
 
 from pydantic import (
     Field,
     HttpUrl,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -32,7 +29,6 @@ PREFIX: Final = "GATEWAY_"
 ALIKE: Final = 0.9
 """How close a variable's name is to a setting's when it looks like a slip; `API_KEY` is 0.93 of `API_KEYS`."""
 _ORIGIN = r"\s*(\*|https?://[^\s,/]+)\s*"
-_HEADER: Final = re.compile(r"(?P<name>[A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?P<value>.*)")
 _ORIGINS = rf"^({_ORIGIN}(,{_ORIGIN})*)?$"
 
 
@@ -48,6 +44,15 @@ class Settings(BaseSettings):
     )
 
     # What nobody has to turn; where it is used, it reads as a setting.
+    model_name: ClassVar[str] = "product-photo-detector"
+    keep_alive_timeout_s: ClassVar[int] = 65
+    """How long an idle connection stays open: longer than a load balancer keeps it, usually 60 s."""
+    stall_timeout_s: ClassVar[float] = 30.0
+    """The seconds over which `min_transfer_rate` is measured."""
+    redis_timeout_s: ClassVar[float] = 0.25
+    readiness_timeout_s: ClassVar[float] = 5.0
+    readiness_cache_s: ClassVar[float] = 2.0
+    """How long the last inference decides readiness."""
     connect_timeout_s: ClassVar[float] = 2.0
     connect_attempts: ClassVar[int] = 3
     max_form_overhead_bytes: ClassVar[int] = 64 * 1024
@@ -59,6 +64,8 @@ class Settings(BaseSettings):
     drift_min_ks: ClassVar[float] = 0.1
     drift_min_change: ClassVar[float] = 0.05
     """Differences that are no drift, however sure they are."""
+    drift_false_alarm_rate: ClassVar[float] = 0.01
+    """The most false alarms per window, all checks together."""
     drift_save_interval_s: ClassVar[float] = 5.0
 
     api_keys: SecretStr = Field(
@@ -85,7 +92,6 @@ class Settings(BaseSettings):
     redis_url: Secret[RedisDsn] | None = Field(
         default=None, description="Redis shared by all replicas for rates and drift; without it each counts alone."
     )
-    redis_timeout_s: PositiveFloat = Field(default=0.25, description="Redis timeout in seconds.")
     redis_failure: Literal["open", "closed"] = Field(
         default="open", description="While Redis is unavailable: `open`, each replica counts alone; `closed`, 503."
     )
@@ -104,15 +110,11 @@ class Settings(BaseSettings):
         description="Open connections, or fewer if the process may open fewer files; "
         "a new one replaces the longest idle one, or gets 503 if all are busy.",
     )
-    keep_alive_timeout_s: PositiveInt = Field(default=65, description="Seconds that an idle connection stays open.")
     head_timeout_s: PositiveFloat = Field(default=10.0, description="Seconds for a request head to arrive, else 408.")
     body_timeout_s: PositiveFloat = Field(default=300.0, description="Seconds for a request body to arrive, else 408.")
-    stall_timeout_s: PositiveFloat = Field(
-        default=30.0, description="Seconds over which `GATEWAY_MIN_TRANSFER_RATE` is measured."
-    )
     min_transfer_rate: NonNegativeInt = Field(
         default=1000,
-        description="Minimum bytes per second of a body, else 408, or of a response read, else it is cut.",
+        description="Minimum bytes per second, over 30 s, of a body, else 408, or of a response read, else it is cut.",
     )
     shutdown_timeout_s: PositiveInt = Field(
         default=30, description="Seconds for requests in flight to finish after SIGTERM."
@@ -124,7 +126,6 @@ class Settings(BaseSettings):
     torchserve_key_file: Path | None = Field(
         default=None, description="TorchServe's `key_file.json`; without it no token is sent."
     )
-    model_name: str = Field(default="product-photo-detector", description="The model's name in TorchServe.")
     predict_timeout_s: PositiveFloat = Field(
         default=20.0, description="Deadline of one prediction or explanation in seconds, queueing included."
     )
@@ -136,11 +137,6 @@ class Settings(BaseSettings):
         default=100_000_000,
         description="Pixels of all images that are with TorchServe at the same time, 50 megapixels for each of its "
         "workers; others wait in the queue.",
-    )
-    retry_after_s: PositiveInt = Field(default=5, description="Seconds named in the `Retry-After` of a 503.")
-    readiness_timeout_s: PositiveFloat = Field(default=5.0, description="Deadline of a readiness inference in seconds.")
-    readiness_cache_s: NonNegativeFloat = Field(
-        default=2.0, description="Seconds for which the last inference decides readiness."
     )
 
     max_file_bytes: PositiveInt = Field(default=5 * MIB, description="Largest image file.")
@@ -172,10 +168,8 @@ class Settings(BaseSettings):
     drift_reference_file: Path = Field(
         default=Path("model_store/reference.json"), description="Reference statistics shipped with the model."
     )
-    drift_window: PositiveInt = Field(default=1000, description="Size of the drift window in predictions.")
-    drift_min_samples: PositiveInt = Field(default=200, description="Predictions needed before drift is checked.")
-    drift_false_alarm_rate: float = Field(
-        default=0.01, gt=0, lt=1, description="Maximum false alarms per window, all drift checks together."
+    drift_window: PositiveInt = Field(
+        default=1000, description="Size of the drift window in predictions; drift is checked from a fifth of it on."
     )
     drift_file: Path = Field(
         default=Path("var/drift_window.json"),
@@ -193,16 +187,6 @@ class Settings(BaseSettings):
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="OpenTelemetry collector for spans (OTLP over HTTP); without it none are made.",
     )
-    otlp_headers: SecretStr = Field(
-        default=SecretStr(""),
-        validation_alias="OTEL_EXPORTER_OTLP_HEADERS",
-        description="Headers for the collector: comma-separated `name=value`, values percent-encoded.",
-    )
-    otel_service_name: str = Field(
-        default="ai-product-photo-detector",
-        validation_alias="OTEL_SERVICE_NAME",
-        description="The gateway's name in its spans.",
-    )
 
     @field_validator("api_keys")
     @classmethod
@@ -215,12 +199,6 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value or None  # OpenTelemetry's rule
-
-    @field_validator("otlp_headers")
-    @classmethod
-    def _are_headers(cls, value: SecretStr) -> SecretStr:
-        _headers(value)
-        return value
 
     @model_validator(mode="after")
     def _the_model_server_takes_it(self) -> Self:
@@ -241,9 +219,10 @@ class Settings(BaseSettings):
             )
         return self
 
-    def collector_headers(self) -> dict[str, str]:
-        """The headers that the collector wants."""
-        return _headers(self.otlp_headers)
+    @property
+    def drift_min_samples(self) -> int:
+        """Predictions that the drift window must hold before it is checked."""
+        return math.ceil(self.drift_window / 5)
 
     def keys(self) -> list[str]:
         """The configured API keys, without blanks."""
@@ -281,17 +260,6 @@ def unknown_variables(environment: Iterable[str]) -> dict[str, str | None]:
         for name, meant in named.items()
         if name.upper() not in known and (meant or name.upper().startswith(PREFIX))
     }
-
-
-def _headers(text: SecretStr) -> dict[str, str]:
-    headers = {}
-    for part in _listed(text.get_secret_value()):
-        found = _HEADER.fullmatch(part)
-        value = unquote(found["value"]) if found else ""
-        if found is None or not (value.isascii() and value.isprintable()):
-            raise ValueError("not comma-separated pairs of name=value")
-        headers[found["name"]] = value
-    return headers
 
 
 def _listed(text: str) -> list[str]:

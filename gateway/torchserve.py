@@ -174,12 +174,12 @@ class Backend:
     def _unavailable(self, cause: str, status: int | None = None) -> UnavailableError:
         _log.warning(self._served.trouble, cause=cause, status=status)
         self._count_failure(cause)
-        return unavailable(self._settings)
+        return unavailable()
 
 
-def unavailable(settings: Settings) -> UnavailableError:
+def unavailable() -> UnavailableError:
     """The answer while nothing can be predicted."""
-    return UnavailableError("The model is not available right now.", settings.retry_after_s)
+    return UnavailableError("The model is not available right now.")
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):

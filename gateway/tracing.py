@@ -4,8 +4,7 @@ import asyncio
 import importlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
 from threading import Thread
 from typing import Any, Final
 
@@ -13,9 +12,9 @@ import httpx
 import structlog
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
@@ -25,6 +24,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_span_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.typing import FilteringBoundLogger
 
+from gateway.context import TraceParent
 from gateway.settings import Settings
 
 OTHER_METHOD: Final = "_OTHER"
@@ -39,35 +39,34 @@ NOISY: Final = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", 
 _log: FilteringBoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True)
 class HttpSpan:
     """The span of one HTTP exchange, from either side."""
 
-    span: Span
+    def __init__(self, span: Span) -> None:
+        self._span = span
 
-    def ids(self) -> tuple[str, str, bool] | None:
-        """The trace's id, the span's, and whether it is sampled; None while `OTEL_SDK_DISABLED` is true."""
-        context = self.span.get_span_context()
-        if not context.is_valid:
+    def trace(self) -> TraceParent | None:
+        """The trace with this span; None while `OTEL_SDK_DISABLED` is true."""
+        own = self._span.get_span_context()
+        if not own.is_valid:
             return None
-        return format_trace_id(context.trace_id), format_span_id(context.span_id), context.trace_flags.sampled
+        return TraceParent(format_trace_id(own.trace_id), format_span_id(own.span_id), own.trace_flags.sampled)
 
-    def routed(self, method: str, route: str | None) -> None:
+    def routed(self, method: str, route: str) -> None:
         """Name the span by the template of its route, known only now; never by a path that a client made up."""
-        if route:
-            self.span.update_name(f"{method} {route}")
-            self.span.set_attribute(HTTP_ROUTE, route)
+        self._span.update_name(f"{method} {route}")
+        self._span.set_attribute(HTTP_ROUTE, route)
 
     def answered(self, status: int, lowest_error: int, error: str | None = None) -> None:
         """Note the status; it is an error from `lowest_error` on, which differs between a server and a client."""
-        self.span.set_attribute(HTTP_RESPONSE_STATUS_CODE, status)
+        self._span.set_attribute(HTTP_RESPONSE_STATUS_CODE, status)
         if status >= lowest_error:
             self.failed(error or str(status))
 
     def failed(self, error: str) -> None:
         """Mark the span as failed by a code or the name of an exception: its text might quote anything."""
-        self.span.set_attribute(ERROR_TYPE, error)
-        self.span.set_status(StatusCode.ERROR)
+        self._span.set_attribute(ERROR_TYPE, error)
+        self._span.set_status(StatusCode.ERROR)
 
 
 class Spans:
@@ -121,22 +120,22 @@ def _trace_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {"traceparent": headers.get("traceparent", ""), **kept}
 
 
-class ReportingExporter(SpanExporter):
+class ReportingExporter(OTLPSpanExporter):
     """Sends spans, and logs only when the collector stops taking them and when it takes them again."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, endpoint: str) -> None:
+        session = importlib.import_module("requests").Session()  # which has no types of its own
+        session.trust_env = False  # neither a proxy nor somebody's .netrc comes between
+        session.hooks["response"].append(self._note)
+        super().__init__(endpoint, session=session)
         self._status: int | None = None
         self._failing = False
-        self._exporter = OTLPSpanExporter(
-            endpoint=f"{str(settings.otlp_endpoint).rstrip('/')}/{PATH}",
-            headers=settings.collector_headers(),
-            session=self._session(),
-        )
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch; called by the processor's thread alone."""
-        self._status = None
-        result = self._exporter.export(spans)
+        self._status, result = None, SpanExportResult.FAILURE
+        with suppress(Exception):  # as for a header that is none; its text would quote it
+            result = super().export(spans)
         failed = result is not SpanExportResult.SUCCESS
         if failed and not self._failing:
             _log.warning("collector_trouble", status=self._status)
@@ -145,28 +144,19 @@ class ReportingExporter(SpanExporter):
         self._failing = failed
         return result
 
-    def shutdown(self) -> None:
-        """Give up what is not sent yet."""
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
-
-    def _session(self) -> Any:  # noqa: ANN401 - requests has no types of its own
-        session = importlib.import_module("requests").Session()
-        session.trust_env = False  # neither a proxy nor somebody's .netrc comes between
-        session.hooks["response"].append(self._note)
-        return session
-
-    def _note(self, response: Any, *_: object, **__: object) -> None:  # noqa: ANN401 - the same
+    def _note(self, response: Any, *_: object, **__: object) -> None:  # noqa: ANN401 - of `requests`
         self._status = response.status_code
 
 
 @asynccontextmanager
-async def exporting(settings: Settings, version: str) -> AsyncIterator[Tracer]:
+async def exporting(settings: Settings, name: str, version: str) -> AsyncIterator[Tracer]:
     """A tracer whose spans go to the collector; at the end of the block those that are left have a moment for it."""
-    for name in NOISY:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    exporter = ReportingExporter(settings)
-    resource = Resource.create({SERVICE_NAME: settings.otel_service_name, SERVICE_VERSION: version})
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    for noisy in NOISY:
+        logging.getLogger(noisy).setLevel(logging.CRITICAL + 1)
+    exporter = ReportingExporter(f"{str(settings.otlp_endpoint).rstrip('/')}/{PATH}")
+    resource = Resource.create({SERVICE_NAME: name, SERVICE_VERSION: version})
+    own = OTELResourceDetector().detect()  # OTEL_SERVICE_NAME, where it is set
+    provider = TracerProvider(resource=resource.merge(own), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
         yield provider.get_tracer("gateway", version)
@@ -180,4 +170,4 @@ async def _flush(provider: TracerProvider, exporter: ReportingExporter, seconds:
     last.start()
     await asyncio.to_thread(last.join, seconds)
     if last.is_alive():
-        exporter.shutdown()
+        exporter.shutdown()  # type: ignore[no-untyped-call]

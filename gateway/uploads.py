@@ -49,7 +49,6 @@ class UploadBudget:
         # Batches leave a quarter to single images, which are smaller, so that a few of them shut out nobody.
         self._batch = settings.max_file_bytes + settings.max_form_overhead_bytes
         self._kept = settings.upload_budget_bytes // 4
-        self._retry_after_s = settings.retry_after_s
 
     @contextmanager
     def hold(self) -> Iterator[Callable[[int], None]]:
@@ -66,7 +65,7 @@ class UploadBudget:
             if more <= 0:
                 return
             if self.left - more < (self._kept if size > self._batch else 0):
-                raise errors.UnavailableError("Too many uploads at the same time.", self._retry_after_s)
+                raise errors.UnavailableError("Too many uploads at the same time.")
             self.left -= more
             held += more
 

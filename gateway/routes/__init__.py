@@ -1,13 +1,12 @@
 """The one list of routes, mounted at `/` and again at `/v1`."""
 
 from collections.abc import Callable
-from functools import partial
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route, Router
 
 from gateway.errors import ApiError
-from gateway.middleware import BodyCap, BodyDeadline, CountActive, HoldBody, LimitRate, RequireKey
+from gateway.middleware import Guard
 from gateway.ratelimit import Bucket
 from gateway.routes.docs import docs_routes
 from gateway.routes.predictions import compare, explain, predict, predict_batch
@@ -24,14 +23,13 @@ def build_routes(settings: Settings) -> list[BaseRoute]:
 
 
 def _api(settings: Settings) -> list[Route]:
-    single = partial(_guards, settings, settings.max_file_bytes, partial(file_too_large, settings))
-    batch = partial(_guards, settings, settings.max_batch_bytes, partial(batch_too_large, settings))
+    one, many = settings.max_file_bytes, settings.max_batch_bytes
     return [
         Route("/", index),
-        Route("/predict", predict, methods=["POST"], middleware=single("predict")),
-        Route("/predict/batch", predict_batch, methods=["POST"], middleware=batch("batch")),
-        Route("/predict/explain", explain, methods=["POST"], middleware=single("explain")),
-        Route("/predict/compare", compare, methods=["POST"], middleware=single("predict")),
+        Route("/predict", predict, methods=["POST"], middleware=_guard("predict", one, file_too_large)),
+        Route("/predict/batch", predict_batch, methods=["POST"], middleware=_guard("batch", many, batch_too_large)),
+        Route("/predict/explain", explain, methods=["POST"], middleware=_guard("explain", one, file_too_large)),
+        Route("/predict/compare", compare, methods=["POST"], middleware=_guard("predict", one, file_too_large)),
         Route("/health", health),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
@@ -42,8 +40,5 @@ def _api(settings: Settings) -> list[Route]:
     ]
 
 
-def _guards(settings: Settings, max_bytes: int, refusal: Callable[[], ApiError], bucket: Bucket) -> list[Middleware]:
-    cap = Middleware(BodyCap, max_bytes=max_bytes + settings.max_form_overhead_bytes, refusal=refusal)
-    deadline = Middleware(BodyDeadline, settings=settings)
-    rate = [Middleware(LimitRate, bucket=bucket)] if settings.rate_limit_enabled else []
-    return [cap, deadline, Middleware(RequireKey), *rate, Middleware(CountActive), Middleware(HoldBody)]
+def _guard(bucket: Bucket, most: int, too_large: Callable[[Settings], ApiError]) -> list[Middleware]:
+    return [Middleware(Guard, bucket=bucket, max_bytes=most + Settings.max_form_overhead_bytes, too_large=too_large)]

@@ -20,37 +20,37 @@ LOGGED: Final = {"prediction", "probability", "confidence", "model_version", "in
 
 
 async def predict(request: Request) -> JSONResponse:
-    """Judge the image in the field `file`."""
+    """Predict an image."""
     sample = _sample(request)
 
     def call(image: CheckedImage) -> Awaitable[Verdict]:
         return services_of(request).predictor.predict(image, context_of(request).request_id, sample)
 
-    return await _judge_one(request, call, PredictionBody, sample)
+    return await _predict_one(request, call, PredictionBody, sample)
 
 
 async def explain(request: Request) -> JSONResponse:
-    """Judge the image in the field `file` and show which regions drove the verdict."""
+    """Predict an image and show which regions drove the prediction."""
 
     def call(image: CheckedImage) -> Awaitable[Verdict]:
         return services_of(request).predictor.explain(image, context_of(request).request_id)
 
-    return await _judge_one(request, call, ExplanationBody)
+    return await _predict_one(request, call, ExplanationBody)
 
 
 async def predict_batch(request: Request) -> JSONResponse:
-    """Judge the images in the field `files`."""
+    """Predict several images."""
     settings, sample = services_of(request).settings, _sample(request)
     check_includes(request)
     async with uploaded(request, "files", settings.max_batch_files) as uploads:
         check_total(uploads, settings)
         with services_of(request).metrics.batch(len(uploads)):
-            body = await until_disconnect(request, _judge_all(request, uploads, sample))
+            body = await until_disconnect(request, _predict_each(request, uploads, sample))
     context_of(request).note(**body.model_dump(include={"total", "failed", "model_version", "total_inference_time_ms"}))
     return JSONResponse(body.model_dump(), background=sample.task() if sample else None)
 
 
-async def _judge_one(
+async def _predict_one(
     request: Request,
     call: Callable[[CheckedImage], Awaitable[Verdict]],
     schema: type[PredictionBody | ExplanationBody],
@@ -78,7 +78,7 @@ async def _extras(request: Request, image: CheckedImage, wanted: set[str]) -> di
     return {EVIDENCE: [finding.model_dump() for finding in findings]}
 
 
-async def _judge_all(request: Request, uploads: list[UploadFile], sample: ShadowSample | None) -> BatchBody:
+async def _predict_each(request: Request, uploads: list[UploadFile], sample: ShadowSample | None) -> BatchBody:
     services = services_of(request)
     flow = object()  # one for the whole batch, so that it takes turns with other requests
 
@@ -91,7 +91,7 @@ async def _judge_all(request: Request, uploads: list[UploadFile], sample: Shadow
 
 
 async def compare(request: Request) -> JSONResponse:
-    """Judge the image in the field `file` by the live version and by the shadow version, both at the same time."""
+    """Predict an image with the live and the shadow version."""
     services = services_of(request)
     check_includes(request)
     if services.shadow is None:

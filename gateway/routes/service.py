@@ -7,20 +7,20 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.context import Lines
+from gateway.errors import prefers
 from gateway.metrics import CONTENT_TYPE, Snapshot
-from gateway.privacy import as_html, preferred, statement
+from gateway.privacy import as_html, statement
 from gateway.schemas import HealthBody
 from gateway.security import PAGE_HEADERS
-from gateway.services import NAME, Services, services_of
+from gateway.services import NAME, services_of
 from gateway.torchserve import unavailable
 from gateway.uploads import HISTOGRAM, MODEL, check_includes
 
 NEVER_SEEN: Final = "unknown"
-OFFERS: Final = ("application/json", "text/html")
 
 
 async def health(request: Request) -> JSONResponse:
-    """The documented health body; 503 with the same fields while no inference can be served."""
+    """State of the service and of the model."""
     wanted = check_includes(request, MODEL)
     services = services_of(request)
     ready = await services.readiness.check()
@@ -35,37 +35,37 @@ async def health(request: Request) -> JSONResponse:
     )
     model = services.backend.model
     extras = {MODEL: model.model_dump() if model else None} if wanted else {}
-    return _probe_answer(services, ok=ready, body=body.model_dump() | extras)
+    return _probe_answer(ok=ready, body=body.model_dump() | extras)
 
 
 async def healthz(_: Request) -> JSONResponse:
-    """Alive as long as it answers; never looks at the model."""
+    """Whether the process is alive."""
     return JSONResponse({"alive": True})
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """Ready while the model server answers a real inference."""
+    """Whether an inference can be served now."""
     services = services_of(request)
     ready = await services.readiness.check()
-    return _probe_answer(services, ok=ready, body={"ready": ready})
+    return _probe_answer(ok=ready, body={"ready": ready})
 
 
 async def startup(request: Request) -> JSONResponse:
-    """Started once the model server has answered a real inference, and from then on."""
+    """Whether the model has come up since the start."""
     services = services_of(request)
     started = services.backend.model_version is not None or await services.readiness.check()
-    return _probe_answer(services, ok=started, body={"started": started})
+    return _probe_answer(ok=started, body={"started": started})
 
 
-def _probe_answer(services: Services, *, ok: bool, body: dict[str, Any]) -> JSONResponse:
+def _probe_answer(*, ok: bool, body: dict[str, Any]) -> JSONResponse:
     if ok:
         return JSONResponse(body)
-    refusal = unavailable(services.settings)
+    refusal = unavailable()
     return JSONResponse(body, refusal.status, refusal.headers)
 
 
 async def index(request: Request) -> JSONResponse:
-    """Name, version and links; the links are the unversioned ones."""
+    """Name, version and links."""
     root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
     routes = (route for route in request.app.routes if isinstance(route, Route) and route.endpoint is not index)
     links = {route.name: root + route.path for route in routes}
@@ -73,7 +73,7 @@ async def index(request: Request) -> JSONResponse:
 
 
 async def drift(request: Request) -> JSONResponse:
-    """The window of the newest predictions beside the model's reference, and what is wrong with it."""
+    """Whether predictions and images still resemble the reference."""
     wanted = check_includes(request, HISTOGRAM)
     services = services_of(request)
     extras = {HISTOGRAM: services.drift.histogram().model_dump()} if wanted else {}
@@ -81,7 +81,7 @@ async def drift(request: Request) -> JSONResponse:
 
 
 async def metrics(request: Request) -> Response:
-    """All metrics in Prometheus's text format."""
+    """Metrics for Prometheus."""
     services = services_of(request)
     report = services.drift.report()
     snapshot = Snapshot(
@@ -98,10 +98,9 @@ async def metrics(request: Request) -> Response:
 
 
 async def privacy(request: Request) -> Response:
-    """JSON, or a page for a client that prefers one."""
+    """How data are handled; a page for a client that prefers `text/html`."""
     services = services_of(request)
     body = statement(services.settings, services.version)
-    accept = ", ".join(request.headers.getlist("accept"))
-    if preferred(accept, OFFERS) == "text/html":
+    if prefers(request, "text/html", "application/json"):
         return HTMLResponse(as_html(body), headers={"Vary": "Accept", **PAGE_HEADERS})
     return JSONResponse(body.model_dump(), headers={"Vary": "Accept"})

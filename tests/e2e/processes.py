@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,11 +17,19 @@ import httpx
 from deploy.layout import HOST, ROOT, free_port
 
 START_S = 60
+PROGRAM = """
+import json, sys
+from gateway.__main__ import main
+from gateway.settings import Settings
+for name, value in json.loads(sys.argv[1]).items():
+    setattr(Settings, name, value)
+main()
+"""
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """`python -m gateway`, listening."""
+    """A gateway, listening."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -29,11 +38,15 @@ class Gateway:
 
 @contextmanager
 def running_gateway(log: Path, **settings: str) -> Iterator[Gateway]:
-    """Start a gateway with these environment variables and none from outside; kill it if it is left running."""
+    """Start a gateway with these environment variables and none from outside; kill it if it is left running.
+
+    Names in lower case are constants of its settings, in seconds.
+    """
+    constants = {name: float(settings.pop(name)) for name in list(settings) if name.islower()}
     port = settings.get("GATEWAY_PORT") or str(free_port())
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     chosen = {"GATEWAY_PORT": port, "GATEWAY_DRIFT_FILE": ".", **settings}
-    command = [sys.executable, "-m", "gateway"]
+    command = [sys.executable, "-c", PROGRAM, json.dumps(constants)]
     with (
         log.open("wb") as out,
         subprocess.Popen(command, cwd=ROOT, env=inherited | chosen, stdout=out, stderr=out) as process,

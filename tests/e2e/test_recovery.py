@@ -52,7 +52,7 @@ def gateways(stack: LocalStack, redis: Redis, tmp_path_factory: pytest.TempPathF
         "GATEWAY_TORCHSERVE_URL": stack.inference_url,
         "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
         "GATEWAY_REDIS_URL": redis.url,
-        "GATEWAY_REDIS_TIMEOUT_S": str(REDIS_TIMEOUT_S),
+        "redis_timeout_s": str(REDIS_TIMEOUT_S),
         "GATEWAY_PREDICT_RATE": "100000",
         "GATEWAY_EXPLAIN_RATE": str(QUOTA),
     }

@@ -43,12 +43,13 @@ def torchserve() -> TorchServe:
 
 
 @pytest.fixture
-def open_client(torchserve: TorchServe) -> Iterator[OpenClient]:
+def open_client(torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenClient]:
     """Start a gateway with some settings changed; unhandled exceptions become answers, as on a real server."""
+    monkeypatch.setattr(Settings, "readiness_cache_s", 0.0)
     with ExitStack() as stack:
 
         def start(**changes: Any) -> TestClient:  # noqa: ANN401 - any setting
-            app = create_app(Settings(**{"readiness_cache_s": 0.0, **changes}), torchserve.transport())
+            app = create_app(Settings(**changes), torchserve.transport())
             return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
         yield start

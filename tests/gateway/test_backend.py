@@ -83,10 +83,10 @@ async def test_a_refused_image_is_the_clients_error(torchserve: TorchServe, code
 )
 async def test_anything_else_is_unavailable(torchserve: TorchServe, status: int, body: object) -> None:
     torchserve.always(status, body)
-    async with opened(torchserve, retry_after_s=7) as backend:
+    async with opened(torchserve) as backend:
         with pytest.raises(UnavailableError) as refused:
             await (backend.explain if body == VERDICT else backend.predict)(IMAGE, "id")
-    assert refused.value.headers == {"Retry-After": "7"}
+    assert refused.value.headers == {"Retry-After": "5"}
     assert refused.value.detail == "The model is not available right now. Please retry."
     assert len(torchserve.requests) == 1
 
@@ -147,7 +147,7 @@ async def test_the_deadline_covers_waiting_for_a_slot(torchserve: TorchServe) ->
 async def test_a_full_line_is_unavailable_at_once(torchserve: TorchServe, log_lines: LogLines) -> None:
     sluggish(torchserve)
     context.configure()
-    async with opened(torchserve, backend_concurrency=1, backend_queue=1, retry_after_s=7) as backend:
+    async with opened(torchserve, backend_concurrency=1, backend_queue=1) as backend:
         calls = [asyncio.create_task(backend.predict(IMAGE, "id")) for _ in range(2)]
         await asyncio.sleep(0.01)
         with pytest.raises(UnavailableError) as refused:
@@ -156,7 +156,7 @@ async def test_a_full_line_is_unavailable_at_once(torchserve: TorchServe, log_li
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         assert (backend.queue.running, backend.queue.waiting) == (0, 0)
-    assert refused.value.headers == {"Retry-After": "7"}
+    assert refused.value.headers == {"Retry-After": "5"}
     assert len(torchserve.requests) == 1
     assert [line["cause"] for line in log_lines()] == ["QueueFullError"]
 

@@ -17,11 +17,11 @@ from threading import Event
 import httpx
 import psutil
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.processes import Gateway, running_gateway
 from tests.e2e.test_drain import SlowModel, serving
 from tests.gateway.fakes import multipart, picture
+from tests.gateway.test_metrics import parsed
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
 HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=cut\r\n"
 PHOTO = multipart("file", picture("JPEG", (400, 300)))
-SHORT = {"GATEWAY_HEAD_TIMEOUT_S": "1", "GATEWAY_STALL_TIMEOUT_S": "1", "GATEWAY_KEEP_ALIVE_TIMEOUT_S": "1"}
+SHORT = {"GATEWAY_HEAD_TIMEOUT_S": "1", "stall_timeout_s": "1", "keep_alive_timeout_s": "1"}
 
 
 @contextmanager
@@ -74,9 +74,8 @@ def ask(gateway: Gateway, path: str = "/predict", content: bytes = PHOTO) -> htt
 
 def limited(gateway: Gateway) -> Counter[str]:
     """How often limits took effect, by their names."""
-    text = httpx.get(f"{gateway.url}/metrics", trust_env=False).text
-    samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-    return +Counter({each.labels["limit"]: int(each.value) for each in samples if "resource_limit_total" in each.name})
+    found = parsed(httpx.get(f"{gateway.url}/metrics", trust_env=False).text)
+    return +Counter({labels[0]: int(value) for (name, labels), value in found.items() if "resource_limit" in name})
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ def test_drops_that_never_stop_do_not_hold_a_connection(hasty: Gateway, first: b
 
 
 def test_a_body_has_a_whole_deadline_however_steadily_it_comes(tmp_path: Path) -> None:
-    with gateway(tmp_path, GATEWAY_BODY_TIMEOUT_S="2", GATEWAY_STALL_TIMEOUT_S="1") as running:
+    with gateway(tmp_path, GATEWAY_BODY_TIMEOUT_S="2", stall_timeout_s="1") as running:
         head = HEAD % b"/predict" + b"Content-Length: 1000000\r\n\r\n"
         with connect(running, head + multipart("file", b"")[:-11]) as steady:
             steady.settimeout(0.2)
@@ -144,7 +143,7 @@ def test_a_body_has_a_whole_deadline_however_steadily_it_comes(tmp_path: Path) -
 
 
 def test_a_phone_on_a_bad_network_is_served(tmp_path: Path) -> None:
-    settings = {"GATEWAY_HEAD_TIMEOUT_S": "3", "GATEWAY_STALL_TIMEOUT_S": "2", "GATEWAY_MIN_TRANSFER_RATE": "500"}
+    settings = {"GATEWAY_HEAD_TIMEOUT_S": "3", "stall_timeout_s": "2", "GATEWAY_MIN_TRANSFER_RATE": "500"}
     head = HEAD % b"/predict" + b"Content-Length: %d\r\n\r\n" % len(PHOTO)
     with gateway(tmp_path, **settings) as running, connect(running) as slow:
         for part in (head[:20], head[20:]):
@@ -199,7 +198,7 @@ def test_when_all_connections_have_a_request_a_new_one_is_refused_in_so_many_wor
         said = answer(held.enter_context(connect(running)))
         head, _, body = said.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 ")
-        assert b"\r\nRetry-After: 5\r\n" in head
+        assert b"\r\nretry-after: 5\r\n" in head
         assert json.loads(body)["error"] == "Service unavailable"
         stalled[0].close()
         time.sleep(0.5)

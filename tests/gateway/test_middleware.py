@@ -32,7 +32,9 @@ def test_any_other_id_is_replaced(presented: str | None) -> None:
 
 def test_one_log_line_a_request(client: TestClient, log_lines: LogLines) -> None:
     client.get("/healthz?key=in-the-query", headers={"X-Request-ID": "trace-1"})
-    (line,) = log_lines()
+    client.get("/" + "x" * 500)
+    line, long = log_lines()
+    assert long["path"] == "/" + "x" * 199
     assert line.pop("duration_ms") >= 0
     assert line.pop("timestamp").endswith("Z")
     assert line == {
@@ -45,11 +47,6 @@ def test_one_log_line_a_request(client: TestClient, log_lines: LogLines) -> None
     }
 
 
-def test_a_long_path_is_cut_in_the_log(client: TestClient, log_lines: LogLines) -> None:
-    client.get("/" + "x" * 500)
-    assert log_lines()[0]["path"] == "/" + "x" * 199
-
-
 def test_a_batch_logs_its_counts_and_no_names(client: TestClient, log_lines: LogLines) -> None:
     files = [
         ("files", upload(picture("JPEG"), "secret-name.jpg")),
@@ -59,12 +56,6 @@ def test_a_batch_logs_its_counts_and_no_names(client: TestClient, log_lines: Log
     (line,) = log_lines()
     assert (line["total"], line["failed"], line["model_version"]) == (2, 1, "1.0.0")
     assert "secret-name" not in str(line)
-
-
-def test_head_is_get_without_the_body(client: TestClient) -> None:
-    for path in ("/", "/v1/", "/v1", "/health", "/healthz", "/readyz", "/startup"):
-        answer = client.head(path)
-        assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.anyio
@@ -111,7 +102,7 @@ async def test_what_the_stopping_server_cancels_is_answered_with_503(
     assert [line["status"] for line in log_lines() if line["event"] == "request"] == [503]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
 def test_a_full_disk_and_too_many_open_files_are_503_and_no_bug(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

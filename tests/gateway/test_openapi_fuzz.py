@@ -26,7 +26,7 @@ schemathesis.openapi.format("binary", st.sampled_from(IMAGES))
 
 
 def described() -> OpenApiSchema:
-    chosen = Settings(api_keys=SecretStr(KEY), rate_limit_enabled=False, readiness_cache_s=60, drift_file=Path())
+    chosen = Settings(api_keys=SecretStr(KEY), rate_limit_enabled=False, drift_file=Path())
     return schemathesis.openapi.from_asgi("/openapi.json", create_app(chosen, TorchServe().transport()))
 
 

@@ -79,17 +79,9 @@ async def test_what_is_no_http_is_a_json_error_with_an_id(raw: bytes) -> None:
     wire = await sent([raw])
     head, _, body = wire.written.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b"\r\nX-Request-ID: " in head
-    assert b"\r\nContent-Type: application/json\r\n" in head
+    assert b"\r\nx-request-id: " in head
+    assert b"\r\ncontent-type: application/json" in head
     assert json.loads(body) == {"error": "Bad Request", "detail": "Malformed HTTP request."}
-    assert wire.closed
-
-
-@pytest.mark.anyio
-async def test_a_head_without_an_end_is_refused_at_the_limit() -> None:
-    drops = [LINE + b"X-Long: ", *[b"x" * 1024] * (MAX_HEAD_BYTES // 1024 + 100)]
-    wire = await sent(drops)
-    assert wire.written.count(b"HTTP/1.1 400 Bad Request") == 1
     assert wire.closed
 
 
@@ -122,8 +114,12 @@ async def test_what_costs_much_more_than_its_bytes_has_a_bound(raw: bytes) -> No
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("endless", [b"0\r\nX-Long: ", b"1;"], ids=["trailer", "chunk extension"])
-async def test_what_comes_between_bodies_and_heads_has_an_end(endless: bytes) -> None:
-    wire = await sent([CHUNKED, endless, *[b"x" * 1024] * (MAX_HEAD_BYTES // 1024 + 100)])
+@pytest.mark.parametrize(
+    "begun",
+    [[LINE + b"X-Long: "], [CHUNKED, b"0\r\nX-Long: "], [CHUNKED, b"1;"]],
+    ids=["head", "trailer", "chunk extension"],
+)
+async def test_what_is_no_body_has_an_end(begun: list[bytes]) -> None:
+    wire = await sent([*begun, *[b"x" * 1024] * (MAX_HEAD_BYTES // 1024 + 100)])
     assert wire.written.count(b"HTTP/1.1 400 Bad Request") == 1
     assert wire.closed

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import picture, upload
 
 SERVER = shutil.which("redis-server")
 FILES = {"file": upload(picture("JPEG"))}
 PAUSE_S = 0.05
-PATIENT = {"redis_timeout_s": 10.0}  # a busy machine must not look like a Redis that is away
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")]
 
@@ -55,9 +55,15 @@ class Redis:
 @pytest.fixture
 def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
     monkeypatch.setattr("gateway.ratelimit.PAUSE_S", PAUSE_S)
+    monkeypatch.setattr(Settings, "redis_timeout_s", 10.0)  # a busy machine must not look like a Redis that is away
     server = Redis(tmp_path)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def _hasty(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - after the patience for it
+    monkeypatch.setattr(Settings, "redis_timeout_s", 1.0)
 
 
 def predict(client: TestClient) -> int:
@@ -69,7 +75,7 @@ def down_lines(lines: list[dict[str, object]]) -> list[object]:
 
 
 def test_two_gateways_enforce_one_quota(redis: Redis, open_client: OpenClient) -> None:
-    one, two = (open_client(redis_url=redis.url, predict_rate=3, **PATIENT) for _ in range(2))
+    one, two = (open_client(redis_url=redis.url, predict_rate=3) for _ in range(2))
     assert [predict(one), predict(two), predict(one)] == [200, 200, 200]
     for client in (one, two):
         answer = client.post("/v1/predict", files=FILES)
@@ -84,7 +90,7 @@ def test_two_gateways_enforce_one_quota(redis: Redis, open_client: OpenClient) -
 def test_a_redis_that_dies_is_answered_as_set_and_needs_no_hand_when_it_is_back(
     redis: Redis, open_client: OpenClient, log_lines: LogLines, failure: str, status: int
 ) -> None:
-    one, two = (open_client(redis_url=redis.url, redis_failure=failure, predict_rate=5, **PATIENT) for _ in range(2))
+    one, two = (open_client(redis_url=redis.url, redis_failure=failure, predict_rate=5) for _ in range(2))
     assert [predict(one), predict(two)] == [200, 200]
     redis.stop()
     assert [predict(one), predict(one), predict(one)] == [status, status, status]
@@ -100,10 +106,11 @@ def test_a_redis_that_dies_is_answered_as_set_and_needs_no_hand_when_it_is_back(
 
 
 @pytest.mark.parametrize(("failure", "status"), [("open", 200), ("closed", 503)])
+@pytest.mark.usefixtures("_hasty")
 def test_a_redis_that_hangs_costs_its_timeout_and_no_more(
     redis: Redis, open_client: OpenClient, log_lines: LogLines, failure: str, status: int
 ) -> None:
-    client = open_client(redis_url=redis.url, redis_failure=failure, redis_timeout_s=1.0, predict_rate=5)
+    client = open_client(redis_url=redis.url, redis_failure=failure, predict_rate=5)
     assert predict(client) == 200
     redis.process.send_signal(signal.SIGSTOP)
     started = time.perf_counter()
@@ -117,7 +124,7 @@ def test_a_redis_that_hangs_costs_its_timeout_and_no_more(
 
 def test_a_redis_that_comes_up_after_the_gateway_is_found(redis: Redis, open_client: OpenClient) -> None:
     redis.stop()
-    client = open_client(redis_url=redis.url, redis_failure="closed", predict_rate=1, **PATIENT)
+    client = open_client(redis_url=redis.url, redis_failure="closed", predict_rate=1)
     assert predict(client) == 503
     redis.start()
     time.sleep(PAUSE_S)
@@ -126,7 +133,7 @@ def test_a_redis_that_comes_up_after_the_gateway_is_found(redis: Redis, open_cli
 
 def test_a_wrong_password_is_redis_being_away(redis: Redis, open_client: OpenClient, log_lines: LogLines) -> None:
     url = redis.url.replace("hunter2", "wrong")
-    assert predict(open_client(redis_url=url, redis_failure="closed", **PATIENT)) == 503
+    assert predict(open_client(redis_url=url, redis_failure="closed")) == 503
     lines = log_lines()
     assert down_lines(lines) == ["AuthenticationError"]
     assert "wrong" not in str(lines)

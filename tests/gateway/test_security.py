@@ -40,11 +40,6 @@ def test_every_answer_has_the_strict_headers(open_client: OpenClient, method: st
     assert {name: answer.headers[name] for name in STRICT} == STRICT
 
 
-def test_a_prediction_is_not_kept_by_caches(client: TestClient) -> None:
-    answer = client.post("/predict", files=FILES)
-    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
-
-
 def test_pages_get_what_they_need_and_no_more(client: TestClient) -> None:
     page = client.get("/docs").headers["content-security-policy"]
     assert page == (
@@ -73,12 +68,12 @@ def test_an_allowed_origin_may_read_answers_and_their_headers(open_client: OpenC
     assert "Origin" in answer.headers["vary"]
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", f"{SHOP}.evil.example", "http://shop.example"])
-def test_another_origin_may_not(open_client: OpenClient, origin: str) -> None:
+def test_another_origin_may_not(open_client: OpenClient) -> None:
     client = open_client(cors_origins=SHOP)
-    asking = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    assert "access-control-allow-origin" not in client.options("/predict", headers=asking).headers
-    assert "access-control-allow-origin" not in client.post("/predict", files=FILES, headers=asking).headers
+    for origin in ("https://evil.example", "null", f"{SHOP}.evil.example", "http://shop.example"):
+        asking = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        assert "access-control-allow-origin" not in client.options("/predict", headers=asking).headers
+        assert "access-control-allow-origin" not in client.post("/predict", files=FILES, headers=asking).headers
 
 
 def test_a_preflight_is_an_options_with_an_id_and_a_log_line(open_client: OpenClient, log_lines: LogLines) -> None:
@@ -106,7 +101,6 @@ def test_a_preflight_is_an_options_with_an_id_and_a_log_line(open_client: OpenCl
 def test_all_origins_can_be_allowed(open_client: OpenClient) -> None:
     answer = open_client(cors_origins="*").get("/healthz", headers={"Origin": SHOP})
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert "access-control-allow-credentials" not in answer.headers
 
 
 @pytest.mark.parametrize("origins", ["shop.example", f"{SHOP}/", f"{SHOP}/page", f"{SHOP},", "ftp://a", "a b", "null"])

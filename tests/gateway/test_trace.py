@@ -45,9 +45,6 @@ def test_the_log_line_names_the_trace(open_client: OpenClient, log_lines: LogLin
     (line,) = log_lines()
     assert (line["trace_id"], line["span_id"]) == (TRACE, SPAN)
     assert "logging.googleapis.com/trace" not in line
-
-
-def test_with_a_project_it_points_to_cloud_trace(open_client: OpenClient, log_lines: LogLines) -> None:
     open_client(trace_project_id="my-project-1").get("/healthz", headers={"traceparent": HEADER})
     (line,) = log_lines()
     assert line["logging.googleapis.com/trace"] == f"projects/my-project-1/traces/{TRACE}"

@@ -20,7 +20,7 @@ def _gateway(silent_gateway: FakeGateway, tmp_path: Path) -> Iterator[None]:
     settings = {
         "GATEWAY_PORT": str(silent_gateway.port),
         "GATEWAY_TORCHSERVE_URL": f"http://127.0.0.1:{model_server.port}",
-        "GATEWAY_DRIFT_MIN_SAMPLES": "20",
+        "GATEWAY_DRIFT_WINDOW": "100",
         "RATE_LIMIT_ENABLED": "false",
     }
     with (

@@ -30,8 +30,6 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     "open": {
         "RATE_LIMIT_ENABLED": "false",
         "GATEWAY_DRIFT_WINDOW": "12",
-        "GATEWAY_DRIFT_MIN_SAMPLES": "5",
-        "GATEWAY_DRIFT_FALSE_ALARM_RATE": "0.2",
     },
     "keyed": {"API_KEYS": ",".join(KEYS)},
     "raised": {
@@ -44,11 +42,11 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         "GATEWAY_MAX_SIDE_PIXELS": "20000",
         "GATEWAY_MAX_PIXELS": "100000000",
     },
-    "down": {"RATE_LIMIT_ENABLED": "false", "GATEWAY_TORCHSERVE_URL": NOBODY, "GATEWAY_RETRY_AFTER_S": "7"},
+    "down": {"RATE_LIMIT_ENABLED": "false", "GATEWAY_TORCHSERVE_URL": NOBODY},
     "waiting": {
         "RATE_LIMIT_ENABLED": "false",
         "GATEWAY_PREDICT_TIMEOUT_S": "2",
-        "GATEWAY_READINESS_TIMEOUT_S": "0.3",
+        "readiness_timeout_s": "0.3",
         "GATEWAY_BACKEND_CONCURRENCY": "1",
         "GATEWAY_BACKEND_QUEUE": "0",
     },

@@ -55,7 +55,7 @@ INDEX = {"name": PROJECT["name"], "version": PROJECT["version"], "links": ANYTHI
 ONE, TWO = [("file", ("a.jpg", PHOTO))], [("files", ("photo1.jpg", JPEG)), ("files", ("notes.txt", b"no picture"))]
 SAMPLES = text("Prometheus's text", lambda found: "# TYPE http_requests_total counter\n" in found)
 PAGE = text("a page", lambda found: found.startswith("<!DOCTYPE html>"))
-RETRY = {"retry-after": "7"}
+RETRY = {"retry-after": "5"}
 
 CLAIMS = [
     Claim("predict has exactly these fields, in order", "POST", "/predict", 200, PREDICTION, files=ONE),

@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
-from gateway import examples
 from gateway.client import (
     AsyncClient,
     Client,
@@ -28,6 +27,7 @@ from gateway.client import (
     PhotoUnreadableError,
     Verdict,
 )
+from tests.gateway import examples
 from tests.gateway.client.wire import Gateway, client, error_of, photos_in, refusal, short, verdict
 
 Call = Callable[..., Any]

@@ -268,7 +268,7 @@ def test_without_a_reference_the_body_says_so(
 @pytest.fixture
 def drifting(open_client: OpenClient) -> TestClient:
     """A gateway whose window is soon full."""
-    return open_client(drift_window=12, drift_min_samples=12, rate_limit_enabled=False)
+    return open_client(drift_window=12, rate_limit_enabled=False)
 
 
 @pytest.mark.parametrize("path", ["/drift", "/v1/drift"])

@@ -82,7 +82,7 @@ async def test_saves_are_spaced_and_only_when_something_is_new() -> None:
 
 
 def test_the_window_and_what_was_learned_survive_a_restart(tmp_path: Path) -> None:
-    settings = {"drift_file": tmp_path / "window.json", "drift_window": 5, "drift_min_samples": 2}
+    settings = {"drift_file": tmp_path / "window.json", "drift_window": 5}
     with started(**settings) as client:
         for _ in range(5):
             client.post("/predict", files=FILES)
@@ -102,7 +102,8 @@ def test_the_window_and_what_was_learned_survive_a_restart(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[str]:
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(Settings, "redis_timeout_s", 5.0)
     if SERVER is None:
         pytest.skip("redis-server is not installed")
     server = Redis(tmp_path)
@@ -111,7 +112,7 @@ def redis(tmp_path: Path) -> Iterator[str]:
 
 
 def with_redis(url: str) -> Settings:
-    return Settings.model_validate({"redis_timeout_s": 5.0, "redis_url": url, "drift_window": 4})
+    return Settings.model_validate({"redis_url": url, "drift_window": 4})
 
 
 async def test_redis_is_shared_and_bounded(redis: str) -> None:

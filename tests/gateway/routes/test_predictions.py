@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 
 import httpx
 import pytest
@@ -10,7 +9,7 @@ from starlette.testclient import TestClient
 from gateway.app import create_app
 from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
-from tests.gateway.fakes import HEATMAP, VERDICT, BareClient, TorchServe, multipart, picture, upload
+from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
 
 JPEG = picture("JPEG")
 
@@ -37,14 +36,14 @@ def test_predict_answers_the_documented_bytes(client: TestClient, prefix: str) -
 
 
 @pytest.mark.usefixtures("_stopped_clock")
-def test_explain_answers_the_documented_bytes(client: TestClient, prefix: str) -> None:
+def test_explain_answers_the_documented_bytes(client: TestClient, torchserve: TorchServe, prefix: str) -> None:
     answer = client.post(f"{prefix}/predict/explain", files={"file": upload(JPEG)})
     assert answer.status_code == 200
     assert answer.text == (
         '{"prediction":"ai_generated","probability":0.87,"confidence":"high","heatmap_base64":"/9j/4AAQ",'
         '"inference_time_ms":45.2,"model_version":"1.0.0"}'
     )
-    assert base64.b64decode(HEATMAP, validate=True).startswith(b"\xff\xd8\xff")
+    assert [request.url.path for request in torchserve.requests] == ["/explanations/product-photo-detector"]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
@@ -60,11 +59,6 @@ def test_the_model_server_gets_the_bytes_unchanged(client: TestClient, torchserv
     assert "authorization" not in request.headers
 
 
-def test_explanations_have_their_own_address(client: TestClient, torchserve: TorchServe) -> None:
-    client.post("/predict/explain", files={"file": upload(JPEG)})
-    assert [request.url.path for request in torchserve.requests] == ["/explanations/product-photo-detector"]
-
-
 def test_time_counts_queueing(open_client: OpenClient, torchserve: TorchServe) -> None:
     async def slow(_: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0.1)
@@ -76,20 +70,10 @@ def test_time_counts_queueing(open_client: OpenClient, torchserve: TorchServe) -
     assert 300 <= body["total_inference_time_ms"] < 1000
 
 
-def test_a_file_over_a_megabyte_takes_the_way_over_a_temporary_file(client: TestClient, torchserve: TorchServe) -> None:
-    data = JPEG + bytes(2_000_000)
-    assert client.post("/predict", files={"file": upload(data)}).status_code == 200
-    assert torchserve.requests[0].content == data
-
-
-def test_the_log_line_carries_the_verdict(client: TestClient, log_lines: LogLines) -> None:
+def test_the_log_line_carries_the_prediction(client: TestClient, log_lines: LogLines) -> None:
     client.post("/predict", files={"file": upload(JPEG, "secret-name.jpg")})
     (line,) = log_lines()
-    assert {key: line[key] for key in ("prediction", "probability", "model_version")} == {
-        "prediction": "ai_generated",
-        "probability": 0.87,
-        "model_version": "1.0.0",
-    }
+    assert line.items() >= {"prediction": "ai_generated", "probability": 0.87, "model_version": "1.0.0"}.items()
     assert "secret-name" not in str(line)
 
 
@@ -117,8 +101,10 @@ async def test_a_client_that_leaves_cancels_the_work(path: str, field: str, log_
 
 
 @pytest.mark.anyio
-async def test_a_client_that_leaves_while_sending_is_no_error(log_lines: LogLines) -> None:
+async def test_a_client_that_leaves_while_sending_is_no_error_and_counted(log_lines: LogLines) -> None:
     bare = BareClient(create_app(Settings(), TorchServe().transport()), "/predict", [])
     bare.hang_up.set()
     await bare.run()
     assert [(line["event"], line["status"]) for line in log_lines()] == [("request", 499)]
+    labels = {"method": "POST", "endpoint": "/predict", "status": "499"}
+    assert bare.services.metrics.registry.get_sample_value("http_requests_total", labels) == 1

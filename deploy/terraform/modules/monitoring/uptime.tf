@@ -26,7 +26,7 @@ resource "google_monitoring_uptime_check_config" "health" {
 
   display_name = each.key
   period       = each.value.period
-  timeout      = "10s" # above GATEWAY_READINESS_TIMEOUT_S
+  timeout      = "10s" # above the gateway's 5 s for an inference
 
   monitored_resource {
     type   = "uptime_url"
