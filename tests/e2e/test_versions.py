@@ -41,15 +41,15 @@ def shipped(stack: LocalStack, coffee: Path) -> str:
 
 
 @pytest.mark.timeout(4 * PATIENCE_S)
-def test_ten_switches_under_load_fail_no_request(
+def test_switches_under_load_fail_no_request(
     stack: LocalStack, shipped: str, management: httpx.Client, coffee: Path
 ) -> None:
     with steady({"gateway": stack.gateway_url}, coffee.read_bytes(), CLIENTS) as load:
         switched = [_switch(stack, load, "promote", NEW)]
-        switched += [_switch(stack, load, "rollback") for _ in range(5)]
-        switched += [_switch(stack, load, "promote", version) for version in (NEW, shipped, THIRD)]
+        switched += [_switch(stack, load, "rollback") for _ in range(2)]
+        switched += [_switch(stack, load, "promote", version) for version in (shipped, THIRD)]
         switched += [_switch(stack, load, "rollback")]
-    assert switched == [NEW, shipped, NEW, shipped, NEW, shipped, NEW, shipped, THIRD, shipped]
+    assert switched == [NEW, shipped, NEW, shipped, THIRD, shipped]
     assert load.broken == []
     none((answer.undocumented for answer in load.answers if answer.undocumented), of=load.answers)
     assert {answer.status for answer in load.answers} == {200}
