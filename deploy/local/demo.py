@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
 
 
 def sample_photo() -> Path:
-    """Return a real photo of a coffee cup that the scikit-image package carries."""
+    """Return a real photograph of a coffee cup that the scikit-image package carries."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise StackError("the sample photo's package scikit-image is not installed: name your own with PHOTO=path")

@@ -164,7 +164,7 @@ class Switchboard:
 
     def _prove(self, version: str) -> None:
         self._report(f"testing {version} on an image")
-        said = self._api.judge(version)
+        said = self._api.predict(version)
         if said != version:
             raise StackError(f"the archive of {version} holds model version {said}: repack it")
 

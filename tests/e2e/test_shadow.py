@@ -15,8 +15,7 @@ from PIL import Image, ImageOps
 from deploy.layout import ROOT
 from deploy.local.stack import LocalStack
 from deploy.torchserve.process import ARCHIVE
-from handler.detector import Detector, Item, Judged
-from handler.spec import ModelSpec, log_odds
+from handler.spec import log_odds
 from tests.e2e.processes import Gateway, running_gateway
 from tests.gateway.test_metrics import parsed
 from training.package import build_archive, read_archive
@@ -34,20 +33,15 @@ def images(coffee: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def shadow_spec(images: list[bytes], detector: Detector) -> ModelSpec:
-    """The shipped model as another version, which flags one more of the two images, or one less."""
-    live = [one.verdict for one in _judge(detector, images)]
-    low, high = sorted(log_odds(verdict.probability) for verdict in live)
-    cut = (low + high) / 2 if live[0].prediction == live[1].prediction else low - 1
-    return replace(detector.spec, version=VERSION, offset=detector.spec.offset + cut * detector.spec.temperature)
-
-
-@pytest.fixture(scope="module")
-def gateway(stack: LocalStack, shadow_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway that has its shadow version beside the live one."""
+def gateway(stack: LocalStack, images: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway beside whose live version is the same as another one, which flags one more of both images, or less."""
     folder = tmp_path_factory.mktemp("shadow")
-    _, weights = read_archive(ROOT / "model_store" / ARCHIVE, folder)
-    archive = build_archive(shadow_spec, weights, stack.layout.store / f"{MODEL}-{VERSION}.mar")
+    spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, folder)
+    live = [_post(stack.gateway_url, "/predict", image).json() for image in images]
+    low, high = sorted(log_odds(answer["probability"]) for answer in live)
+    cut = (low + high) / 2 if live[0]["prediction"] == live[1]["prediction"] else low - 1
+    other = replace(spec, version=VERSION, offset=spec.offset + cut * spec.temperature)
+    archive = build_archive(other, weights, stack.layout.store / f"{MODEL}-{VERSION}.mar")
     settings = {
         "GATEWAY_TORCHSERVE_URL": stack.inference_url,
         "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
@@ -73,7 +67,7 @@ def test_both_versions_predict_what_clients_send_and_are_compared(
     direct = [[inference.post(path, content=image).json() for path in paths] for image in images]
     agreements, differences = [], []
     for image, (live, shadow) in zip(images, direct, strict=True):
-        body = _post(gateway, "/predict/compare", image).raise_for_status().json()
+        body = _post(gateway.url, "/predict/compare", image).raise_for_status().json()
         assert list(body) == ["primary", "shadow", "agreement", "difference", "message"]
         assert list(body["primary"]) == list(body["shadow"])
         for said, expected in ((body["primary"], live), (body["shadow"], shadow)):
@@ -89,7 +83,7 @@ def test_both_versions_predict_what_clients_send_and_are_compared(
 
     predicted = "aidetect_prediction_latency_seconds_count"
     before = _metrics(gateway)
-    answers = [_post(gateway, "/predict", image).json() for image in images]
+    answers = [_post(gateway.url, "/predict", image).json() for image in images]
     assert {answer["model_version"] for answer in answers} == {direct[0][0]["model_version"]}
     found = _sampled(gateway, 2)
     samples = {result[0]: value for (name, result), value in found.items() if name == "aidetect_shadow_samples_total"}
@@ -100,19 +94,14 @@ def test_both_versions_predict_what_clients_send_and_are_compared(
     assert found[predicted, ()] - before[predicted, ()] == 2  # the shadow's predictions count in nothing else
 
 
-def _judge(detector: Detector, images: list[bytes]) -> list[Judged]:
-    judged = detector.judge([Item(image) for image in images])
-    return [one for one in judged if isinstance(one, Judged)]
-
-
 def _jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
-def _post(gateway: Gateway, path: str, image: bytes) -> httpx.Response:
-    return httpx.post(f"{gateway.url}{path}", files={"file": image}, timeout=60, trust_env=False)
+def _post(url: str, path: str, image: bytes) -> httpx.Response:
+    return httpx.post(f"{url}{path}", files={"file": image}, timeout=60, trust_env=False)
 
 
 def _metrics(gateway: Gateway) -> dict[tuple[str, tuple[str, ...]], float]:

@@ -20,7 +20,7 @@ def smoke_test(url: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=ROOT, env=known | environment, capture_output=True, text=True, check=False)
 
 
-def test_it_judges_the_sample_photo(stack: LocalStack) -> None:
+def test_it_predicts_the_sample_image(stack: LocalStack) -> None:
     done = smoke_test(stack.gateway_url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("coffee.png: real, probability 0.")
