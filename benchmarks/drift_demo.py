@@ -24,7 +24,7 @@ from rich.console import Console
 
 from deploy.layout import HOST, ROOT, Layout, Ports, StackError, free_port
 from deploy.local.demo import sample_photo
-from deploy.local.stack import LocalStack, Report, running
+from deploy.local.stack import LocalStack, running
 
 ALERT: Final = "DriftDetected"
 SETTINGS: Final[Mapping[str, str]] = {
@@ -181,12 +181,12 @@ def quicker(rules: str, minute_ms: int) -> str:
 
 @dataclass(frozen=True)
 class Story:
-    """What happens to the drift window and its alert, and whom to tell; Prometheus is started before."""
+    """What happens to the drift window and its alert, told on the console; Prometheus is started before."""
 
     stack: LocalStack
     prometheus: Prometheus
-    report: Report
-    progress: Report
+    console: Console
+    began: float = field(default_factory=time.monotonic)
 
     def tell(self, clients: Clients, odd: Sequence[bytes], calm_s: float) -> None:
         """Let drift come and go, with so many calm seconds before and after.
@@ -196,35 +196,31 @@ class Story:
         """
         usual, full = clients.images, float(SETTINGS["GATEWAY_DRIFT_WINDOW"])
         window = partial(self.prometheus.value, "max(aidetect_drift_window_size)")
-        self.until("the drift window is full of ordinary images", lambda: window() == full)
+        self._until("the drift window is full of ordinary images", lambda: window() == full)
         self.rest(calm_s)
         clients.images = odd
-        for state in ("pending", "firing"):
-            self.until(f"{ALERT} is {state}", lambda state=state: self.prometheus.alert(ALERT) == state)  # type: ignore[misc]
+        self._until(f"{ALERT} is pending", lambda: self.prometheus.alert(ALERT) == "pending")
+        self._until(f"{ALERT} is firing", lambda: self.prometheus.alert(ALERT) == "firing")
         clients.images = usual
-        self.until(f"{ALERT} is resolved", lambda: self.prometheus.alert(ALERT) == "inactive")
+        self._until(f"{ALERT} is resolved", lambda: self.prometheus.alert(ALERT) == "inactive")
         self.rest(calm_s)
-
-    def until(self, what: str, happened: Callable[[], bool]) -> None:
-        """Wait until something has happened, and report it."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not happened():
-            if time.monotonic() > deadline:
-                raise StackError(f"waited {PATIENCE_S} s in vain until {what}; the machine may be too busy, try again")
-            self.rest(POLL_S)
-        self.report(f"{what}: {self._figures()}")
 
     def rest(self, seconds: float) -> None:
         """Let time pass while all processes are watched."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.stack.supervisor.check()
-            self.progress(self._figures())
             time.sleep(POLL_S)
 
-    def _figures(self) -> str:
+    def _until(self, what: str, happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not happened():
+            if time.monotonic() > deadline:
+                raise StackError(f"waited {PATIENCE_S} s in vain until {what}; the machine may be too busy, try again")
+            self.rest(POLL_S)
         window, score = (self.prometheus.value(f"max(aidetect_drift_{name})") for name in ("window_size", "score"))
-        return f"window {window:.0f}, drift score {score:.2f}, alert {self.prometheus.alert(ALERT)}"
+        figures = f"window {window:.0f}, drift score {score:.2f}, alert {self.prometheus.alert(ALERT)}"
+        self.console.print(f"{time.monotonic() - self.began:5.0f} s  {what}: {figures}")
 
 
 def main() -> None:
@@ -245,27 +241,21 @@ def main() -> None:
 
 
 def _demo(stack: LocalStack, console: Console, arguments: argparse.Namespace) -> None:
-    began, (usual, odd) = time.monotonic(), usual_and_odd()
+    with console.status("starting TorchServe, then Prometheus"):
+        stack.wait(f"{stack.gateway_url}/readyz", "a first inference by TorchServe", lambda _: None)
+        prometheus = _started(stack, arguments.minute)
+    console.print(f"Gateway     {stack.gateway_url}\nPrometheus  {prometheus.url}/alerts")
+    console.print(f"Each minute of a rule's `for` takes {arguments.minute / 1000:g} s here.")
+    (usual, odd), story = usual_and_odd(), Story(stack, prometheus, console)
     clients = Clients(stack.gateway_url, usual)
-
-    def report(what: str) -> None:
-        console.print(f"{time.monotonic() - began:5.0f} s  {what}")
-
-    with console.status("starting") as status:
-        stack.wait(f"{stack.gateway_url}/readyz", "a first inference by TorchServe", status.update)
-        prometheus = _started(stack, arguments.minute, status.update)
-        console.print(f"Gateway     {stack.gateway_url}\nPrometheus  {prometheus.url}/alerts")
-        console.print(f"Each minute of a rule's `for` takes {arguments.minute / 1000:g} s here.")
-        story = Story(stack, prometheus, report, status.update)
-        with clients.running():
-            story.tell(clients, odd, arguments.calm)
-            if arguments.serve:
-                status.stop()
-                console.print("Ordinary images continue. Press Ctrl-C to stop.")
-                story.rest(float("inf"))
+    with clients.running():
+        story.tell(clients, odd, arguments.calm)
+        if arguments.serve:
+            console.print("Ordinary images continue. Press Ctrl-C to stop.")
+            story.rest(float("inf"))
 
 
-def _started(stack: LocalStack, minute_ms: int, progress: Report) -> Prometheus:
+def _started(stack: LocalStack, minute_ms: int) -> Prometheus:
     """Start Prometheus and wait until it has scraped all targets and no alert of the start is in the way."""
     folder, here = stack.layout.var / "prometheus", f"{HOST}:{free_port()}"
     ports = {"gateway": stack.ports.gateway, "torchserve": stack.ports.metrics}
@@ -276,7 +266,6 @@ def _started(stack: LocalStack, minute_ms: int, progress: Report) -> Prometheus:
         stack.supervisor.check()
         if time.monotonic() > deadline:
             raise StackError(f"Prometheus has not scraped all of {', '.join(targets)} within {START_S} s")
-        progress("waiting for Prometheus's first scrapes")
         time.sleep(POLL_S)
     return prometheus
 

@@ -55,7 +55,7 @@ def gateways(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder, key_file = tmp_path_factory.mktemp("gateways"), str(stack.layout.key_file)
     torchserve = {"GATEWAY_TORCHSERVE_URL": stack.inference_url, "GATEWAY_TORCHSERVE_KEY_FILE": key_file}
     with ExitStack() as closing, ThreadPoolExecutor() as pool:
-        starting = [running_gateway(folder / f"{name}.log", **(torchserve | own)) for name, own in SETTINGS.items()]
+        starting = [running_gateway(folder / f"{name}.log", **{**torchserve, **own}) for name, own in SETTINGS.items()]
         started = dict(zip(SETTINGS, pool.map(closing.enter_context, starting), strict=True))
         yield {
             name: closing.enter_context(httpx.Client(base_url=each.url, timeout=60, trust_env=False))
