@@ -224,7 +224,7 @@ predict: install ## Predict an image through a running gateway (PHOTO=path, URL=
 predict-batch: install ## Predict several images or a folder (PHOTOS="listings more/*.png", URL=, ARGS="--csv")
 	@$(RUN) -m gateway.command check --url '$(URL)' $(ARGS) $(or $(PHOTOS),$(error set PHOTOS= to images or a folder))
 
-monitoring-demo: install ## Cause drift, watch its alert fire in Prometheus, and draw the dashboards (2 minutes)
+monitoring-demo: install ## Cause drift, and watch its alert fire and resolve in Prometheus (2 minutes)
 	@$(RUN) -m benchmarks.drift_demo $(ARGS)
 
 tune: install ## Find the workers, threads and batches that suit this machine (ARGS="--rounds 2"; TASKSET="taskset --cpu-list 0")

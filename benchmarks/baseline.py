@@ -1,7 +1,7 @@
 """A plain service as such models are often served: one process, the network in eager float32, in the event loop.
 
 `python -m benchmarks.baseline --port 8000 --sides 224`. It says nothing about images, its weights are random; it does
-the work of decoding, scaling and judging one view of each side.
+the work of decoding, scaling and predicting one view of each side.
 """
 
 import argparse
@@ -34,7 +34,7 @@ class Predictor:
             for side in sides
         ]
 
-    def judge(self, data: bytes) -> float:
+    def predict(self, data: bytes) -> float:
         """Return the probability for an image, the mean logit of its views taken one after the other."""
         with Image.open(io.BytesIO(data)) as opened:
             image = opened.convert("RGB")
@@ -50,7 +50,7 @@ def create_app(predictor: Predictor) -> Starlette:
         async with request.form() as form:
             upload = form["file"]
             data = await upload.read() if isinstance(upload, UploadFile) else b""
-        return JSONResponse({"probability": round(predictor.judge(data), 4)})
+        return JSONResponse({"probability": round(predictor.predict(data), 4)})
 
     async def healthz(_request: Request) -> JSONResponse:
         return JSONResponse({"alive": True})

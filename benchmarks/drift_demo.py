@@ -1,96 +1,224 @@
-"""The monitoring demo: Prometheus watches the stack, drift fires an alert, and the dashboards are drawn."""
-
-from __future__ import annotations
+"""The monitoring demo: a real Prometheus watches the stack while drift makes its alert fire, and resolve again."""
 
 import argparse
-import json
-import os
+import re
+import shutil
 import signal
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
+from itertools import count, cycle
 from pathlib import Path
 from random import Random
+from threading import Event
 from typing import Any, Final
 
-import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps, ImageStat
+import httpx
+import yaml
+from PIL import Image, ImageFilter
 from rich.console import Console
-from rich.status import Status
 
-from benchmarks.dashboards import SETTINGS, Source, Storyteller, dashboards, draw
-from benchmarks.prometheus import Prometheus, Traffic, find_prometheus, flowing, start
-from deploy.layout import HOST, ROOT, Layout, Ports, StackError
+from deploy.layout import HOST, ROOT, Layout, Ports, StackError, free_port
 from deploy.local.demo import sample_photo
-from deploy.local.stack import LocalStack, Report, running
+from deploy.local.stack import LocalStack, running
 
+ALERT: Final = "DriftDetected"
+SETTINGS: Final[Mapping[str, str]] = {
+    "API_KEYS": "",
+    "REQUIRE_AUTH": "false",
+    "GATEWAY_PREDICT_RATE": "100000",
+    "GATEWAY_BATCH_RATE": "100000",
+    "GATEWAY_EXPLAIN_RATE": "5",  # so that some are over it
+    "GATEWAY_DRIFT_FILE": ".",
+    "GATEWAY_DRIFT_WINDOW": "60",
+}
+"""The gateway's settings: a drift window that fills in seconds."""
+SHIPPED: Final = ROOT / "docker" / "prometheus"
+INTERVAL: Final = "1s"
+"""Between scrapes, and between evaluations of the rules."""
+START_S: Final = 60
+PATIENCE_S: Final = 120
+POLL_S: Final = 0.5
+PAUSE_S: Final = 0.1
+PREDICT: Final = ("/predict", "file", 1)
+OTHERS: Final = (("/predict/explain", "file", 1), ("/predict/batch", "files", 3), ("/predict", "file", 0))
+"""Path, field and number of images; 0: what is not an image, as some client always sends."""
 SAMPLES: Final = ("coffee", "chelsea", "astronaut", "coins", "camera", "motorcycle_left", "brick", "gravel", "rocket")
-QUALITIES: Final = (35, 50, 65, 80, 90, 95)
-ODD_SIDE: Final = 96
-PHOTOS = 60
-RATE_INTERVAL = "10s"
+IMAGES: Final = 60
+USUAL_SIDE, ODD_SIDE = 240, 96
+
+
+def usual_and_odd() -> tuple[list[bytes], list[bytes]]:
+    """Crops of real photographs, and tiny blurred ones, as a broken resizing step upstream might send."""
+    random, folder = Random(7), sample_photo().parent  # noqa: S311 - images, no secrets
+    samples = cycle([Image.open(next(folder.glob(f"{name}.*"))).convert("RGB") for name in SAMPLES])
+    usual = [_crop(next(samples), random.randint(USUAL_SIDE // 2, USUAL_SIDE), random) for _ in range(IMAGES)]
+    odd = [_crop(next(samples), ODD_SIDE, random).filter(ImageFilter.GaussianBlur(6)) for _ in range(IMAGES)]
+    return [_jpeg(image, 90) for image in usual], [_jpeg(image, 30) for image in odd]
+
+
+def _crop(image: Image.Image, side: int, random: Random) -> Image.Image:
+    left, top = (random.randrange(length - side) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+@dataclass
+class Clients:
+    """Clients that upload `images` over and over until they are told to stop."""
+
+    url: str
+    images: Sequence[bytes]
+    stop: Event = field(default_factory=Event)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Keep three of them asking until the end of the block."""
+        with ThreadPoolExecutor(3) as pool:
+            asking = [pool.submit(self._ask, requests) for requests in ([PREDICT], [PREDICT], OTHERS)]
+            try:
+                yield
+            finally:
+                self.stop.set()
+        for each in asking:
+            each.result()
+
+    def _ask(self, requests: Sequence[tuple[str, str, int]]) -> None:
+        with httpx.Client(base_url=self.url, timeout=30, trust_env=False) as client:
+            for path, name, images in cycle(requests):
+                if self.stop.wait(PAUSE_S):
+                    return
+                files = [(name, self.images[next(self.numbers) % len(self.images)]) for _ in range(images)]
+                with suppress(httpx.HTTPError):  # the metrics show what became of it
+                    client.post(path, files=files or {name: b"GIF89a, which is not an image"})
 
 
 @dataclass(frozen=True)
-class Reference:
-    """Distribution of the images behind the model's reference."""
+class Prometheus:
+    """A running Prometheus."""
 
-    inputs: Mapping[str, Any]
+    url: str
 
-    @classmethod
-    def read(cls, file: Path) -> Reference:
-        """Read the file that ships with the model."""
-        return cls(json.loads(file.read_text(encoding="utf-8"))["inputs"])
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the series of an expression now, each with `metric` (its labels) and `value` (time, text)."""
+        url, parameters = f"{self.url}/api/v1/query", {"query": expression}
+        try:
+            found: dict[str, Any] = httpx.get(url, params=parameters, timeout=10, trust_env=False).json()
+        except (httpx.HTTPError, ValueError) as error:  # while it starts it answers in plain text
+            raise StackError(f"Prometheus does not answer: {error}") from error
+        if found["status"] != "success":
+            raise StackError(f"Prometheus refuses {expression}: {found['error']}")
+        return list(found["data"]["result"])
 
-    def draw(self, name: str, share: float) -> float:
-        """Return the value that this share of the images stays below."""
-        quantiles = {float(at): value for at, value in self.inputs[name]["quantiles"].items()}
-        return float(np.interp(share, list(quantiles), list(quantiles.values())))
+    def value(self, expression: str) -> float:
+        """Return the value of an expression's first series; 0 while it has none."""
+        return next((float(one["value"][1]) for one in self.query(expression)), 0.0)
 
+    def alert(self, name: str) -> str:
+        """Return an alert's worst state over all of its series: `firing`, `pending` or `inactive`."""
+        states = {one["metric"]["alertstate"] for one in self.query(f'ALERTS{{alertname="{name}"}}')}
+        return "firing" if "firing" in states else "pending" if states else "inactive"
 
-def usual(reference: Reference, count: int) -> list[bytes]:
-    """Crops of photos with the sizes, brightness and compression of the reference's images."""
-    random, samples = Random(7), _samples()  # noqa: S311 - pictures, no secrets
-    order = random.sample(range(count), count)
-    return [
-        _usual(samples[index % len(samples)], reference, (index + 0.5) / count, (order[index] + 0.5) / count, random)
-        for index in range(count)
-    ]
-
-
-def odd(count: int) -> list[bytes]:
-    """Tiny, blurred, pale crops: what a broken resizing step upstream might send."""
-    random, samples = Random(8), _samples()  # noqa: S311 - pictures, no secrets
-    return [_odd(samples[index % len(samples)], random) for index in range(count)]
-
-
-def _usual(sample: Image.Image, reference: Reference, size: float, look: float, random: Random) -> bytes:
-    side = round(reference.draw("width", size)), round(reference.draw("height", size))
-    around = (random.random(), random.random())
-    picture = ImageOps.fit(sample, side, bleed=random.uniform(0, 0.2), centering=around)
-    brightness = max(1.0, ImageStat.Stat(picture.convert("L")).mean[0])
-    picture = ImageEnhance.Brightness(picture).enhance(reference.draw("brightness", look) / brightness)
-    wanted = reference.draw("bytes_per_pixel", random.random()) * side[0] * side[1]
-    return min((_jpeg(picture, quality) for quality in QUALITIES), key=lambda data: abs(len(data) - wanted))
+    def settled(self, jobs: set[str]) -> bool:
+        """Return whether it has scraped targets of all these jobs, and no critical alert is pending or fires."""
+        with suppress(StackError):
+            up = {one["metric"]["job"] for one in self.query("up == 1")}
+            return jobs <= up and not self.query('ALERTS{severity="critical"}')
+        return False
 
 
-def _odd(sample: Image.Image, random: Random) -> bytes:
-    left, top = (random.randrange(side - 2 * ODD_SIDE) for side in sample.size)
-    picture = sample.crop((left, top, left + ODD_SIDE, top + ODD_SIDE)).filter(ImageFilter.GaussianBlur(6))
-    return _jpeg(Image.blend(picture, Image.new("RGB", picture.size, "white"), 0.6), 30)
+def find_prometheus() -> str:
+    """Return the `prometheus` in PATH; raise StackError if there is none."""
+    found = shutil.which("prometheus")
+    if found is None:
+        raise StackError(
+            "no prometheus in PATH: install it (Debian and Ubuntu: `apt install prometheus`, macOS: `brew install "
+            "prometheus`, else from prometheus.io/download) and try again"
+        )
+    return found
 
 
-def _samples() -> list[Image.Image]:
-    folder = sample_photo().parent
-    files = [next(folder.glob(f"{name}.*")) for name in SAMPLES]
-    return [Image.open(file).convert("RGB") for file in files]
+def prepare(folder: Path, targets: Mapping[str, str], minute_ms: int) -> list[str]:
+    """Write the shipped configuration for this machine and return the command that runs it.
+
+    `targets` are `host:port` by job; each minute of a rule's `for` takes so many milliseconds.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "rules").mkdir(parents=True)
+    for rules in (SHIPPED / "rules").glob("*.yml"):
+        (folder / "rules" / rules.name).write_text(quicker(rules.read_text(encoding="utf-8"), minute_ms))
+    config = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
+    config["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
+    for scrape in config["scrape_configs"]:
+        scrape["static_configs"] = [{"targets": [targets[scrape["job_name"]]]}]
+        scrape["scrape_timeout"] = INTERVAL  # it may not be longer than the interval
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    files = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}")
+    return [find_prometheus(), *files, f"--web.listen-address={targets['prometheus']}", "--log.level=warn"]
 
 
-def _jpeg(picture: Image.Image, quality: int) -> bytes:
-    buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
+def quicker(rules: str, minute_ms: int) -> str:
+    """Rules in which each minute of a `for` takes so many milliseconds."""
+    return re.sub(
+        r"^( +for: )(\d+)([mh])$",
+        lambda found: f"{found[1]}{int(found[2]) * {'m': 1, 'h': 60}[found[3]] * minute_ms}ms",
+        rules,
+        flags=re.MULTILINE,
+    )
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happens to the drift window and its alert, told on the console; Prometheus is started before."""
+
+    stack: LocalStack
+    prometheus: Prometheus
+    console: Console
+    began: float = field(default_factory=time.monotonic)
+
+    def tell(self, clients: Clients, odd: Sequence[bytes], calm_s: float) -> None:
+        """Let drift come and go, with so many calm seconds before and after.
+
+        Raises:
+            StackError: Something did not happen in time, or a process ended.
+        """
+        usual, full = clients.images, float(SETTINGS["GATEWAY_DRIFT_WINDOW"])
+        window = partial(self.prometheus.value, "max(aidetect_drift_window_size)")
+        self._until("the drift window is full of ordinary images", lambda: window() == full)
+        self.rest(calm_s)
+        clients.images = odd
+        self._until(f"{ALERT} is pending", lambda: self.prometheus.alert(ALERT) == "pending")
+        self._until(f"{ALERT} is firing", lambda: self.prometheus.alert(ALERT) == "firing")
+        clients.images = usual
+        self._until(f"{ALERT} is resolved", lambda: self.prometheus.alert(ALERT) == "inactive")
+        self.rest(calm_s)
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass while all processes are watched."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.stack.supervisor.check()
+            time.sleep(POLL_S)
+
+    def _until(self, what: str, happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not happened():
+            if time.monotonic() > deadline:
+                raise StackError(f"waited {PATIENCE_S} s in vain until {what}; the machine may be too busy, try again")
+            self.rest(POLL_S)
+        window, score = (self.prometheus.value(f"max(aidetect_drift_{name})") for name in ("window_size", "score"))
+        figures = f"window {window:.0f}, drift score {score:.2f}, alert {self.prometheus.alert(ALERT)}"
+        self.console.print(f"{time.monotonic() - self.began:5.0f} s  {what}: {figures}")
 
 
 def main() -> None:
@@ -99,68 +227,53 @@ def main() -> None:
     console = Console(highlight=False, soft_wrap=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    layout = Layout(var=arguments.var.resolve())
     try:
         find_prometheus()  # before anything is started
-        with (
-            running(layout, Ports.free(), page=False, settings=SETTINGS) as stack,
-            console.status("starting") as status,
-        ):
-            prometheus = _started(stack, arguments.minute, status.update)
-            _demo(stack, prometheus, console, status, arguments)
+        layout = Layout(var=arguments.var.resolve())
+        with running(layout, Ports.free(), page=False, settings=SETTINGS) as stack:
+            _demo(stack, console, arguments)
     except StackError as error:
         raise SystemExit(f"monitoring-demo: {error}") from error
     except KeyboardInterrupt:
         console.print("stopped")
 
 
-def _started(stack: LocalStack, minute_ms: int, progress: Report) -> Prometheus:
-    """Start Prometheus once the model answers, so that no alert of the start is in the way."""
-    stack.wait(f"{stack.gateway_url}/readyz", "a first inference by TorchServe", progress)
-    targets = {"gateway": f"{HOST}:{stack.ports.gateway}", "torchserve": f"{HOST}:{stack.ports.metrics}"}
-    return start(stack.supervisor, stack.layout.var / "prometheus", targets, minute_ms, progress)
-
-
-def _demo(
-    stack: LocalStack, prometheus: Prometheus, console: Console, status: Status, arguments: argparse.Namespace
-) -> None:
-    began = time.time()
+def _demo(stack: LocalStack, console: Console, arguments: argparse.Namespace) -> None:
+    with console.status("starting TorchServe, then Prometheus"):
+        stack.wait(f"{stack.gateway_url}/readyz", "a first inference by TorchServe", lambda _: None)
+        prometheus = _started(stack, arguments.minute)
     console.print(f"Gateway     {stack.gateway_url}\nPrometheus  {prometheus.url}/alerts")
     console.print(f"Each minute of a rule's `for` takes {arguments.minute / 1000:g} s here.")
-
-    def report(what: str) -> None:
-        console.print(f"{time.time() - began:5.0f} s  {what}")
-
-    reference = Reference.read(stack.layout.store / "reference.json")
-    traffic, usual_ = Traffic(), usual(reference, PHOTOS)
-    traffic.send(usual_)
-    teller = Storyteller(prometheus, traffic, stack.supervisor.check, report, status.update)
-    with flowing(stack.gateway_url, traffic):
-        moments = teller.tell(usual_, odd(PHOTOS), arguments.calm)
-        status.update("drawing the dashboards")
-        source = Source(prometheus, began, time.time(), RATE_INTERVAL)
-        empty = draw(dashboards(), source, moments, arguments.picture)
-        console.print(f"Dashboards  {os.path.relpath(arguments.picture)}; without data: {', '.join(empty) or 'none'}")
+    (usual, odd), story = usual_and_odd(), Story(stack, prometheus, console)
+    clients = Clients(stack.gateway_url, usual)
+    with clients.running():
+        story.tell(clients, odd, arguments.calm)
         if arguments.serve:
             console.print("Ordinary images continue. Press Ctrl-C to stop.")
-            status.stop()
-            _serve(stack)
+            story.rest(float("inf"))
 
 
-def _serve(stack: LocalStack) -> None:
-    while True:
+def _started(stack: LocalStack, minute_ms: int) -> Prometheus:
+    """Start Prometheus and wait until it has scraped all targets and no alert of the start is in the way."""
+    folder, here = stack.layout.var / "prometheus", f"{HOST}:{free_port()}"
+    ports = {"gateway": stack.ports.gateway, "torchserve": stack.ports.metrics}
+    targets = {"prometheus": here} | {job: f"{HOST}:{port}" for job, port in ports.items()}
+    stack.supervisor.start("prometheus", prepare(folder, targets, minute_ms), folder)
+    prometheus, deadline = Prometheus(f"http://{here}"), time.monotonic() + START_S
+    while not prometheus.settled(set(targets)):
         stack.supervisor.check()
-        time.sleep(0.5)
+        if time.monotonic() > deadline:
+            raise StackError(f"Prometheus has not scraped all of {', '.join(targets)} within {START_S} s")
+        time.sleep(POLL_S)
+    return prometheus
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make monitoring-demo", description=__doc__)
-    var = ROOT / "var"
     parser.add_argument("--serve", action="store_true", help="continue until Ctrl-C, to use Prometheus's own page")
     parser.add_argument("--minute", type=int, default=1000, help="milliseconds for a minute of a rule's `for`")
     parser.add_argument("--calm", type=float, default=10, help="calm seconds before and after the drift")
-    parser.add_argument("--var", type=Path, default=var / "monitoring", help="folder for logs and series")
-    parser.add_argument("--picture", type=Path, default=var / "monitoring-demo.png", help="where the picture goes")
+    parser.add_argument("--var", type=Path, default=ROOT / "var/monitoring", help="folder for logs and series")
     return parser.parse_args()
 
 

@@ -1,85 +1,220 @@
 """What the gateway costs, against a null back end and beside a bare Starlette echo: `python -m benchmarks.gateway`."""
 
+from __future__ import annotations
+
 import argparse
 import json
+import secrets
+import sys
 import tempfile
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from PIL import Image
+import psutil
 from rich.console import Console
+from rich.table import Table
+from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from benchmarks.load import Comparison, Round, measure, table
-from benchmarks.stacks import Target, running_target
-from deploy.local.demo import sample_photo
+from benchmarks.load import HOST, Load, Spread, measure, upload
+from benchmarks.stacks import SIZES, direct, process, sample
+from deploy.layout import free_ports
 
-SIZES: Final = {"100kB": (600, 95), "1MB": (3600, 92)}
-"""Width in pixels and JPEG quality of the sample photo that come to this size."""
+VERDICT: Final = json.dumps(
+    {
+        "prediction": "ai_generated",
+        "probability": 0.87,
+        "confidence": "high",
+        "model_version": "1.0.0",
+        "inputs": {
+            "width": 600.0,
+            "height": 400.0,
+            "megapixels": 0.24,
+            "bytes_per_pixel": 0.4375,
+            "brightness": 103.6499,
+            "sharpness": 1301.3718199497428,
+        },
+    }
+).encode()
+HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", str(len(VERDICT)).encode())]
+NULL, ECHO, GATEWAY = TARGETS = ("null back end", "Starlette echo", "gateway")
+BASES: Final = (NULL, ECHO)
+"""What the gateway is put beside."""
+BAR_ADDED_MS: Final = 3.0
+BAR_PER_CPU_S: Final = 1000.0
+TICK_S: Final = 0.01
+"""The step in which the kernel counts a process's time."""
 WIDTH: Final = 140
 """Characters of a line, so that the table is whole in a log as well."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How much is measured: rounds, and in each so many requests one by one and so many at the same time."""
+class Target:
+    """A process that answers a request on a port."""
 
-    rounds: int
-    alone: int
-    together: int
-    connections: int
+    name: str
+    port: int
+    request: bytes
+    process: psutil.Process
+
+    def measured(self, plan: argparse.Namespace) -> Round:
+        """Send requests one by one, then over all connections."""
+        alone = measure(self.port, self.request, requests=plan.alone, connections=1)
+        before = self._cpu_s()
+        together = measure(self.port, self.request, requests=plan.together, connections=plan.connections)
+        return Round(alone, together, plan.together / max(self._cpu_s() - before, TICK_S))
+
+    def _cpu_s(self) -> float:
+        """Processor seconds that the process has used, all of its threads."""
+        return float(sum(self.process.cpu_times()[:2]))
+
+
+@dataclass(frozen=True)
+class Round:
+    """One target in one round: requests one by one, then many at once, and those per second of its time on a core."""
+
+    alone: Load
+    together: Load
+    per_cpu_s: float
+
+
+Rounds = list[dict[str, Round]]
+"""Each with every target by name."""
+FIGURES: Final[Mapping[str, Callable[[Round], float]]] = {
+    "p50 ms": lambda found: found.alone.percentile(50),
+    "p95 ms": lambda found: found.alone.percentile(95),
+    "requests/s": lambda found: found.together.per_s,
+    "requests/CPU-s": lambda found: found.per_cpu_s,
+}
+
+
+def spreads(rounds: Rounds, name: str) -> dict[str, Spread]:
+    """Every figure of one target."""
+    return {title: Spread.of(figure(found[name]) for found in rounds) for title, figure in FIGURES.items()}
+
+
+def beside(rounds: Rounds, base: str) -> tuple[Spread, Spread]:
+    """What the gateway's p50 has over another target's in the same round, in ms, and as a multiple of it."""
+    pairs = [(found[GATEWAY].alone.percentile(50), found[base].alone.percentile(50)) for found in rounds]
+    return Spread.of(own - other for own, other in pairs), Spread.of(own / other for own, other in pairs)
+
+
+def meets_bar(rounds: Rounds) -> bool:
+    """Whether the gateway adds as little and serves as much as it should."""
+    added, served = beside(rounds, NULL)[0], spreads(rounds, GATEWAY)["requests/CPU-s"]
+    return added.mean <= BAR_ADDED_MS and served.mean >= BAR_PER_CPU_S
+
+
+def as_json(rounds: Rounds) -> dict[str, Any]:
+    """Every figure by target, and the gateway's beside the others'."""
+    targets = {name: {title: asdict(spread) for title, spread in spreads(rounds, name).items()} for name in TARGETS}
+    added, ratio = ({base: asdict(beside(rounds, base)[which]) for base in BASES} for which in (0, 1))
+    return {"targets": targets, "p50_added_ms": added, "p50_ratio": ratio, "meets_bar": meets_bar(rounds)}
+
+
+def table(rounds: Rounds) -> Table:
+    """The figures of all targets, mean ± standard deviation of the rounds."""
+    caption = (
+        f"n = {len(rounds)} rounds, mean ± sd. At most {BAR_ADDED_MS:g} ms over the null back end and "
+        f"{BAR_PER_CPU_S:,.0f} requests a CPU second: {'met' if meets_bar(rounds) else 'missed'}"
+    )
+    grid = Table("", *FIGURES, "gateway's p50 adds, ms", "ratio", caption=caption)
+    for name in TARGETS:
+        grid.add_row(
+            name, *map(str, spreads(rounds, name).values()), *map(str, beside(rounds, name)[: 2 * (name in BASES)])
+        )
+    return grid
 
 
 def main() -> None:
     """Run the benchmark from the command line."""
-    arguments = _parse()
-    plan = Plan(arguments.rounds, arguments.alone, arguments.together, arguments.connections)
-    photo = sample(arguments.photo)
-    found = run(plan, photo)
-    if arguments.json:
-        print(json.dumps(found.as_json() | {"photo_bytes": len(photo)}, indent=2))
+    plan = _parse()
+    photo = sample(plan.photo)
+    rounds = run(plan, photo)
+    if plan.json:
+        print(json.dumps(as_json(rounds) | {"photo_bytes": len(photo)}, indent=2))
         return
     console = Console(highlight=False, width=WIDTH)
     console.print(f"{len(photo) / 1000:.0f} kB JPEG; a round is {plan.alone} requests one by one, then {plan.together}")
     console.print(f"over {plan.connections} connections; CPU seconds are those of the measured process alone")
-    console.print(table(found))
+    console.print(table(rounds))
 
 
-def run(plan: Plan, photo: bytes) -> Comparison:
+def run(plan: argparse.Namespace, photo: bytes) -> Rounds:
     """Measure all targets in turns, so that other load affects all alike."""
-    with tempfile.TemporaryDirectory() as folder, running_target(photo, Path(folder)) as targets:
+    with running_targets(photo) as targets:
         for target in targets:
-            _round(target, plan)  # the first requests pay for connections, imports and caches
-        rounds = [{target.name: _round(target, plan) for target in _turned(targets, n)} for n in range(plan.rounds)]
-    return Comparison(rounds)
+            target.measured(plan)  # the first requests pay for connections, imports and caches
+        turns = [n % len(targets) for n in range(plan.rounds)]
+        return [{one.name: one.measured(plan) for one in targets[first:] + targets[:first]} for first in turns]
 
 
-def sample(size: str) -> bytes:
-    """A real photo as a JPEG of about this size."""
-    width, quality = SIZES[size]
-    buffer = BytesIO()
-    with Image.open(sample_photo()) as photo:
-        height = round(width * photo.height / photo.width)
-        photo.resize((width, height), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
+@contextmanager
+def running_targets(photo: bytes) -> Iterator[list[Target]]:
+    """Start all of them and wait until they answer; the gateway as in production, but for the limit of rates.
+
+    Raises:
+        TargetError: One of them does not come up.
+    """
+    ports, key = free_ports(len(TARGETS)), secrets.token_hex()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
+        folder = Path(name)
+        (folder / "key_file.json").write_text(json.dumps({"inference": {"key": secrets.token_hex(4)}}))
+        settings = {
+            "API_KEYS": key,
+            "RATE_LIMIT_ENABLED": "false",
+            "GATEWAY_PORT": str(ports[2]),
+            "GATEWAY_TORCHSERVE_URL": f"http://{HOST}:{ports[0]}",
+            "GATEWAY_TORCHSERVE_KEY_FILE": str(folder / "key_file.json"),
+            "GATEWAY_DRIFT_FILE": ".",
+        }
+        commands = (_uvicorn("null_model", ports[0]), _uvicorn("echo", ports[1]), [sys.executable, "-m", "gateway"])
+        requests = (
+            direct(photo),
+            upload("/predict", "file", [photo]),
+            upload("/predict", "file", [photo], f"X-API-Key: {key}"),
+        )
+        yield [
+            Target(target, port, request, opened.enter_context(process(command, port, folder, settings)))
+            for target, port, request, command in zip(TARGETS, ports, requests, commands, strict=True)
+        ]
 
 
-def _round(target: Target, plan: Plan) -> Round:
-    alone = measure(target.port, target.request, requests=plan.alone, connections=1)
-    before = target.cpu_s()
-    together = measure(target.port, target.request, requests=plan.together, connections=plan.connections)
-    return Round(alone.latencies_ms, plan.together, together.seconds, target.cpu_s() - before)
+def _uvicorn(application: str, port: int) -> list[str]:
+    options = ["--host", HOST, "--port", str(port), "--no-access-log", "--log-level", "warning"]
+    return [sys.executable, "-m", "uvicorn", f"benchmarks.gateway:{application}", *options]
 
 
-def _turned(targets: list[Target], by: int) -> list[Target]:
-    first = by % len(targets)
-    return targets[first:] + targets[:first]
+async def null_model(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read any request and return TorchServe's response to a prediction at once."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": VERDICT})
+
+
+async def _count(request: Request) -> JSONResponse:
+    async with request.form() as form:
+        file = form["file"]
+        size = len(await file.read()) if isinstance(file, UploadFile) else 0
+    return JSONResponse({"bytes": size})
+
+
+echo = Starlette(routes=[Route("/predict", _count, methods=["POST"])])
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the uploaded photo is")
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the uploaded image is")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--alone", type=int, default=300, help="requests one by one in a round")
     parser.add_argument("--together", type=int, default=2000, help="requests over all connections in a round")

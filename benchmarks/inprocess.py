@@ -35,7 +35,7 @@ class Context:
         """Nobody reads it."""
 
     def set_response_status(self, code: int, phrase: str = "", _index: int = 0) -> None:
-        """A status is only set for a photo that is refused."""
+        """A status is only set for an image that is refused."""
         raise RefusedError(f"{code} {phrase}")
 
 

@@ -20,9 +20,8 @@ from typing import Any, Final
 import psutil
 import yaml
 
-from benchmarks.figures import Burst
-from benchmarks.gateway import SIZES, sample
-from benchmarks.load import Spread
+from benchmarks.load import Load, Spread
+from benchmarks.stacks import SIZES, sample
 from deploy.layout import ROOT
 from deploy.torchserve.process import ARCHIVE
 
@@ -32,8 +31,8 @@ GOAL: Final = 0.9
 """Of the ceiling."""
 
 
-class CeilingError(RuntimeError):
-    """The handler does not run in a process of its own."""
+class ScoreError(RuntimeError):
+    """The handler does not run in a process of its own, or scoring failed; what it said is above."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,15 @@ class Pool:
     threads: int
     start_s: float
 
-    def judge(self, batch: int, seconds: float, processes: int | None = None) -> Burst:
-        """Predict batches for a time on all or some processes; an image counts as a request."""
+    def predict(self, batch: int, seconds: float, processes: int | None = None) -> Load:
+        """Predict batches for a time on all or some processes; the rate is that of images."""
         asked = self.processes[:processes]
         for process in asked:
             process.stdin.write(f"{batch} {seconds}\n")
             process.stdin.flush()
         took = [json.loads(_line(process)) for process in asked]
         rate = sum(batch * len(latencies) / (sum(latencies) / 1000) for latencies in took)
-        return Burst([latency for latencies in took for latency in latencies], rate)
+        return Load([latency for latencies in took for latency in latencies], rate)
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,10 @@ class Ceiling:
     def find(cls, pools: list[Pool], seconds: float) -> Ceiling:
         """Try every pool with every batch size; alone is one process with one image at a time."""
         for pool in pools:
-            pool.judge(max(BATCHES), 0.01)
+            pool.predict(max(BATCHES), 0.01)
         tried = [Best(pool, batch) for pool in pools for batch in BATCHES]
-        together = max(tried, key=lambda best: best.pool.judge(best.batch, seconds).per_s)
-        alone = max(pools, key=lambda pool: pool.judge(1, seconds, processes=1).per_s)
+        together = max(tried, key=lambda best: best.pool.predict(best.batch, seconds).per_s)
+        alone = max(pools, key=lambda pool: pool.predict(1, seconds, processes=1).per_s)
         return cls(together, Best(alone, 1))
 
 
@@ -88,48 +87,38 @@ def unpack(archive: Path, folder: Path) -> dict[str, Any]:
     """Unpack a model archive and return the model's description from its configuration."""
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(folder)
-        spec: dict[str, Any] = yaml.safe_load(packed.read("model-config.yaml"))["spec"]
-        return spec
+        return dict(yaml.safe_load(packed.read("model-config.yaml"))["spec"])
 
 
 @contextmanager
-def pools(folder: Path, photo: bytes, environment: Mapping[str, str]) -> Iterator[list[Pool]]:
+def pools(folder: Path, photo: bytes, environment: dict[str, str]) -> Iterator[list[Pool]]:
     """Start the unpacked archive's handler as one process with a thread a core, and as one process a core.
 
     Raises:
-        CeilingError: One of them ends.
+        ScoreError: One of them ends.
     """
-    picture = folder / "photo.jpg"
-    picture.write_bytes(photo)
+    image = folder / "photo.jpg"
+    image.write_bytes(photo)
     cores = psutil.cpu_count() or 1
     with ExitStack() as opened:
-        yield [
-            opened.enter_context(_pool(folder, picture, environment, processes, threads))
-            for processes, threads in dict.fromkeys([(1, cores), (cores, 1)])
-        ]
-
-
-@contextmanager
-def _pool(folder: Path, picture: Path, environment: Mapping[str, str], processes: int, threads: int) -> Iterator[Pool]:
-    command = [sys.executable, "-P", str(SCRIPT), str(folder), str(picture), str(threads)]
-    started = perf_counter()
-    with ExitStack() as opened:
-        running = [opened.enter_context(_process(command, environment, folder)) for _ in range(processes)]
-        for process in running:
-            _line(process)
-        yield Pool(running, threads, perf_counter() - started)
+        found = []
+        for processes, threads in dict.fromkeys([(1, cores), (cores, 1)]):
+            command, started = (
+                [sys.executable, "-P", str(SCRIPT), str(folder), str(image), str(threads)],
+                perf_counter(),
+            )
+            own = environment | {"PYTHONPATH": str(folder)}
+            running = [opened.enter_context(_process(command, own, folder)) for _ in range(processes)]
+            for process in running:
+                _line(process)
+            found.append(Pool(running, threads, perf_counter() - started))
+        yield found
 
 
 @contextmanager
 def _process(command: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[psutil.Popen]:
-    with psutil.Popen(
-        command,
-        cwd=folder,
-        env={**environment, "PYTHONPATH": str(folder)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    pipe = subprocess.PIPE
+    with psutil.Popen(command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
         try:
             yield process
         finally:
@@ -139,12 +128,8 @@ def _process(command: list[str], environment: Mapping[str, str], folder: Path) -
 def _line(process: psutil.Popen) -> str:
     line: str = process.stdout.readline()
     if not line:
-        raise CeilingError("the handler's process ended; see its output above")
+        raise ScoreError("the handler's process ended; see its output above")
     return line
-
-
-class ScoreError(RuntimeError):
-    """Scoring failed; what it said is above."""
 
 
 def main() -> None:
@@ -154,20 +139,25 @@ def main() -> None:
     print(f"{arguments.pictures:,} copies of a JPEG of {len(photo) / 1000:.0f} kB")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        copy(photo, arguments.pictures, folder / "photos")
+        _catalogue(photo, arguments.pictures, folder / "photos")
         unpack(arguments.archive, folder / "unpacked")
-        with pools(folder / "unpacked", photo, os.environ) as pools_:
-            best = Ceiling.find(pools_, arguments.seconds / 4).together
+        with pools(folder / "unpacked", photo, dict(os.environ)) as started:
+            best = Ceiling.find(started, arguments.seconds / 4).together
             scored, at_best = list[float](), list[float]()
             for turn in range(arguments.rounds):  # in turns, so that what else the machine does hits both
-                at_best.append(best.pool.judge(best.batch, arguments.seconds).per_s)
+                at_best.append(best.pool.predict(best.batch, arguments.seconds).per_s)
                 words = ["--archive", str(arguments.archive), *arguments.score]
                 scored.append(score(folder / "photos", folder / f"out-{turn}", words))
-    print(verdict(scored, at_best, str(best)))
+    ratio = Spread.of(one / other for one, other in zip(scored, at_best, strict=True))
+    outcome = "met" if ratio.mean >= GOAL else "missed"
+    print(
+        f"scoring {Spread.of(scored)} images/s, in-process ceiling {Spread.of(at_best)} ({best}): "
+        f"{ratio} of it, n = {ratio.n} rounds, mean ± sd. At least {GOAL:g}: {outcome}"
+    )
 
 
-def copy(photo: bytes, number: int, folder: Path) -> None:
-    """Make a catalogue of one photo under many names."""
+def _catalogue(photo: bytes, number: int, folder: Path) -> None:
+    """Make a catalogue of one image under many names."""
     folder.mkdir()
     first = folder / "0.jpg"
     first.write_bytes(photo)
@@ -175,34 +165,24 @@ def copy(photo: bytes, number: int, folder: Path) -> None:
         (folder / f"{index}.jpg").hardlink_to(first)
 
 
-def score(photos: Path, out: Path, words: Sequence[str]) -> float:
+def score(images: Path, out: Path, words: Sequence[str]) -> float:
     """Score a folder with the command and return the images per second that it reports.
 
     Raises:
         ScoreError: It failed.
     """
-    command = [sys.executable, "-m", "training.scoring.score", str(photos), "--out", str(out), *words]
+    command = [sys.executable, "-m", "training.scoring.score", str(images), "--out", str(out), *words]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own words
-    found = re.search(r"([\d,.]+) pictures/s; ", done.stdout)
+    found = re.search(r"([\d,.]+) (?:pictures|images)/s; ", done.stdout)
     if done.returncode or not found:
         raise ScoreError(f"training.scoring.score ended with {done.returncode}")
     return float(found[1].replace(",", ""))
 
 
-def verdict(scored: Sequence[float], at_best: Sequence[float], ceiling_with: str) -> str:
-    """Put both rates side by side, and their ratio within each round."""
-    ratio = Spread.of(one / best for one, best in zip(scored, at_best, strict=True))
-    outcome = "met" if ratio.mean >= GOAL else "missed"
-    return (
-        f"scoring {Spread.of(scored)} pictures/s, in-process ceiling {Spread.of(at_best)} ({ceiling_with}): "
-        f"{ratio} of it, n = {ratio.n} rounds, mean ± sd. At least {GOAL:g}: {outcome}"
-    )
-
-
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__)
     parser.add_argument("--archive", type=Path, default=ROOT / "model_store" / ARCHIVE)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large each picture is")
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large each image is")
     parser.add_argument("--pictures", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10, help="how long the ceiling is measured in a round")

@@ -4,129 +4,219 @@ import argparse
 import json
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import psutil
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import figures, score
-from benchmarks.gateway import SIZES, sample
-from benchmarks.load import Load, measure_for
+from benchmarks import score
+from benchmarks.load import Load, Spread, measure_for
 from benchmarks.score import Ceiling
-from benchmarks.stacks import BenchLayout, Stack, memory_mb, stacks
+from benchmarks.stacks import (
+    BATCH,
+    BATCH_FILES,
+    EXPLAIN,
+    GATEWAY,
+    HEALTH,
+    PREDICT,
+    SIZES,
+    TORCHSERVE,
+    BenchLayout,
+    Stack,
+    memory_mb,
+    plain,
+    product,
+    sample,
+)
 from deploy.layout import ROOT
 from deploy.torchserve.process import ARCHIVE
 
-STACKS = (figures.SMALL, figures.PLAIN, figures.TORCHSERVE, figures.GATEWAY)
-BAR_WIDTH = 0.8 / len(STACKS)
-COLUMNS = ("of ceiling", "x plain", "x plain 224", "memory MB", "start-up s")
+CEILING, ALONE = "in-process ceiling", "in-process, one image"
+SMALL, PLAIN = "plain, 224 px", "plain, our views"
+STACKS: Final = (SMALL, PLAIN, TORCHSERVE, GATEWAY)
+SMALL_SIDE: Final = 224
+"""Pixels; what EfficientNet-B0 was made for."""
+CLIENTS: Final = (1, 8, 32)
+MOST: Final = CLIENTS[-1]
+COLUMNS: Final = ("of ceiling", "x plain", "x plain 224", "memory MB", "start-up s")
 WIDTH: Final = 180
 """Characters of a line, so that the table is whole in a log as well."""
+BAR_WIDTH: Final = 0.8 / len(STACKS)
 PROBE_PAUSE_S: Final = 0.02
 WATCHED_S: Final = 2
 """For so long the machine is watched before anything starts, to tell how busy it is with other things."""
-Job = Callable[[float], dict[figures.Row, figures.Burst]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: stack, route, number of clients, and images per request."""
+
+    stack: str
+    asks: str = PREDICT
+    clients: int = 1
+    images: int = 1
+
+
+def health(stack: str) -> Row:
+    """Probes of a stack's health while the most clients ask it for predictions."""
+    return Row(stack, HEALTH, MOST, images=0)
+
+
+ROWS: Final = (
+    Row(CEILING),
+    Row(ALONE),
+    *(row for service in (SMALL, PLAIN) for row in [*(Row(service, PREDICT, n) for n in CLIENTS), health(service)]),
+    *(Row(stack, PREDICT, n) for stack in (TORCHSERVE, GATEWAY) for n in CLIENTS),
+    *(Row(GATEWAY, EXPLAIN, n) for n in (1, 8)),
+    Row(GATEWAY, BATCH, 1, images=BATCH_FILES),
+    health(GATEWAY),
+)
+Found = dict[Row, Load]
+"""What one or more rows came to in a round."""
+Job = Callable[[float], Found]
 """Measures for so many seconds."""
+FIGURES: Final[Mapping[str, Callable[[Load], float]]] = {
+    "requests/s": lambda load: load.per_s,
+    "p50 ms": lambda load: load.percentile(50),
+    "p95 ms": lambda load: load.percentile(95),
+    "p99 ms": lambda load: load.percentile(99),
+}
 
 
-def draw(found: figures.Measured, path: Path) -> None:
+@dataclass(frozen=True)
+class Goal:
+    """A figure that should be at least, or else at most, so large."""
+
+    what: str
+    found: Spread
+    bound: float
+    least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the mean of the rounds is on the right side."""
+        return self.found.mean >= self.bound if self.least else self.found.mean <= self.bound
+
+    def __str__(self) -> str:
+        bound = f"{'at least' if self.least else 'at most'} {self.bound:,g}"
+        return f"{'met' if self.met else 'missed'}: {self.what} {self.found}, {bound}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All rounds, each with a load for every row and each stack's memory after it, and the stacks' start-up times."""
+
+    rounds: list[Found]
+    memory_mb: list[dict[str, float]]
+    start_s: dict[str, float]
+    about: dict[str, Any]
+
+    def spread(self, row: Row, figure: str) -> Spread:
+        """A figure of one row."""
+        return Spread.of(FIGURES[figure](found[row]) for found in self.rounds)
+
+    def memory(self, stack: str) -> Spread:
+        """Resident memory of a stack's processes together, in MB."""
+        return Spread.of(found[stack] for found in self.memory_mb)
+
+    def of_ceiling(self, row: Row) -> Spread:
+        """Images per second as a share of the ceiling's in the same round."""
+        return Spread.of(found[row].per_s * row.images / found[Row(CEILING)].per_s for found in self.rounds)
+
+    def times(self, row: Row, base: Row, figure: str = "requests/s") -> Spread:
+        """A figure as a multiple of another row's in the same round."""
+        return Spread.of(FIGURES[figure](found[row]) / FIGURES[figure](found[base]) for found in self.rounds)
+
+    def goals(self) -> list[Goal]:
+        """What the stack should reach on any machine."""
+        one, most, explained, views = (
+            Row(GATEWAY),
+            Row(GATEWAY, PREDICT, MOST),
+            Row(GATEWAY, EXPLAIN),
+            Row(PLAIN, PREDICT, MOST),
+        )
+        return [
+            Goal(f"share of the ceiling at {MOST} clients", self.of_ceiling(most), 0.75, least=True),
+            Goal(f"times the plain service with our views at {MOST} clients", self.times(most, views), 4.5, least=True),
+            Goal("p50 of one client beside one image in process", self.times(one, Row(ALONE), "p50 ms"), 1.5),
+            Goal("p99 of /healthz under load, ms", self.spread(health(GATEWAY), "p99 ms"), 50),
+            Goal("p50 of an explanation beside a prediction's", self.times(explained, one, "p50 ms"), 1.6),
+            Goal("memory, MB", self.memory(GATEWAY), 2500),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Every figure of every row, and what is drawn from them."""
+        rows = [
+            asdict(row)
+            | {title: asdict(self.spread(row, title)) for title in FIGURES}
+            | {"of the ceiling": asdict(self.of_ceiling(row))}
+            for row in ROWS
+        ]
+        stacks = {
+            name: {"memory MB": asdict(self.memory(name)), "start-up s": start} for name, start in self.start_s.items()
+        }
+        goals = [asdict(goal) | {"met": goal.met} for goal in self.goals()]
+        return {"about": self.about, "rows": rows, "stacks": stacks, "goals": goals}
+
+
+def draw(found: Measured, path: Path) -> None:
     """Write the plot as a PNG."""
     figure = Figure(figsize=(12, 4.5), layout="constrained")
     rates, waits = figure.subplots(1, 2)
-    _bars(found, rates, "requests/s")
-    ceiling = found.spread(figures.Row(figures.CEILING), figures.FIGURES["requests/s"]).mean
-    rates.axhline(ceiling, color="black", linestyle="--", label=figures.CEILING)
-    _bars(found, waits, "p50 ms")
+    for axes, title in ((rates, "requests/s"), (waits, "p50 ms")):
+        for place, stack in enumerate(STACKS):
+            spreads = [found.spread(Row(stack, PREDICT, clients), title) for clients in CLIENTS]
+            places = [at + (place - (len(STACKS) - 1) / 2) * BAR_WIDTH for at in range(len(CLIENTS))]
+            means, errors = [each.mean for each in spreads], [each.sd for each in spreads]
+            axes.bar(places, means, BAR_WIDTH, yerr=errors, label=stack)
+        axes.set_xticks(range(len(CLIENTS)), [str(clients) for clients in CLIENTS])
+        axes.set(xlabel="clients", ylabel=title)
+    ceiling = found.spread(Row(CEILING), "requests/s").mean
+    rates.axhline(ceiling, color="black", linestyle="--", label=CEILING)
     waits.set_yscale("log")
     figure.legend(*rates.get_legend_handles_labels(), loc="outside lower center", ncols=len(STACKS) + 1)
     figure.savefig(path, format="png", dpi=120)
 
 
-def _bars(found: figures.Measured, axes: Axes, title: str) -> None:
-    for place, stack in enumerate(STACKS):
-        spreads = [
-            found.spread(figures.Row(stack, figures.PREDICT, clients), figures.FIGURES[title])
-            for clients in figures.CLIENTS
-        ]
-        axes.bar(
-            [position + (place - (len(STACKS) - 1) / 2) * BAR_WIDTH for position in range(len(figures.CLIENTS))],
-            [spread.mean for spread in spreads],
-            BAR_WIDTH,
-            yerr=[spread.sd for spread in spreads],
-            label=stack,
-        )
-    axes.set_xticks(range(len(figures.CLIENTS)), [str(clients) for clients in figures.CLIENTS])
-    axes.set_xlabel("clients")
-    axes.set_ylabel(title)
-
-
-def table(found: figures.Measured) -> Table:
+def table(found: Measured) -> Table:
     """Every row with its figures, mean ± standard deviation of the rounds; memory and start-up once a stack."""
-    grid = Table(
-        "stack",
-        "asked for",
-        "clients",
-        *figures.FIGURES,
-        *COLUMNS,
-        caption=_caption(found),
-        caption_justify="left",
-        padding=(0, 0),
-    )
-    for before, row in zip((None, *figures.ROWS), figures.ROWS, strict=False):
+    about = "; ".join(f"{name}: {value}" for name, value in found.about.items())
+    caption = "\n".join([f"n = {len(found.rounds)} rounds, mean ± sd. {about}", *map(str, found.goals())])
+    head = ("stack", "asked for", "clients", *FIGURES, *COLUMNS)
+    grid = Table(*head, caption=caption, caption_justify="left", padding=(0, 0))
+    for before, row in zip((None, *ROWS), ROWS, strict=False):
         first = before is None or before.stack != row.stack
+        compared = row.asks == PREDICT and row.stack in {TORCHSERVE, GATEWAY}
+        bases = [Row(base, PREDICT, row.clients) for base in (PLAIN, SMALL)]
         grid.add_row(
             row.stack if first else "",
             row.asks,
             str(row.clients),
-            *(str(found.spread(row, figure)) for figure in figures.FIGURES.values()),
-            str(found.of_ceiling(row)) if row.pictures else "",
-            *(_times(found, row, base) for base in (figures.PLAIN, figures.SMALL)),
+            *(str(found.spread(row, title)) for title in FIGURES),
+            str(found.of_ceiling(row)) if row.images else "",
+            *(str(found.times(row, base)) if compared else "" for base in bases),
             f"{found.memory(row.stack).mean:,.0f}" if first else "",
             f"{found.start_s[row.stack]:.1f}" if first else "",
         )
     return grid
 
 
-def _times(found: figures.Measured, row: figures.Row, base: str) -> str:
-    compared = row.asks == figures.PREDICT and row.stack in {figures.TORCHSERVE, figures.GATEWAY}
-    return str(found.times(row, base)) if compared else ""
-
-
-def _caption(found: figures.Measured) -> str:
-    about = "; ".join(f"{name}: {value}" for name, value in found.about.items())
-    return "\n".join([f"n = {len(found.rounds)} rounds, mean ± sd. {about}", *map(str, found.goals())])
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How many rounds, how many seconds each row is measured in a round, and how many before the first."""
-
-    rounds: int = 3
-    seconds: float = 5
-    warm_up_s: float = 2
-
-
-QUICK: Final = Plan(rounds=1, seconds=0.5, warm_up_s=0.2)
-
-
 def main() -> None:
     """Run the benchmark from the command line."""
     arguments = _parse()
-    signal.signal(signal.SIGTERM, _interrupt)  # so that everything that was started is stopped
-    plan = QUICK if arguments.quick else Plan(arguments.rounds, arguments.seconds)
-    found = run(plan, sample(arguments.photo), arguments.store)
-    console = Console(highlight=False, width=WIDTH)
-    console.print(table(found))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything that was started is stopped
+    if arguments.quick:
+        arguments.rounds, arguments.seconds = 1, 0.5
+    found = run(arguments.rounds, arguments.seconds, sample(arguments.photo), arguments.store)
+    Console(highlight=False, width=WIDTH).print(table(found))
     for path in filter(None, (arguments.json, arguments.plot)):
         path.parent.mkdir(parents=True, exist_ok=True)
     if arguments.json:
@@ -135,86 +225,84 @@ def main() -> None:
         draw(found, arguments.plot)
 
 
-def run(plan: Plan, photo: bytes, store: Path) -> figures.Measured:
-    """Start everything, measure it in turns, so that other load affects all alike, and stop it."""
+def run(rounds: int, seconds: float, photo: bytes, store: Path) -> Measured:
+    """Start everything, each alone on the machine, measure it in turns, so that other load affects all alike."""
     busy = psutil.cpu_percent(WATCHED_S)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         layout, unpacked = BenchLayout(var=Path(folder) / "var", store=store), Path(folder) / "unpacked"
         layout.var.mkdir()
         spec = score.unpack(store / ARCHIVE, unpacked)
-        served = opened.enter_context(stacks(photo, layout, spec))
-        pools = opened.enter_context(score.pools(unpacked, photo, layout.environment()))
-        best = Ceiling.find(pools, plan.seconds / 2)
+        served = [
+            opened.enter_context(plain(SMALL, [SMALL_SIDE], photo, layout.var)),
+            opened.enter_context(plain(PLAIN, sides(spec), photo, layout.var)),
+            *opened.enter_context(product(photo, layout)),
+        ]
+        best = Ceiling.find(opened.enter_context(score.pools(unpacked, photo, layout.environment())), seconds / 2)
         about = {
             "model": spec["version"],
             "photo": f"{len(photo) / 1000:.0f} kB",
             "cores": psutil.cpu_count(),
             "of them busy before": f"{busy:.0f} %",
             "ceiling with": str(best.together),
-            "one picture with": str(best.alone),
+            "one image with": str(best.alone),
         }
-        return measured(plan, served, best, about)
+        return measured(rounds, seconds, served, best, about)
 
 
-def measured(plan: Plan, served: Sequence[Stack], best: Ceiling, about: dict[str, Any]) -> figures.Measured:
+def sides(spec: Mapping[str, Any]) -> list[int]:
+    """Return the side of every view that the shipped model takes of an image, in pixels."""
+    details = spec.get("details", spec.get("detail_grid", 0) ** 2)  # a grid is what archives up to 1.1.0 have
+    return [spec["input_size"], *[spec.get("detail_size", spec["input_size"])] * details]
+
+
+def measured(rounds: int, seconds: float, served: Sequence[Stack], best: Ceiling, about: dict[str, Any]) -> Measured:
     """Measure every row in every round, each round beginning with another one."""
-    processes = {stack.name: stack.processes for stack in served}
-    processes |= {figures.CEILING: best.together.pool.processes, figures.ALONE: best.alone.pool.processes[:1]}
-    start_s = {stack.name: stack.start_s for stack in served}
-    start_s |= {figures.CEILING: best.together.pool.start_s, figures.ALONE: best.alone.pool.start_s}
+    alone, together = best.alone.pool, best.together.pool
+    processes = {one.name: one.processes for one in served} | {CEILING: together.processes, ALONE: alone.processes[:1]}
+    start_s = {one.name: one.start_s for one in served} | {CEILING: together.start_s, ALONE: alone.start_s}
     jobs = _jobs(served, best)
     for job in jobs:
-        job(plan.warm_up_s)
-    rounds, memory = list[dict[figures.Row, figures.Burst]](), list[dict[str, float]]()
-    for turn in range(plan.rounds):
-        first = turn * len(jobs) // plan.rounds
-        rounds.append({row: burst for job in jobs[first:] + jobs[:first] for row, burst in job(plan.seconds).items()})
-        memory.append({name: memory_mb(found) for name, found in processes.items()})
-    return figures.Measured(rounds, memory, start_s, about)
+        job(seconds * 0.4)
+    found, memory = list[Found](), list[dict[str, float]]()
+    for turn in range(rounds):
+        first = turn * len(jobs) // rounds
+        found.append({row: load for job in jobs[first:] + jobs[:first] for row, load in job(seconds).items()})
+        memory.append({name: memory_mb(each) for name, each in processes.items()})
+    return Measured(found, memory, start_s, about)
 
 
 def _jobs(served: Sequence[Stack], best: Ceiling) -> list[Job]:
     by_name = {stack.name: stack for stack in served}
     jobs: list[Job] = [
-        lambda seconds: {figures.Row(figures.CEILING): best.together.pool.judge(best.together.batch, seconds)},
-        lambda seconds: {figures.Row(figures.ALONE): best.alone.pool.judge(1, seconds, processes=1)},
+        lambda seconds: {Row(CEILING): best.together.pool.predict(best.together.batch, seconds)},
+        lambda seconds: {Row(ALONE): best.alone.pool.predict(1, seconds, processes=1)},
     ]
-    for row in figures.ROWS:
+    for row in ROWS:
         stack = by_name.get(row.stack)
-        if stack is None or row.asks == figures.HEALTH:  # the ceiling's are there, probes come with the load
+        if stack is None or row.asks == HEALTH:  # the ceiling's are there, probes come with the load
             continue
-        loaded = row.asks == figures.PREDICT and row.clients == figures.MOST and figures.HEALTH in stack.requests
+        loaded = row.asks == PREDICT and row.clients == MOST and HEALTH in stack.requests
         jobs.append(partial(_with_probes if loaded else _requests, stack, row))
     return jobs
 
 
-def _requests(stack: Stack, row: figures.Row, seconds: float) -> dict[figures.Row, figures.Burst]:
-    load = measure_for(stack.port, stack.requests[row.asks], seconds=seconds, connections=row.clients)
-    return {row: _burst(load)}
+def _requests(stack: Stack, row: Row, seconds: float) -> Found:
+    return {row: measure_for(stack.port, stack.requests[row.asks], seconds=seconds, connections=row.clients)}
 
 
-def _with_probes(stack: Stack, row: figures.Row, seconds: float) -> dict[figures.Row, figures.Burst]:
+def _with_probes(stack: Stack, row: Row, seconds: float) -> Found:
     with ThreadPoolExecutor(1) as thread:  # a loop of its own, so that the load's work does not count for the probes
         load = thread.submit(_requests, stack, row, seconds)
-        probes = measure_for(
-            stack.port, stack.requests[figures.HEALTH], seconds=seconds, connections=1, pause_s=PROBE_PAUSE_S
-        )
-        return load.result() | {figures.health(stack.name): _burst(probes)}
-
-
-def _burst(load: Load) -> figures.Burst:
-    return figures.Burst(load.latencies_ms, len(load.latencies_ms) / load.seconds)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+        probe = stack.requests[HEALTH]
+        probes = measure_for(stack.port, probe, seconds=seconds, connections=1, pause_s=PROBE_PAUSE_S)
+        return load.result() | {health(stack.name): probes}
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the photo is")
-    parser.add_argument("--rounds", type=int, default=Plan.rounds)
-    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="for each row in a round")
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the image is")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5, help="for each row in a round")
     parser.add_argument("--quick", action="store_true", help="one short round, to check that everything runs")
     parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures into this file as well")

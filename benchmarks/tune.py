@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,17 +21,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.figures import MOST, PREDICT
-from benchmarks.gateway import SIZES, sample
-from benchmarks.load import Load, Spread, measure_for, percentile
-from benchmarks.stacks import BenchLayout, Stack, memory_mb, product
+from benchmarks.load import Load, Spread, measure_for
+from benchmarks.stacks import PREDICT, SIZES, BenchLayout, Stack, memory_mb, product, sample
 from deploy.layout import ROOT
 from deploy.local.versions import with_config
 from deploy.torchserve.process import ARCHIVE
 
+MOST: Final = 32
 BATCHES: Final = (1, 4, 8)
 GPU_BATCHES: Final = (8, 16, 32)
-DELAYS_MS: Final = (1, 5)
+LONGER_MS: Final = 5
+"""The delay that is tried with the best setting; the others have one of a millisecond."""
 NEARLY: Final = 0.03
 """Rates that differ by no more than this share count as alike, and the answer to one client decides."""
 
@@ -82,7 +83,7 @@ def best(tried: Sequence[Tried]) -> Tried:
 
 def table(tried: Sequence[Tried], chosen: Tried) -> Table:
     """Every setting with its figures, the chosen one marked."""
-    grid = Table("workers", "threads", "batch", "delay ms", f"pictures/s, {MOST} clients", "p50 ms, 1 client", "MB", "")
+    grid = Table("workers", "threads", "batch", "delay ms", f"images/s, {MOST} clients", "p50 ms, 1 client", "MB", "")
     for one in tried:
         grid.add_row(
             *map(str, asdict(one.setting).values()),
@@ -106,28 +107,22 @@ def try_out(setting: Setting, photo: bytes, archive: Path, rounds: int, seconds:
             _ask(gateway, MOST, seconds)
             many = [_ask(gateway, MOST, seconds) for _ in range(rounds)]
             one = [_ask(gateway, 1, seconds / 2) for _ in range(rounds)]
-            rates = Spread.of(len(load.latencies_ms) / load.seconds for load in many)
             return Tried(
                 setting,
-                rates,
-                Spread.of(percentile(load.latencies_ms, 50) for load in one),
+                Spread.of(load.per_s for load in many),
+                Spread.of(load.percentile(50) for load in one),
                 memory_mb(gateway.processes),
             )
 
 
 def main() -> None:
-    """Try all settings, then the best of them with longer delays."""
+    """Try all settings, then the best of them with a longer delay."""
     arguments = _parse()
     photo, archive = sample(arguments.photo), arguments.store / ARCHIVE
+    measured = partial(try_out, photo=photo, archive=archive, rounds=arguments.rounds, seconds=arguments.seconds)
     cpus = len(os.sched_getaffinity(0))
-    tried = [
-        try_out(setting, photo, archive, arguments.rounds, arguments.seconds)
-        for setting in track(settings(cpus, torch.cuda.device_count()), "trying settings")
-    ]
-    found = best(tried).setting
-    for delay_ms in DELAYS_MS[1:]:
-        setting = replace(found, delay_ms=delay_ms)
-        tried.append(try_out(setting, photo, archive, arguments.rounds, arguments.seconds))
+    tried = [measured(each) for each in track(settings(cpus, torch.cuda.device_count()), "trying settings")]
+    tried.append(measured(replace(best(tried).setting, delay_ms=LONGER_MS)))
     chosen = best(tried)
     console = Console()
     console.print(table(tried, chosen))
@@ -147,7 +142,7 @@ def _ask(stack: Stack, clients: int, seconds: float) -> Load:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make tune", description=__doc__)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the photo is")
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the image is")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to tune")

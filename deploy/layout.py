@@ -9,7 +9,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -87,12 +87,9 @@ class Ports:
         """Return ports that nothing listens on now."""
         return cls(*free_ports(len(fields(cls))))
 
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        return ((field.name, getattr(self, field.name)) for field in fields(self))
-
     def check_free(self) -> None:
         """Raise StackError when a port is taken."""
-        for name, port in self:
+        for name, port in asdict(self).items():
             with socket.socket() as probe:
                 if probe.connect_ex((HOST, port)) == 0:
                     raise StackError(
@@ -140,22 +137,10 @@ class Layout:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of every process: ours, with temporary files and caches below `var`."""
-        temporary, cache = str(self.var / "tmp"), str(self.var / "cache")
-        return (
-            os.environ
-            | {
-                "TMPDIR": temporary,
-                "TEMP": temporary,
-                "XDG_CACHE_HOME": cache,
-                "XDG_CONFIG_HOME": cache,
-                "MPLCONFIGDIR": cache,
-                "PYTHONUNBUFFERED": "1",
-                "MALLOC_ARENA_MAX": "2",  # or a worker's threads each keep what decoding a large image took
-            }
-            | _locale()
-        )
-
-
-def _locale() -> dict[str, str]:
-    """In a locale of ASCII alone, as LC_ALL=C asks for, a JVM finds no file below a folder with an umlaut."""
-    return {"LC_ALL": "C.UTF-8"} if codecs.lookup(locale.getencoding()).name == "ascii" else {}
+        names = {"tmp": ("TMPDIR", "TEMP"), "cache": ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")}
+        ours = {name: str(self.var / folder) for folder, those in names.items() for name in those}
+        # Or a worker's threads each keep what decoding a large image took.
+        ours |= {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
+        if codecs.lookup(locale.getencoding()).name == "ascii":
+            ours["LC_ALL"] = "C.UTF-8"  # in a locale of ASCII alone a JVM finds no file below a folder with an umlaut
+        return os.environ | ours

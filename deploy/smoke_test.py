@@ -47,7 +47,7 @@ def run(api: httpx.Client, photo: Path, start_s: float) -> str:
     """Wait until it is healthy, predict the image, and report the outcome.
 
     Raises:
-        StackError: It is not well in time, refuses the photo, or answers with no verdict.
+        StackError: It is not well in time, refuses the image, or answers without a prediction.
     """
     give_up = time.monotonic() + start_s
     while (trouble := _trouble(api)) is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
@@ -30,6 +29,8 @@ LONGEST = 60
 """Characters of a licence's name; some packages put the whole text there."""
 OPTIONS = ("--strict", "--progress-spinner=off", "--disable-pip", "--vulnerability-service=osv")
 SERVES_THE_MODEL = "torchserve"
+Licences = list[str] | None
+"""That a package declares; None where it is not installed."""
 
 
 def pinned(component: str) -> list[tuple[str, str]]:
@@ -39,32 +40,30 @@ def pinned(component: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Policy:
-    """Licences that need no reason, packages whose licence has one, and vulnerabilities that have one."""
+    """Licences that need no reason (in lower case), packages whose licence has one, and vulnerabilities that have."""
 
     licences: frozenset[str]
     packages: Mapping[str, str]
     vulnerabilities: Mapping[str, str]
 
     @classmethod
-    def read(cls, file: Path = FILE) -> Policy:
+    def read(cls) -> Policy:
         """Read the policy from its file."""
-        read = tomllib.loads(file.read_text(encoding="utf-8"))
-        licences = frozenset(name.casefold() for name in read["licences"]["accepted"])
-        return cls(licences, read["packages"], read["vulnerabilities"])
+        read = tomllib.loads(FILE.read_text(encoding="utf-8"))
+        return cls(
+            frozenset(map(str.casefold, read["licences"]["accepted"])), read["packages"], read["vulnerabilities"]
+        )
 
-    def accepts(self, licences: list[str]) -> bool:
-        """Return whether a package may come under these licences, all of them, without a reason."""
-        return bool(licences) and all(name.casefold() in self.licences for name in licences)
-
-    def reason(self, package: str) -> str | None:
-        """Return why a package may come though its licence needs a reason."""
+    def reason(self, package: str, licences: Licences) -> str | None:
+        """Return why a package may come: "" if its licences, all of them, are accepted; None if it may not."""
+        if licences is None or (licences and self.licences.issuperset(map(str.casefold, licences))):
+            return ""
         return next((why for pattern, why in self.packages.items() if fnmatch(package, pattern)), None)
 
 
 def check_licences() -> None:
     """Run from the command line."""
-    found = {name: declared(name) for name, _ in pinned(COMPONENT)}
-    policy = Policy.read()
+    found, policy = {name: declared(name) for name, _ in pinned(COMPONENT)}, Policy.read()
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text("\n".join(table(found, policy)) + "\n", encoding="utf-8")
     if problems := [*refused(found, policy)]:
@@ -75,7 +74,7 @@ def check_licences() -> None:
     )
 
 
-def declared(package: str) -> list[str] | None:
+def declared(package: str) -> Licences:
     """Return the licences that an installed package declares, [] for none; None where it is not installed."""
     try:
         about = metadata.metadata(package)
@@ -89,26 +88,26 @@ def declared(package: str) -> list[str] | None:
     return [field for field in about.get_all("License", []) if 0 < len(field.strip()) <= LONGEST]
 
 
-def refused(found: Mapping[str, list[str] | None], policy: Policy) -> Iterator[str]:
+def refused(found: Mapping[str, Licences], policy: Policy) -> Iterator[str]:
     """List what the policy does not accept, and reasons for packages that are gone."""
     for name, licences in found.items():
-        if licences is not None and not policy.accepts(licences) and policy.reason(name) is None:
+        if policy.reason(name, licences) is None:
             yield f"{name} comes under {_words(licences)}: give a reason in requirements/policy.toml, or remove it"
     for pattern in policy.packages:
-        if not any(Policy(frozenset(), {pattern: ""}, {}).reason(name) is not None for name in found):
+        if not any(fnmatch(name, pattern) for name in found):
             yield f"no package matches {pattern}: remove its reason from requirements/policy.toml"
 
 
-def table(found: Mapping[str, list[str] | None], policy: Policy) -> Iterator[str]:
+def table(found: Mapping[str, Licences], policy: Policy) -> Iterator[str]:
     """Yield the lines of a page of all packages, in Markdown."""
     yield from ("# Licences", "", "| package | licence | why it is accepted |", "|---|---|---|")
     for name, licences in found.items():
-        why = "" if licences is None or policy.accepts(licences) else policy.reason(name) or "**not accepted**"
-        yield f"| {name} | {'not installed here' if licences is None else _words(licences)} | {why} |"
+        why = policy.reason(name, licences)
+        yield f"| {name} | {_words(licences)} | {'**not accepted**' if why is None else why} |"
 
 
-def _words(licences: list[str]) -> str:
-    return "; ".join(licences) or "no licence that it names"
+def _words(licences: Licences) -> str:
+    return "not installed here" if licences is None else "; ".join(licences) or "no licence that it names"
 
 
 def check_vulnerabilities() -> None:
@@ -137,25 +136,25 @@ def audit(command: list[str], lock: Path) -> bool:
 
 
 def complete_sboms() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.supply_chain sbom", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path)
-    for file in parser.parse_args().files:
+    """Run from the command line; all words are files of cyclonedx-py's."""
+    for file in map(Path, sys.argv[1:]):
         bom = complete(json.loads(file.read_text(encoding="utf-8")), file.name.partition(".")[0])
         file.write_text(json.dumps(bom, indent=2) + "\n", encoding="utf-8")
         print(f"{file}: {len(bom['components'])} components")
 
 
 def complete(bom: dict[str, Any], component: str) -> dict[str, Any]:
-    """Return a component's SBOM with what cyclonedx-py cannot read in its lock."""
-    root = bom["metadata"]["component"]
+    """Return a component's SBOM with what cyclonedx-py cannot read in its lock: licences, model, what needs what."""
+    root, parts = bom["metadata"]["component"], bom["components"]
     root["name"] = f"{root['name']}-{component}"
-    parts = [_with_licence(part) for part in bom["components"]]
+    for part in parts:
+        part.pop("description", None)  # the lock's lines once more
+        if licences := declared(part["name"]):
+            part["licenses"] = [{"license": {"name": licence}} for licence in licences]
     if component == SERVES_THE_MODEL:
         parts.append(model(ROOT / "model_store"))
     refs = [part["bom-ref"] for part in parts]
-    depends = [{"ref": root["bom-ref"], "dependsOn": refs}, *({"ref": ref} for ref in refs)]
-    return bom | {"components": parts, "dependencies": depends}
+    return bom | {"dependencies": [{"ref": root["bom-ref"], "dependsOn": refs}, *({"ref": ref} for ref in refs)]}
 
 
 def model(store: Path) -> dict[str, Any]:
@@ -169,12 +168,6 @@ def model(store: Path) -> dict[str, Any]:
         "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(archive.path.read_bytes()).hexdigest()}],
         "externalReferences": [{"type": "model-card", "url": "model_store/MODEL_CARD.md"}],
     }
-
-
-def _with_licence(part: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in part.items() if name != "description"}  # the lock's lines once more
-    named = [{"license": {"name": licence}} for licence in declared(part["name"]) or ()]
-    return kept | ({"licenses": named} if named else {})
 
 
 CHECKS = {"audit": check_vulnerabilities, "licences": check_licences, "sbom": complete_sboms}

@@ -8,8 +8,6 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import httpx
 from rich.console import Console
@@ -25,9 +23,11 @@ def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
     console = Console(highlight=False)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
-            signal.signal(number, _interrupt)
+            signal.signal(number, signal.default_int_handler)
     try:
-        photo = None if arguments.api_only else _checked(arguments.photo or sample_photo())
+        photo = None if arguments.api_only else arguments.photo or sample_photo()
+        if photo and not photo.is_file():
+            raise StackError(f"no photo at {photo}: name a JPEG, PNG or WebP file with PHOTO=path")  # noqa: TRY301 - one report of all errors
         page_port = free_port() if arguments.api_only else arguments.page_port
         ports = Ports.free() if arguments.free_ports else Ports(gateway=arguments.gateway_port, page=page_port)
         _demo(console, photo, Layout(var=arguments.var.resolve()), ports)
@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
 
 
 def sample_photo() -> Path:
-    """Return a real photo of a coffee cup that the scikit-image package carries."""
+    """Return a real photograph of a coffee cup that the scikit-image package carries."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise StackError("the sample photo's package scikit-image is not installed: name your own with PHOTO=path")
@@ -49,11 +49,15 @@ def _demo(console: Console, photo: Path | None, layout: Layout, ports: Ports) ->
     """Serve the page and the REST API and predict the image; without one, only the REST API."""
     with running(layout, ports, page=photo is not None) as stack:
         with console.status("starting") as status:
-            for url, what in _awaited(stack, page=photo is not None):
+            for url, what in (
+                (f"{stack.gateway_url}/healthz", "the gateway"),
+                *([(stack.page_url, "the page")] if photo else []),
+                (f"{stack.gateway_url}/readyz", "a first inference by TorchServe"),
+            ):
                 stack.wait(url, what, status.update)
                 console.print(f"[green]ready[/]: {what}")
         if photo:
-            _judge(console, stack, photo)
+            _predict(console, stack, photo)
             console.print(f"\nPage      {stack.page_url}")
         console.print(f"REST API  {stack.gateway_url}\nLogs      {stack.layout.logs}")
         console.print("Press Ctrl-C to stop.")
@@ -62,16 +66,7 @@ def _demo(console: Console, photo: Path | None, layout: Layout, ports: Ports) ->
             time.sleep(0.5)
 
 
-def _awaited(stack: LocalStack, *, page: bool) -> list[tuple[str, str]]:
-    """Return addresses, and what is there once they answer 200."""
-    return [
-        (f"{stack.gateway_url}/healthz", "the gateway"),
-        *([(stack.page_url, "the page")] if page else []),
-        (f"{stack.gateway_url}/readyz", "a first inference by TorchServe"),
-    ]
-
-
-def _judge(console: Console, stack: LocalStack, photo: Path) -> None:
+def _predict(console: Console, stack: LocalStack, photo: Path) -> None:
     keys = os.environ.get("API_KEYS", "")
     response = httpx.post(
         f"{stack.gateway_url}/predict/explain",
@@ -86,21 +81,11 @@ def _judge(console: Console, stack: LocalStack, photo: Path) -> None:
         return
     heatmap = stack.layout.var / f"{photo.stem}-heatmap.jpg"
     heatmap.write_bytes(base64.b64decode(answer.pop("heatmap_base64")))
-    console.print(_table(photo, answer, heatmap))
-
-
-def _table(photo: Path, answer: dict[str, Any], heatmap: Path) -> Table:
     table = Table("field", "value", show_header=False)
     table.columns[1].overflow = "fold"
     for name, value in {"photo": photo.name, **answer, "heat map": os.path.relpath(heatmap)}.items():
         table.add_row(name, str(value))
-    return table
-
-
-def _checked(photo: Path) -> Path:
-    if not photo.is_file():
-        raise StackError(f"no photo at {photo}: name a JPEG, PNG or WebP file with PHOTO=path")
-    return photo
+    console.print(table)
 
 
 def _parse(words: Sequence[str] | None, prog: str) -> argparse.Namespace:
@@ -114,10 +99,6 @@ def _parse(words: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--free-ports", action="store_true", help="use any free ports")
     parser.add_argument("--var", type=Path, default=Layout.var, help="folder for logs, tokens and temporary files")
     return parser.parse_args(words)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

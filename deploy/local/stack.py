@@ -85,11 +85,17 @@ def running(
         command = process.prepare(layout, ports, sockets)
         stack = LocalStack(layout, ports, supervisor)
         supervisor.start(TORCHSERVE, command, layout.torchserve, scratch=layout.unpacked)
-        supervisor.start(
-            "gateway", [sys.executable, "-m", "gateway"], ROOT, _gateway_environment(stack, settings or {})
-        )
+        gateway = {
+            "GATEWAY_HOST": HOST,
+            "GATEWAY_PORT": str(ports.gateway),
+            "GATEWAY_TORCHSERVE_URL": stack.inference_url,
+            "GATEWAY_TORCHSERVE_KEY_FILE": str(layout.key_file),
+            "GATEWAY_DRIFT_FILE": str(layout.var / "drift_window.json"),
+        }
+        supervisor.start("gateway", [sys.executable, "-m", "gateway"], ROOT, gateway | dict(settings or {}))
         if page:
-            supervisor.start("page", [sys.executable, "-m", "ui"], ROOT, _page_environment(stack))
+            own = {"UI_HOST": HOST, "UI_PORT": str(ports.page), "UI_GATEWAY_URL": stack.gateway_url}
+            supervisor.start("page", [sys.executable, "-m", "ui"], ROOT, own)
         yield stack
 
 
@@ -106,21 +112,6 @@ def _folders(layout: Layout) -> dict[str, str]:
     if free < FREE_BYTES:
         raise StackError(f"only {free >> 20} MB are free below {layout.var}: free at least {FREE_BYTES >> 20} MB")
     return layout.environment()
-
-
-def _gateway_environment(stack: LocalStack, settings: Mapping[str, str]) -> dict[str, str]:
-    return {
-        "GATEWAY_HOST": HOST,
-        "GATEWAY_PORT": str(stack.ports.gateway),
-        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
-        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
-        "GATEWAY_DRIFT_FILE": str(stack.layout.var / "drift_window.json"),
-        **settings,
-    }
-
-
-def _page_environment(stack: LocalStack) -> dict[str, str]:
-    return {"UI_HOST": HOST, "UI_PORT": str(stack.ports.page), "UI_GATEWAY_URL": stack.gateway_url}
 
 
 def _answers(url: str) -> bool:

@@ -25,9 +25,9 @@ LOG_BYTES = 10 * 1024 * 1024
 """Where a log goes on as a new one; the old one is kept beside it as `NAME.log.1`, so two of these are all."""
 
 
-@dataclass(frozen=True)
-class Program:
-    """A command, its log, and a scratch folder that is emptied at every start."""
+@dataclass
+class Child:
+    """A command with its log and a scratch folder, its process, and how often in a row it had to be brought back."""
 
     name: str
     command: list[str]
@@ -35,14 +35,19 @@ class Program:
     environment: Mapping[str, str]
     log: Path
     scratch: Path | None
+    attempts: int = 0
+    ended_at: float | None = None
 
-    def run(self) -> subprocess.Popen[bytes]:
+    def __post_init__(self) -> None:
+        self.run()
+
+    def run(self) -> None:
         """Start it as the leader of a process group, with an empty scratch folder and the log going on."""
         if self.scratch:
             shutil.rmtree(self.scratch, ignore_errors=True)
             self.scratch.mkdir(parents=True)
         with self.log.open("ab") as out:
-            return subprocess.Popen(  # noqa: S603 - our own commands
+            self.process = subprocess.Popen(  # noqa: S603 - our own commands
                 self.command,
                 cwd=self.folder,
                 env=self.environment,
@@ -51,17 +56,7 @@ class Program:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-
-
-@dataclass
-class Child:
-    """A program's process, and how often in a row it had to be brought back."""
-
-    program: Program
-    process: subprocess.Popen[bytes]
-    started_at: float
-    attempts: int = 0
-    ended_at: float | None = None
+        self.started_at, self.ended_at = time.monotonic(), None
 
 
 class Supervisor:
@@ -90,8 +85,8 @@ class Supervisor:
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{name}.log"
         log.unlink(missing_ok=True)
-        program = Program(name, command, folder, {**self._environment, **(environment or {})}, log, scratch)
-        self._children.append(Child(program, program.run(), time.monotonic()))
+        own = {**self._environment, **(environment or {})}
+        self._children.append(Child(name, command, folder, own, log, scratch))
 
     def check(self) -> None:
         """Bring back processes that ended, each after a pause, and turn over full logs; to be called again and again.
@@ -100,7 +95,7 @@ class Supervisor:
             StackError: A process ended at its start, or over and over.
         """
         for child in self._children:
-            turn_over(child.program.log)
+            turn_over(child.log)
             if child.process.poll() is not None:
                 self._mend(child, time.monotonic())
 
@@ -112,16 +107,14 @@ class Supervisor:
     @staticmethod
     def _mend(child: Child, now: float) -> None:
         if child.ended_at is None:
-            log = child.program.log
             _kill_group(child.process)  # its workers hold what the next one needs
             steady = now - child.started_at >= STEADY_S
             if not steady and child.attempts in {0, ATTEMPTS}:
-                raise StackError(f"{child.program.name} stopped: {last_line(log)} (its log: {log})")
+                raise StackError(f"{child.name} stopped: {last_line(child.log)} (its log: {child.log})")
             child.attempts = 1 if steady else child.attempts + 1
             child.ended_at = now
         if now - child.ended_at >= FIRST_PAUSE_S * 2 ** (child.attempts - 1):
-            child.process = child.program.run()
-            child.started_at, child.ended_at = now, None
+            child.run()
 
 
 def turn_over(log: Path) -> None:

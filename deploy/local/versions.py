@@ -52,7 +52,8 @@ def find(store: Path, version: str) -> Archive:
     there = archives(store)
     held = [archive for archive in there if archive.version == version]
     if not held:
-        raise StackError(f"no archive of version {version} in {store}; available: {_packed_name(there)}")
+        packed = ", ".join(f"{one.version or 'a broken one'} ({one.path.name})" for one in there) or "none at all"
+        raise StackError(f"no archive of version {version} in {store}; available: {packed}")
     chosen = next((archive for archive in held if archive.path.name != ARCHIVE), held[0])
     check_archive(chosen.path)
     return chosen
@@ -66,8 +67,9 @@ def with_config(archive: Path, to: Path, changes: dict[str, Any]) -> None:
             new.writestr(name, yaml.safe_dump(yaml.safe_load(content) | changes) if name == CONFIG else content)
 
 
-def _packed_name(there: list[Archive]) -> str:
-    return ", ".join(f"{one.version or 'a broken one'} ({one.path.name})" for one in there) or "none at all"
+def available(store: Path) -> str:
+    """Return the versions that can be made live, for a message."""
+    return ", ".join(archive.version for archive in archives(store) if archive.version) or "none"
 
 
 def _version(path: Path) -> str | None:
@@ -138,7 +140,7 @@ class Switchboard:
         """
         former = self.former()
         if former is None:
-            there = ", ".join(str(archive.version) for archive in archives(self._layout.store) if archive.version)
+            there = available(self._layout.store)
             raise StackError(f"no previous version: choose one with `make promote VERSION=` ({there})")
         self.promote(former.version)
         return former.version
@@ -162,7 +164,7 @@ class Switchboard:
 
     def _prove(self, version: str) -> None:
         self._report(f"testing {version} on an image")
-        said = self._api.judge(version)
+        said = self._api.predict(version)
         if said != version:
             raise StackError(f"the archive of {version} holds model version {said}: repack it")
 
@@ -208,23 +210,19 @@ def main(words: Sequence[str] | None = None, prog: str = "python -m deploy.local
             switchboard = Switchboard(api, layout, status.update)
             if arguments.action == "list":
                 console.print(_table(api, switchboard, layout))
-            elif arguments.action == "promote":
-                switchboard.promote(_named(arguments.version, layout))
-            else:
+                return
+            if arguments.action == "rollback":
                 switchboard.rollback()
-            if arguments.action != "list":
-                _tell(console, api, switchboard)
+            elif arguments.version:
+                switchboard.promote(arguments.version)
+            else:
+                named = available(layout.store)
+                raise StackError(f"choose a version with `make promote VERSION=`; available: {named}")  # noqa: TRY301
+            _tell(console, api, switchboard)
     except StackError as error:
         raise SystemExit(f"{arguments.action}: {error}") from error
     except KeyboardInterrupt:
         raise SystemExit(f"{arguments.action}: stopped") from None
-
-
-def _named(version: str | None, layout: Layout) -> str:
-    if not version:
-        there = ", ".join(archive.version for archive in archives(layout.store) if archive.version)
-        raise StackError(f"choose a version with `make promote VERSION=`; available: {there or 'none'}")
-    return version
 
 
 def _tell(console: Console, api: ModelApi, switchboard: Switchboard) -> None:

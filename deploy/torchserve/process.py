@@ -109,18 +109,16 @@ def check_archive(archive: Path) -> None:
 
 def check_loaded(log: Path) -> None:
     """Raise StackError when a worker has failed to start or to load the model; TorchServe would go on trying."""
-    if cause := _failure(log, NOT_LOADED):
+    if cause := load_failure(log, signs=NOT_LOADED):
         raise StackError(f"TorchServe cannot load the model ({cause}; its log: {log}): {MEND}")
-    if cause := _failure(log, NOT_STARTED):
+    if cause := load_failure(log):
         raise StackError(f"TorchServe's worker cannot start ({cause}; its log: {log}): fix that and try again")
 
 
-def load_failure(log: Path, version: str = "", begin: int = 0) -> str | None:
+def load_failure(
+    log: Path, version: str = "", begin: int = 0, signs: str = f"{NOT_LOADED}|{NOT_STARTED}"
+) -> str | None:
     """Return why a worker of a version (or of any) did not start or load the model, from the log after an offset."""
-    return _failure(log, f"{NOT_LOADED}|{NOT_STARTED}", version, begin)
-
-
-def _failure(log: Path, signs: str, version: str = "", begin: int = 0) -> str | None:
     if not log.exists():
         return None
     with log.open("rb") as file:

@@ -48,19 +48,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, /, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, /, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs's
     """Insert the generated tables, and point links to where their files are in the site."""
-    del config, files
     return moved(GENERATED.sub(lambda found: TABLES[found[1]](), markdown), page.file.src_uri)
 
 
 def moved(markdown: str, site: str) -> str:
     """Return a page's text with relative links as the site needs them."""
-    folder = posixpath.dirname(site) or "."
 
     def at_its_place(link: re.Match[str]) -> str:
-        target = link["target"]
-        return posixpath.relpath(place(_resolved(origin(site), target)), folder) if target else link[0]
+        target = place(_resolved(origin(site), link["target"])) if link["target"] else None
+        return posixpath.relpath(target, posixpath.dirname(site) or ".") if target else link[0]
 
     return LINK.sub(at_its_place, markdown)
 
@@ -81,9 +79,7 @@ def place(path: str) -> str:
 
 def origin(site: str) -> str:
     """Return the path in the repository of a page of the site."""
-    if site == HOME:
-        return README
-    return site.removeprefix(TAKEN) if site.startswith(TAKEN) else f"{DOCS}{site}"
+    return README if site == HOME else site.removeprefix(TAKEN) if site.startswith(TAKEN) else f"{DOCS}{site}"
 
 
 def _resolved(page: str, target: str) -> str:
@@ -91,10 +87,10 @@ def _resolved(page: str, target: str) -> str:
 
 
 def _taken(config: MkDocsConfig, root: Path, path: str) -> File:
-    file, suffix = root / path, PurePosixPath(path).suffix
+    suffix = PurePosixPath(path).suffix
     if suffix in AS_THEY_ARE:
-        return File.generated(config, place(path), abs_src_path=str(file))
-    text = file.read_text(encoding="utf-8")
+        return File.generated(config, place(path), abs_src_path=str(root / path))
+    text = (root / path).read_text(encoding="utf-8")
     shown = text if suffix == ".md" else f"# {path}\n\n````{LANGUAGES.get(suffix, 'text')}\n{text.rstrip()}\n````\n"
     return File.generated(config, place(path), content=f"---\nsearch: {{exclude: true}}\n---\n{shown}")
 
@@ -104,6 +100,13 @@ def settings() -> str:
     fields = Settings.model_fields.items()
     rows = [(f"`{variable(name)}`", _default(field), field.description or "") for name, field in fields]
     return _table(("variable", "default", "meaning"), rows)
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if isinstance(value, SecretStr) or value is None:
+        return "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def metrics() -> str:
@@ -131,28 +134,6 @@ def errors() -> str:
     return _table(("status", "code", "`error`", "when"), rows)
 
 
-def alerts() -> str:
-    """Return Prometheus's alerts, the service's first."""
-    return _alerts(*(ROOT / "docker/prometheus/rules" / name for name in ("service.yml", "model.yml")))
-
-
-def cloud_alerts() -> str:
-    """Return the alerts on Cloud Run's own metrics."""
-    return _alerts(ROOT / "deploy/terraform/modules/monitoring/alerts.yaml")
-
-
-def check() -> str:
-    """Return the arguments of `product-photo-detector check`."""
-    return _arguments(_command(options.add_check))
-
-
-def keys_new() -> str:
-    """Return the arguments of `product-photo-detector keys new`."""
-    actions = _command(options.add_keys)._actions  # noqa: SLF001 - argparse has no other list
-    [subcommands] = [each.choices for each in actions if isinstance(each.choices, Mapping)]
-    return _arguments(subcommands["new"])
-
-
 def _kinds(kind: type[ApiError]) -> Iterator[type[ApiError]]:
     if not kind.__name__.startswith("_"):
         yield kind
@@ -160,15 +141,9 @@ def _kinds(kind: type[ApiError]) -> Iterator[type[ApiError]]:
         yield from _kinds(child)
 
 
-def _default(field: FieldInfo) -> str:
-    value = field.default
-    if isinstance(value, SecretStr) or value is None:
-        return "none"
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
-def _alerts(*files: Path) -> str:
-    groups = [group for file in files for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]]
+def alerts(*files: str) -> str:
+    """Return the alerts of files of Prometheus's rules, in their order."""
+    groups = [group for file in files for group in yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["groups"]]
     rows = [
         (
             f"`{rule['alert']}`",
@@ -183,16 +158,19 @@ def _alerts(*files: Path) -> str:
     return _table(("alert", "severity", "after", "meaning", "what to do"), rows)
 
 
-def _command(add: Callable[[Any], None]) -> argparse.ArgumentParser:
+def arguments(add: Callable[[Any], None], subcommand: str | None = None) -> str:
+    """Return the arguments of a command of `product-photo-detector`, or of one of its subcommands."""
     commands = argparse.ArgumentParser().add_subparsers()
     add(commands)
     [parser] = commands.choices.values()
-    return parser
+    if subcommand:
+        choices = next(each.choices for each in _actions(parser) if isinstance(each.choices, Mapping))
+        parser = choices[subcommand]
+    return _table(("argument", "meaning"), [(f"`{_usage(each)}`", each.help or "") for each in _actions(parser)])
 
 
-def _arguments(parser: argparse.ArgumentParser) -> str:
-    actions = [each for each in parser._actions if each.dest != "help"]  # noqa: SLF001 - argparse has no other list
-    return _table(("argument", "meaning"), [(f"`{_usage(each)}`", each.help or "") for each in actions])
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return [each for each in parser._actions if each.dest != "help"]  # noqa: SLF001 - argparse has no other list
 
 
 def _usage(action: argparse.Action) -> str:
@@ -209,10 +187,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "metrics": metrics,
     "errors": errors,
-    "alerts": alerts,
-    "cloud-alerts": cloud_alerts,
-    "check": check,
-    "keys-new": keys_new,
+    "alerts": lambda: alerts("docker/prometheus/rules/service.yml", "docker/prometheus/rules/model.yml"),
+    "cloud-alerts": lambda: alerts("deploy/terraform/modules/monitoring/alerts.yaml"),
+    "check": lambda: arguments(options.add_check),
+    "keys-new": lambda: arguments(options.add_keys, "new"),
 }
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ import yaml
 from starlette.testclient import TestClient
 
 from benchmarks.baseline import Predictor, create_app
-from benchmarks.load import ECHO, GATEWAY, NULL, TARGETS, Comparison, LoadError, Round, Spread, measure, post, upload
-from benchmarks.score import Ceiling, CeilingError, pools, unpack
+from benchmarks.gateway import ECHO, GATEWAY, NULL, TARGETS, Round, beside, meets_bar
+from benchmarks.load import Load, LoadError, Spread, measure, post, upload
+from benchmarks.score import Ceiling, ScoreError, pools, unpack
 from benchmarks.tune import Setting, Tried, best
 
 ROOT = Path(__file__).parents[2]
@@ -71,9 +72,9 @@ def server() -> Iterator[Server]:
 
 
 def test_every_request_is_timed_over_connections_that_stay_open(server: Server) -> None:
-    found = measure(server.server_port, upload("/predict", b"JPEG"), requests=12, connections=3)
+    found = measure(server.server_port, upload("/predict", "file", [b"JPEG"]), requests=12, connections=3)
     assert len(found.latencies_ms) == len(server.bodies) == 12
-    assert found.seconds * 1000 >= max(found.latencies_ms) >= min(found.latencies_ms) > 0
+    assert 12 / found.per_s * 1000 >= max(found.latencies_ms) >= min(found.latencies_ms) > 0
     assert all(b'name="file"; filename=' in body and b"\r\n\r\nJPEG\r\n" in body for body in server.bodies)
     assert len(server.connections) == 3
 
@@ -87,20 +88,20 @@ def test_an_answer_other_than_200_stops_the_measurement(server: Server) -> None:
     assert str(error) == "HTTP/1.1 503 Service Unavailable: busy"
 
 
-def made(p50: float, requests: int = 100, cpu_s: float = 0.1) -> Round:
-    return Round([p50 - 0.5, p50, p50 + 0.5], requests, wall_s=0.5, cpu_s=cpu_s)
+def made(p50: float, per_cpu_s: float = 1000) -> Round:
+    return Round(Load([p50 - 0.5, p50, p50 + 0.5], 10), Load([p50], 200), per_cpu_s)
 
 
 @pytest.mark.parametrize(
     ("gateway", "met"),
-    [(made(4.0, 1000, 1.0), True), (made(4.1, 1000, 1.0), False), (made(4.0, 999, 1.0), False)],
+    [(made(4.0), True), (made(4.1), False), (made(4.0, 999), False)],
     ids=["3 ms more and 1,000 requests", "slower", "fewer"],
 )
 def test_what_the_gateway_adds_is_taken_within_each_round_and_held_to_the_bar(gateway: Round, *, met: bool) -> None:
     rounds = [{NULL: made(p50), ECHO: made(2 * p50), GATEWAY: made(3 * p50)} for p50 in (1.0, 2.0)]
-    assert Comparison(rounds).added_ms(NULL) == Spread(3.0, 2**0.5, 2)
-    assert Comparison(rounds).ratio(ECHO) == Spread(1.5, 0.0, 2)
-    assert Comparison([{NULL: made(1.0), ECHO: made(2.0), GATEWAY: gateway}]).meets_bar() is met
+    assert beside(rounds, ECHO)[1] == Spread(1.5, 0.0, 2)
+    assert beside(rounds, NULL) == (Spread(3.0, 2**0.5, 2), Spread(3.0, 0.0, 2))
+    assert meets_bar([{NULL: made(1.0), ECHO: made(2.0), GATEWAY: gateway}]) is met
 
 
 def test_of_settings_that_are_nearly_as_fast_the_one_that_answers_soonest_is_chosen() -> None:
@@ -113,19 +114,19 @@ def test_of_settings_that_are_nearly_as_fast_the_one_that_answers_soonest_is_cho
 
 
 @pytest.mark.slow
-def test_the_ceiling_is_the_batch_that_judges_most_and_a_refusal_is_no_measurement(tmp_path: Path) -> None:
+def test_the_ceiling_is_the_batch_that_predicts_most_and_a_refusal_is_no_measurement(tmp_path: Path) -> None:
     manifest = {"model": {"handler": "toy_entry.py", "configFile": "model-config.yaml"}}
     with zipfile.ZipFile(tmp_path / "model.mar", "w") as packed:
         packed.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
         packed.writestr("model-config.yaml", yaml.safe_dump({"threads": 8, "spec": {"version": "1.2.3"}}))
         packed.writestr("toy_entry.py", HANDLER)
     assert unpack(tmp_path / "model.mar", tmp_path / "unpacked") == {"version": "1.2.3"}
-    with pools(tmp_path / "unpacked", b"photo", os.environ) as started:
+    with pools(tmp_path / "unpacked", b"photo", dict(os.environ)) as started:
         found = Ceiling.find(started, seconds=0.2)
     assert (found.together.batch, found.alone.batch) == (8, 1)
     with (
-        pytest.raises(CeilingError, match="the handler's process ended"),
-        pools(tmp_path / "unpacked", b"refused", os.environ),
+        pytest.raises(ScoreError, match="the handler's process ended"),
+        pools(tmp_path / "unpacked", b"refused", dict(os.environ)),
     ):
         pass
 
@@ -139,7 +140,7 @@ def test_the_gateways_benchmark_runs_and_its_json_has_every_figure() -> None:
     assert all(spread["mean"] > 0 for figures in found["targets"].values() for spread in figures.values())
 
 
-def test_the_plain_service_judges_one_view_of_each_side(coffee: Path) -> None:
+def test_the_plain_service_predicts_one_view_of_each_side(coffee: Path) -> None:
     with TestClient(create_app(Predictor([32, 64]))) as client:
         answer = client.post("/predict", files={"file": coffee.read_bytes()})
         assert 0 <= answer.json()["probability"] <= 1

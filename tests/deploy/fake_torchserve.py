@@ -63,7 +63,7 @@ class FakeTorchServe:
         return ModelApi(
             *(
                 httpx.Client(base_url="http://torchserve", transport=httpx.MockTransport(answer))
-                for answer in (self._manage, self._judge)
+                for answer in (self._manage, self._predict)
             )
         )
 
@@ -96,7 +96,7 @@ class FakeTorchServe:
         self.done.append(f"register {query['url']}")
         self.models[version] = Model(version, query["url"], ARCHIVES_WORKERS, self.polls_until_ready)
 
-    def _judge(self, request: httpx.Request) -> httpx.Response:
+    def _predict(self, request: httpx.Request) -> httpx.Response:
         version = request.url.path.removeprefix(f"/predictions/{NAME}").removeprefix("/") or self.default
         self.done.append(f"ask {version}")
         said = self.calls_itself.get(version, version)

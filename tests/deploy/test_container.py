@@ -55,22 +55,15 @@ def running(layout: Layout, port: int) -> None:
     layout.key_file.write_text(json.dumps(KEYS))
 
 
-def test_inferences_and_metrics_are_for_others_and_management_is_not(layout: Layout) -> None:
-    prepare(layout, "0.0.0.0")  # noqa: S104 - only written down
-    assert address(layout.config, "inference") == "http://0.0.0.0:8085"
-    assert address(layout.config, "metrics") == "http://0.0.0.0:8087"
-    assert address(layout.config, "management") == "http://127.0.0.1:8086"
+@pytest.mark.parametrize("words", [{"listen": "0.0.0.0"}, {"listen_metrics": "0.0.0.0"}], ids=str)  # noqa: S104 - only written down
+def test_inferences_and_metrics_or_metrics_alone_are_for_others_and_management_is_not(
+    layout: Layout, words: dict[str, str]
+) -> None:
+    prepare(layout, **words)
+    listening = [address(layout.config, api) for api in ("inference", "management", "metrics")]
+    inferences = words.get("listen", "127.0.0.1")
+    assert listening == [f"http://{inferences}:8085", "http://127.0.0.1:8086", "http://0.0.0.0:8087"]
     assert "disable_token_authorization=false" in layout.config.read_text()
-
-
-def test_metrics_alone_may_be_for_others(layout: Layout) -> None:
-    prepare(layout, listen_metrics="0.0.0.0")  # noqa: S104 - only written down
-    listening = {api: address(layout.config, api) for api in ("inference", "management", "metrics")}
-    assert listening == {
-        "inference": "http://127.0.0.1:8085",
-        "management": "http://127.0.0.1:8086",
-        "metrics": "http://0.0.0.0:8087",
-    }
 
 
 def test_all_goes_to_the_console(layout: Layout) -> None:
@@ -116,12 +109,11 @@ def test_it_does_not_serve_without_a_ready_worker(layout: Layout, answer: object
         check(layout)
 
 
-def test_it_does_not_serve_before_it_listens(layout: Layout) -> None:
-    running(layout, free_port())
-    with pytest.raises(StackError, match=r"TorchServe's status could not be read \(ConnectionRefusedError\)"):
-        check(layout)
-
-
-def test_it_does_not_serve_before_it_has_written_its_files(layout: Layout) -> None:
-    with pytest.raises(StackError, match=r"TorchServe's status could not be read \(FileNotFoundError\)"):
+@pytest.mark.parametrize(("started", "why"), [(True, "ConnectionRefusedError"), (False, "FileNotFoundError")])
+def test_it_does_not_serve_before_it_has_written_its_files_and_listens(
+    layout: Layout, *, started: bool, why: str
+) -> None:
+    if started:
+        running(layout, free_port())
+    with pytest.raises(StackError, match=rf"TorchServe's status could not be read \({why}\)"):
         check(layout)

@@ -89,6 +89,7 @@ ENVIRONMENTS = {
     "kserve": variables(KSERVE["gateway"]),
     "cloud run": variables(CLOUD_RUN["gateway"]),
 }
+IMAGE = (ROOT / "docker/gateway.Dockerfile").read_text(encoding="utf-8")
 
 
 def settings(monkeypatch: pytest.MonkeyPatch, place: str) -> Settings:
@@ -136,15 +137,8 @@ def test_ports_are_those_of_the_code_and_torchserves_are_nobodys() -> None:
         "ui": [f"{ports.page}:{ports.page}"],
         "torchserve": [],
     }
-    none(
-        (
-            entry
-            for each in COMPOSE.values()
-            for entry in each.get("ports", [])
-            if not entry.startswith("${PUBLISH_ON:-127.0.0.1}:")
-        ),
-        of=COMPOSE,
-    )
+    entries = [entry for each in COMPOSE.values() for entry in each.get("ports", [])]
+    none((entry for entry in entries if not entry.startswith("${PUBLISH_ON:-127.0.0.1}:")), of=entries)
     opened = {
         (place, name, port["containerPort"])
         for place, found in (("kubernetes", KUBERNETES), ("kserve", KSERVE), ("cloud run", CLOUD_RUN))
@@ -167,12 +161,15 @@ def test_ports_are_those_of_the_code_and_torchserves_are_nobodys() -> None:
 
 @pytest.mark.parametrize("place", ENVIRONMENTS)
 def test_every_variable_is_a_setting_and_a_key_is_needed(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    references = {"REDIS_PASSWORD"}
-    none(set(ENVIRONMENTS[place]) - set(VARIABLES) - references, of=ENVIRONMENTS[place])
+    named = set(ENVIRONMENTS[place]) | set(re.findall(r"\bGATEWAY_\w+", IMAGE))
+    none(named - set(VARIABLES) - {"REDIS_PASSWORD"}, of=named)
     found = settings(monkeypatch, place)
     assert found.needs_key()
     beside = "torchserve" if place == "compose" else HOST
     assert str(found.torchserve_url) == f"http://{beside}:{Ports().inference}/"
+    if found.redis_url:
+        redis = urlsplit(str(found.redis_url.get_secret_value()))
+        assert WRITTEN["Service", str(redis.hostname)]["spec"]["ports"][0]["port"] == redis.port
 
 
 def test_the_page_asks_the_gateway_and_its_variables_are_settings() -> None:
@@ -212,12 +209,6 @@ def test_an_image_holds_all_of_ours_that_it_imports(image: str, modules: str, tm
     none(ours, of=done.stdout.split())
 
 
-def test_images_set_variables_that_are_settings() -> None:
-    text = (ROOT / "docker/gateway.Dockerfile").read_text(encoding="utf-8")
-    found = set(re.findall(r"\bGATEWAY_\w+", text))
-    none(found - set(VARIABLES), of=found)
-
-
 @pytest.mark.parametrize(("place", "pod"), [("kubernetes", KUBERNETES), ("kserve", KSERVE), ("cloud run", CLOUD_RUN)])
 def test_both_sides_mean_the_same_tokens_and_the_keys_are_a_secrets(
     place: str, pod: dict[str, Document], monkeypatch: pytest.MonkeyPatch
@@ -250,13 +241,6 @@ def test_there_is_time_for_what_is_in_flight_and_for_slow_probes(monkeypatch: py
     assert cloud.max_batch_bytes + cloud.max_form_overhead_bytes < 32 * MIB  # all that Cloud Run lets through
     largest = INGRESS["metadata"]["annotations"]["nginx.org/client-max-body-size"]
     assert int(largest.removesuffix("m")) * MIB >= usual.max_batch_bytes + usual.max_form_overhead_bytes
-
-
-def test_the_gateway_asks_the_redis_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = settings(monkeypatch, "kubernetes")
-    assert found.redis_url is not None
-    address = urlsplit(str(found.redis_url.get_secret_value()))
-    assert WRITTEN["Service", str(address.hostname)]["spec"]["ports"][0]["port"] == address.port
 
 
 def test_probes_ask_for_routes_that_are_there() -> None:

@@ -14,9 +14,6 @@ from PIL import Image
 from deploy.layout import ROOT, Layout, Ports
 from deploy.local.stack import LocalStack, running
 from deploy.torchserve.process import ARCHIVE
-from handler.detector import Detector
-from tests.handler import detectors
-from training.package import read_archive
 
 ORIENTATION = 0x0112
 TURN_RIGHT = 6
@@ -53,13 +50,6 @@ def management(stack: LocalStack) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {stack.token('management')}"}
     with httpx.Client(base_url=stack.management_url, headers=headers, timeout=60, trust_env=False) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
-    """The shipped model in this process, by PyTorch in float32: what the served one is measured by."""
-    spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, tmp_path_factory.mktemp("unpacked"))
-    return detectors.eager(spec, weights)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Gateways as processes of their own, each with a log and settings of its own."""
+"""Gateways as processes of their own, each with a log and settings of its own; and what runs besides."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from deploy.layout import HOST, ROOT, free_port
+from deploy.local.stack import LocalStack
 
 START_S = 60
+PATIENCE_S = 180
+"""For TorchServe's workers, which import torch; on a quiet machine they take six seconds."""
 PROGRAM = """
 import json, sys
 from gateway.__main__ import main
@@ -71,3 +75,25 @@ def wait_until_up(url: str, process: subprocess.Popen[bytes] | subprocess.Popen[
             time.sleep(0.05)
         else:
             return
+
+
+def until(condition: Callable[[], bool], stack: LocalStack | None = None) -> None:
+    """Wait for something while the stack's processes are brought back, as `make demo` does twice a second."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        if stack:
+            stack.supervisor.check()
+        time.sleep(0.1)
+
+
+def processes(word: str) -> list[psutil.Process]:
+    """Everything that the tests started and that has a word in its command line."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and any(word in each for each in process.cmdline()):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found

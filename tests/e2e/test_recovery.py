@@ -6,14 +6,13 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from PIL import Image
 
@@ -21,7 +20,7 @@ from deploy.local.stack import LocalStack
 from gateway.settings import Settings
 from tests.checks import none
 from tests.e2e.load import Load, steady
-from tests.e2e.processes import Gateway, running_gateway
+from tests.e2e.processes import PATIENCE_S, Gateway, processes, running_gateway, until
 from tests.gateway.test_ratelimit_redis import SERVER, Redis
 
 OPEN, CLOSED = "open", "closed"
@@ -32,8 +31,6 @@ REDIS_TIMEOUT_S = 2
 MANY = 3
 TOLERANCE_S = 2
 """What a busy machine adds to an answer's time."""
-RECOVERY_S = 180
-"""Patience with TorchServe, whose workers import torch; on a quiet machine it takes ten seconds."""
 
 pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
 
@@ -81,7 +78,7 @@ def test_two_gateway_processes_enforce_one_quota(gateways: dict[str, Gateway], p
         assert Counter(pool.map(explain, urls)) == {200: QUOTA, 429: 3 * QUOTA}
 
 
-@pytest.mark.timeout(4 * RECOVERY_S)
+@pytest.mark.timeout(4 * PATIENCE_S)
 def test_whatever_is_killed_clients_get_200_or_503_in_time_and_recovery_needs_no_hand(
     stack: LocalStack, gateways: dict[str, Gateway], redis: Redis, photo: bytes
 ) -> None:
@@ -102,15 +99,15 @@ def test_whatever_is_killed_clients_get_200_or_503_in_time_and_recovery_needs_no
 
 
 def _kill_a_worker(stack: LocalStack) -> None:
-    before = _processes("model_service_worker")
+    before = processes("model_service_worker")
     before[0].kill()
-    _until(stack, lambda: len(set(_processes("model_service_worker")) - set(before)) == 1, "a new worker")
+    until(lambda: len(set(processes("model_service_worker")) - set(before)) == 1, stack)
 
 
 def _kill_redis(stack: LocalStack, load: Load, redis: Redis) -> None:
     redis.stop()
     gone = time.monotonic()
-    _until(stack, lambda: _answers(load, gone) >= MANY, "answers while Redis is away")
+    until(lambda: _answers(load, gone) >= MANY, stack)
     back = time.monotonic()
     assert set(load.between(gone, back, OPEN)) == {200}
     assert set(load.between(gone, back, CLOSED)) == {503}
@@ -118,10 +115,10 @@ def _kill_redis(stack: LocalStack, load: Load, redis: Redis) -> None:
 
 
 def _kill_torchserve(stack: LocalStack, load: Load) -> None:
-    [server] = _processes("org.pytorch.serve.ModelServer")
+    [server] = processes("org.pytorch.serve.ModelServer")
     os.killpg(server.pid, signal.SIGKILL)  # its workers with it
     gone = time.monotonic()
-    _until(stack, lambda: _answers(load, gone) >= 1, "answers while TorchServe is away")
+    until(lambda: _answers(load, gone) >= 1, stack)
     for name in (OPEN, CLOSED):
         assert set(load.between(gone, time.monotonic(), name)) == {503}
 
@@ -131,25 +128,6 @@ def _answers(load: Load, start: float) -> int:
     return min(len(load.between(start, time.monotonic(), name)) for name in (OPEN, CLOSED))
 
 
-def _processes(what: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if any(what in word for word in process.cmdline()):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return found
-
-
 def _until_all_succeed(stack: LocalStack, load: Load) -> None:
     now = time.monotonic()
-    _until(stack, lambda: all(load.succeeded_since(now, name) for name in (OPEN, CLOSED)), "predictions again")
-
-
-def _until(stack: LocalStack, condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + RECOVERY_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        stack.supervisor.check()  # as `make demo` does twice a second
-        time.sleep(0.1)
+    until(lambda: all(load.succeeded_since(now, name) for name in (OPEN, CLOSED)), stack)

@@ -7,26 +7,23 @@ import json
 import re
 import secrets
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from deploy.layout import ROOT
 from deploy.local.stack import LocalStack
 from deploy.torchserve.process import ARCHIVE, MODEL
 from tests.checks import none
-from tests.e2e.processes import Gateway, running_gateway
+from tests.e2e.processes import Gateway, processes, running_gateway, until
 from tests.e2e.shell import Shell, needs_curl
 from tests.pages import documented
 
 pytestmark = needs_curl
 PAGE = (ROOT / "docs" / "INCIDENT_SCENARIO.md").read_text(encoding="utf-8")
 WORKERS = 2
-PATIENCE_S = 120
 
 
 def section(heading: str) -> list[str]:
@@ -47,10 +44,9 @@ def test_the_logs_say_that_a_worker_was_started_anew_and_when_it_is_over(
     shell = Shell(tmp_path, stack.gateway_url)
     count = the("Worker crash loop", "grep -c")
     before = int(shell.run(count).stdout)
-    worker = next(one for one in _processes() if "model_service_worker" in " ".join(one.cmdline()))
-    worker.kill()
-    _until(lambda: int(shell.run(count).stdout) == before + 1)
-    _until(lambda: _ready(management) == WORKERS)
+    processes("model_service_worker")[0].kill()
+    until(lambda: int(shell.run(count).stdout) == before + 1)
+    until(lambda: _ready(management) == WORKERS)
     assert shell.run(the("Worker crash loop", "/readyz")).stdout == "200\n"
     for part in ("MODEL_LOG", "service_unavailable"):
         done = shell.run(the("Worker crash loop", part))
@@ -115,17 +111,6 @@ def _write_keys(file: Path, key: str) -> None:
     file.write_text(json.dumps({"shop": {"sha256": hashlib.sha256(key.encode()).hexdigest()}}), encoding="utf-8")
 
 
-def _processes() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
-
-
 def _ready(management: httpx.Client) -> int:
     [model] = management.get(f"/models/{MODEL}").json()
     return sum(worker["status"] == "READY" for worker in model["workers"])
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

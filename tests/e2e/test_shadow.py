@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,8 +15,7 @@ from PIL import Image, ImageOps
 from deploy.layout import ROOT
 from deploy.local.stack import LocalStack
 from deploy.torchserve.process import ARCHIVE
-from handler.detector import Detector, Item, Judged
-from handler.spec import ModelSpec, log_odds
+from handler.spec import log_odds
 from tests.e2e.processes import Gateway, running_gateway
 from tests.gateway.test_metrics import parsed
 from training.package import build_archive, read_archive
@@ -28,27 +26,22 @@ UNIT = 1.01e-4  # of the 4th decimal: a batch of another size may round the othe
 
 
 @pytest.fixture(scope="module")
-def pictures(coffee: Path) -> list[bytes]:
+def images(coffee: Path) -> list[bytes]:
     """Two photographs that the model thinks differently of: the coffee cup, and the same in inverted colours."""
     with Image.open(coffee) as image:
         return [_jpeg(image.convert("RGB")), _jpeg(ImageOps.invert(image.convert("RGB")))]
 
 
 @pytest.fixture(scope="module")
-def shadow_spec(pictures: list[bytes], detector: Detector) -> ModelSpec:
-    """The shipped model as another version, which flags one more of the two pictures, or one less."""
-    live = [one.verdict for one in _judge(detector, pictures)]
-    low, high = sorted(log_odds(verdict.probability) for verdict in live)
-    cut = (low + high) / 2 if live[0].prediction == live[1].prediction else low - 1
-    return replace(detector.spec, version=VERSION, offset=detector.spec.offset + cut * detector.spec.temperature)
-
-
-@pytest.fixture(scope="module")
-def gateway(stack: LocalStack, shadow_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway that has its shadow version beside the live one."""
+def gateway(stack: LocalStack, images: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway beside whose live version is the same as another one, which flags one more of both images, or less."""
     folder = tmp_path_factory.mktemp("shadow")
-    _, weights = read_archive(ROOT / "model_store" / ARCHIVE, folder)
-    archive = build_archive(shadow_spec, weights, stack.layout.store / f"{MODEL}-{VERSION}.mar")
+    spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, folder)
+    live = [_post(stack.gateway_url, "/predict", image).json() for image in images]
+    low, high = sorted(log_odds(answer["probability"]) for answer in live)
+    cut = (low + high) / 2 if live[0]["prediction"] == live[1]["prediction"] else low - 1
+    other = replace(spec, version=VERSION, offset=spec.offset + cut * spec.temperature)
+    archive = build_archive(other, weights, stack.layout.store / f"{MODEL}-{VERSION}.mar")
     settings = {
         "GATEWAY_TORCHSERVE_URL": stack.inference_url,
         "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
@@ -67,22 +60,14 @@ def gateway(stack: LocalStack, shadow_spec: ModelSpec, tmp_path_factory: pytest.
             management.delete(f"/models/{MODEL}/{VERSION}").raise_for_status()
 
 
-@pytest.fixture
-def verdicts(inference: httpx.Client, pictures: list[bytes], gateway: Gateway) -> list[list[dict[str, Any]]]:
-    """What TorchServe itself says: both versions on each picture."""
-    assert gateway.process.poll() is None
-    paths = (f"/predictions/{MODEL}", f"/predictions/{MODEL}/{VERSION}")
-    return [[inference.post(path, content=picture).json() for path in paths] for picture in pictures]
-
-
-def test_compare_answers_with_both_versions(
-    gateway: Gateway, pictures: list[bytes], verdicts: list[list[dict[str, Any]]]
+def test_both_versions_predict_what_clients_send_and_are_compared(
+    gateway: Gateway, images: list[bytes], inference: httpx.Client
 ) -> None:
-    agreements = []
-    for picture, (live, shadow) in zip(pictures, verdicts, strict=True):
-        answer = _post(gateway, "/v1/predict/compare", picture)
-        assert answer.status_code == 200
-        body = answer.json()
+    paths = (f"/predictions/{MODEL}", f"/predictions/{MODEL}/{VERSION}")
+    direct = [[inference.post(path, content=image).json() for path in paths] for image in images]
+    agreements, differences = [], []
+    for image, (live, shadow) in zip(images, direct, strict=True):
+        body = _post(gateway.url, "/predict/compare", image).raise_for_status().json()
         assert list(body) == ["primary", "shadow", "agreement", "difference", "message"]
         assert list(body["primary"]) == list(body["shadow"])
         for said, expected in ((body["primary"], live), (body["shadow"], shadow)):
@@ -90,34 +75,23 @@ def test_compare_answers_with_both_versions(
             assert said.pop("probability") == pytest.approx(expected["probability"], abs=UNIT)
             assert said.items() <= expected.items()
         assert body["shadow"]["model_version"] == VERSION != body["primary"]["model_version"]
-        assert body["difference"] == pytest.approx(abs(shadow["probability"] - live["probability"]), abs=2 * UNIT)
-        assert body["difference"] > 0
+        differences.append(abs(shadow["probability"] - live["probability"]))
+        assert body["difference"] == pytest.approx(differences[-1], abs=2 * UNIT)
         assert body["message"] is None
         agreements.append(body["agreement"])
     assert sorted(agreements) == [False, True]
 
-
-def test_what_clients_send_is_judged_by_both_and_the_agreement_is_in_the_metrics(
-    gateway: Gateway, pictures: list[bytes], verdicts: list[list[dict[str, Any]]]
-) -> None:
+    predicted = "aidetect_prediction_latency_seconds_count"
     before = _metrics(gateway)
-    answers = [_post(gateway, "/predict", picture).json() for picture in pictures]
-    assert {answer["model_version"] for answer in answers} == {verdicts[0][0]["model_version"]}
+    answers = [_post(gateway.url, "/predict", image).json() for image in images]
+    assert {answer["model_version"] for answer in answers} == {direct[0][0]["model_version"]}
     found = _sampled(gateway, 2)
     samples = {result[0]: value for (name, result), value in found.items() if name == "aidetect_shadow_samples_total"}
     assert samples == {"agreement": 1, "disagreement": 1, "error": 0, "dropped": 0}
     assert found["aidetect_shadow_difference_count", ()] == 2
-    differences = [abs(shadow["probability"] - live["probability"]) for live, shadow in verdicts]
     assert found["aidetect_shadow_difference_sum", ()] == pytest.approx(sum(differences), abs=4 * UNIT)
-    assert found["aidetect_shadow_latency_seconds_count", ()] == 2
-    assert found["aidetect_model_info", (verdicts[0][0]["model_version"],)] == 1
-    judged = "aidetect_prediction_latency_seconds_count"
-    assert found[judged, ()] - before[judged, ()] == 2  # the shadow's verdicts count in nothing else
-
-
-def _judge(detector: Detector, pictures: list[bytes]) -> list[Judged]:
-    judged = detector.judge([Item(picture) for picture in pictures])
-    return [one for one in judged if isinstance(one, Judged)]
+    assert found["aidetect_model_info", (direct[0][0]["model_version"],)] == 1
+    assert found[predicted, ()] - before[predicted, ()] == 2  # the shadow's predictions count in nothing else
 
 
 def _jpeg(image: Image.Image) -> bytes:
@@ -126,8 +100,8 @@ def _jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _post(gateway: Gateway, path: str, picture: bytes) -> httpx.Response:
-    return httpx.post(f"{gateway.url}{path}", files={"file": picture}, timeout=60, trust_env=False)
+def _post(url: str, path: str, image: bytes) -> httpx.Response:
+    return httpx.post(f"{url}{path}", files={"file": image}, timeout=60, trust_env=False)
 
 
 def _metrics(gateway: Gateway) -> dict[tuple[str, tuple[str, ...]], float]:

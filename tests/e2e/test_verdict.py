@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -29,17 +28,3 @@ def test_evaluation_and_http_give_the_same_probability(
         answer = gateway.post("/predict", files={"file": path.read_bytes()}).json()
         assert answer["probability"] == pytest.approx(decide(forward.logit, packed.spec).probability, abs=1e-4)
         assert answer["model_version"] == packed.spec.version
-
-
-def test_predictions_and_explanations_at_once_are_answered_one_by_one(gateway: httpx.Client, coffee: Path) -> None:
-    whole = coffee.read_bytes()
-
-    def ask(number: int) -> tuple[int, bool]:
-        route = "/predict/explain" if number % 3 == 0 else "/predict"
-        content = whole[:200_000] if number % 5 == 4 else whole
-        answer = gateway.post(route, files={"file": content})
-        return answer.status_code, "heatmap_base64" in answer.json()
-
-    with ThreadPoolExecutor(15) as pool:
-        answers = list(pool.map(ask, range(15)))
-    assert answers == [(400, False) if n % 5 == 4 else (200, n % 3 == 0) for n in range(15)]

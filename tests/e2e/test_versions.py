@@ -7,12 +7,10 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 import yaml
 
@@ -21,11 +19,10 @@ from deploy.local.stack import LocalStack
 from deploy.torchserve.process import ARCHIVE, MODEL
 from tests.checks import none
 from tests.e2e.load import Load, steady
+from tests.e2e.processes import PATIENCE_S, processes, until
 
 NEW, THIRD, BROKEN = "9.9.9", "9.9.10", "9.9.11"
 CLIENTS = 4
-PATIENCE_S = 180
-"""For workers that import torch; on a quiet machine they take six seconds."""
 BATCH_S = 10
 """The longest time that a batch may take, so that an old version need not be waited for as long as usual."""
 
@@ -41,15 +38,15 @@ def shipped(stack: LocalStack, coffee: Path) -> str:
 
 
 @pytest.mark.timeout(4 * PATIENCE_S)
-def test_ten_switches_under_load_fail_no_request(
+def test_switches_under_load_fail_no_request(
     stack: LocalStack, shipped: str, management: httpx.Client, coffee: Path
 ) -> None:
     with steady({"gateway": stack.gateway_url}, coffee.read_bytes(), CLIENTS) as load:
         switched = [_switch(stack, load, "promote", NEW)]
-        switched += [_switch(stack, load, "rollback") for _ in range(5)]
-        switched += [_switch(stack, load, "promote", version) for version in (NEW, shipped, THIRD)]
+        switched += [_switch(stack, load, "rollback") for _ in range(2)]
+        switched += [_switch(stack, load, "promote", version) for version in (shipped, THIRD)]
         switched += [_switch(stack, load, "rollback")]
-    assert switched == [NEW, shipped, NEW, shipped, NEW, shipped, NEW, shipped, THIRD, shipped]
+    assert switched == [NEW, shipped, NEW, shipped, THIRD, shipped]
     assert load.broken == []
     none((answer.undocumented for answer in load.answers if answer.undocumented), of=load.answers)
     assert {answer.status for answer in load.answers} == {200}
@@ -62,11 +59,10 @@ def test_a_torchserve_that_dies_comes_back_with_the_live_version_and_the_way_bac
     stack: LocalStack, shipped: str, coffee: Path
 ) -> None:
     _command(stack, "promote", THIRD).check_returncode()
-    running = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
-    [server] = [one for one in running if "org.pytorch.serve.ModelServer" in one.cmdline()]
+    [server] = processes("org.pytorch.serve.ModelServer")
     server.kill()
-    _until(lambda: _predicting(stack, coffee) is None, stack)
-    _until(lambda: _predicting(stack, coffee) == THIRD, stack)
+    until(lambda: _predicting(stack, coffee) is None, stack)
+    until(lambda: _predicting(stack, coffee) == THIRD, stack)
     _command(stack, "rollback").check_returncode()
     assert _predicting(stack, coffee) == shipped
 
@@ -104,7 +100,7 @@ def _switch(stack: LocalStack, load: Load, *words: str) -> str:
     done = _command(stack, *words)
     assert (done.returncode, done.stderr) == (0, "")
     now = time.monotonic()
-    _until(lambda: len(_answering_since(load, now)) >= CLIENTS, stack)
+    until(lambda: len(_answering_since(load, now)) >= CLIENTS, stack)
     [version] = set(_answering_since(load, now))
     assert done.stdout.startswith(f"live: {version}, with 2 workers\n")
     return version
@@ -130,11 +126,3 @@ def _predicting(stack: LocalStack, photo: Path) -> str | None:
     files = {"file": photo.read_bytes()}
     answer = httpx.post(f"{stack.gateway_url}/predict", files=files, timeout=60, trust_env=False)
     return str(answer.json()["model_version"]) if answer.is_success else None
-
-
-def _until(condition: Callable[[], bool], stack: LocalStack) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        stack.supervisor.check()  # as `make demo` does twice a second
-        time.sleep(0.1)
