@@ -1,4 +1,4 @@
-"""The detector: pictures to verdicts and heat maps, batch by batch."""
+"""The detector: images to predictions and heat maps, batch by batch."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ from handler.transforms import Pixels, to_pixels
 
 @dataclass(frozen=True)
 class Item:
-    """One picture to judge, as it was received."""
+    """One image to predict, as it was received."""
 
     data: bytes | bytearray
     explain: bool = False
@@ -27,7 +27,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Prediction:
     """A verdict, the statistics of its image, and the heat map's JPEG where it was asked for."""
 
     verdict: Verdict
@@ -37,16 +37,16 @@ class Judged:
 
 @dataclass(frozen=True)
 class _Opened:
-    """What the network sees of a picture, its statistics and size, and a small copy to draw a heat map over."""
+    """What the network sees of an image, its statistics and size, and a small copy to draw a heat map over."""
 
     pixels: Pixels
     inputs: dict[str, float]
     size: tuple[int, int]
-    picture: Image.Image | None
+    preview: Image.Image | None
 
 
 class Detector:
-    """Judges mixed batches of predictions and explanations; not to be shared between threads."""
+    """Predicts mixed batches of predictions and explanations; not to be shared between threads."""
 
     def __init__(self, spec: ModelSpec, engine: Engine, head: Head, threads: int = 1) -> None:
         self.spec = spec
@@ -54,17 +54,17 @@ class Detector:
         self.head = head
         self._threads = ThreadPoolExecutor(threads)
 
-    def warm_up(self, pictures: int) -> None:
-        """Judge and explain batches of blanks up to so many, so that no request pays for what comes but once."""
+    def warm_up(self, images: int) -> None:
+        """Predict and explain batches of blanks up to so many, so that no request pays for what comes but once."""
         size = self.spec.input_size
         blank = self._see(Item(b"", explain=True), Image.new("RGB", (size, size)))
-        for count in range(1, pictures + 1):
-            self._judge([blank] * count)
+        for count in range(1, images + 1):
+            self._predict([blank] * count)
 
-    def judge(self, items: Sequence[Item]) -> list[Judged | BadImageError]:
-        """Judge each item at its own index: all that decode together, with a heat map for those that asked."""
+    def predict(self, items: Sequence[Item]) -> list[Prediction | BadImageError]:
+        """Predict each item at its own index: all that decode together, with a heat map for those that asked."""
         opened = list(self._threads.map(self._open, items))
-        answers = iter(self._judge([one for one in opened if isinstance(one, _Opened)]))
+        answers = iter(self._predict([one for one in opened if isinstance(one, _Opened)]))
         return [one if isinstance(one, BadImageError) else next(answers) for one in opened]
 
     def _open(self, item: Item) -> _Opened | BadImageError:
@@ -73,15 +73,15 @@ class Detector:
         except BadImageError as error:
             return BadImageError(error.code)  # without a traceback, which would hold the decoded pixels
 
-    def _see(self, item: Item, picture: Image.Image) -> _Opened:
-        inputs = measure(picture, len(item.data))
-        copy = gradcam.small(picture) if item.explain else None
-        return _Opened(to_pixels(picture, self.spec), inputs, picture.size, copy)
+    def _see(self, item: Item, image: Image.Image) -> _Opened:
+        inputs = measure(image, len(item.data))
+        copy = gradcam.small(image) if item.explain else None
+        return _Opened(to_pixels(image, self.spec), inputs, image.size, copy)
 
-    def _judge(self, opened: Sequence[_Opened]) -> list[Judged]:
+    def _predict(self, opened: Sequence[_Opened]) -> list[Prediction]:
         if not opened:
             return []
-        forwards = self.engine.run([one.pixels for one in opened], [one.picture is not None for one in opened])
+        forwards = self.engine.run([one.pixels for one in opened], [one.preview is not None for one in opened])
         verdicts = [decide(forward.logit, self.spec) for forward in forwards]
         maps = list(map(self._heat_maps, forwards, verdicts))  # not in threads: Captum hooks into the one head
         return list(self._threads.map(self._answer, verdicts, maps, opened))
@@ -90,7 +90,7 @@ class Detector:
         positive = verdict.prediction == self.spec.labels[1]
         return gradcam.heat_maps(self.head, forward.features, positive=positive)
 
-    def _answer(self, verdict: Verdict, maps: Sequence[torch.Tensor], opened: _Opened) -> Judged:
-        if opened.picture is None:
-            return Judged(verdict, opened.inputs)
-        return Judged(verdict, opened.inputs, gradcam.overlay(opened.picture, maps, self.spec, opened.size))
+    def _answer(self, verdict: Verdict, maps: Sequence[torch.Tensor], opened: _Opened) -> Prediction:
+        if opened.preview is None:
+            return Prediction(verdict, opened.inputs)
+        return Prediction(verdict, opened.inputs, gradcam.overlay(opened.preview, maps, self.spec, opened.size))

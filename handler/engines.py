@@ -31,7 +31,7 @@ CGROUP: Final = Path("/sys/fs/cgroup/cpu.max")
 
 @dataclass(frozen=True)
 class Forward:
-    """What the network makes of a picture: the mean logit of its views, and their last feature maps if wanted.
+    """What the network makes of an image: the mean logit of its views, and their last feature maps if wanted.
 
     Attributes:
         logit: Before calibration.
@@ -45,13 +45,13 @@ class Forward:
 class Engine(Protocol):
     """Runs the network; not to be shared between threads."""
 
-    def run(self, pictures: Sequence[Pixels], keep_features: Sequence[bool]) -> list[Forward]:
-        """Return a forward for each picture; features are kept of those that want them."""
+    def run(self, images: Sequence[Pixels], keep_features: Sequence[bool]) -> list[Forward]:
+        """Return a forward for each image; features are kept of those that want them."""
 
 
 @dataclass
 class _Views:
-    """The logits and features of a picture's views of one size, by the view's place."""
+    """The logits and features of an image's views of one size, by the view's place."""
 
     keep_features: bool
     logits: dict[int, float] = field(default_factory=dict)
@@ -90,11 +90,11 @@ class OpenVinoEngine:
         queues = {side: _compile(graph, numbers, side, streams, precision) for side in set(sides)}
         self._queues = [queues[side] for side in sides]
 
-    def run(self, pictures: Sequence[Pixels], keep_features: Sequence[bool]) -> list[Forward]:
-        """Return a forward for each picture; see `Engine`."""
+    def run(self, images: Sequence[Pixels], keep_features: Sequence[bool]) -> list[Forward]:
+        """Return a forward for each image; see `Engine`."""
         found = [[_Views(keep) for _ in self._queues] for keep in keep_features]
-        for picture, sizes in zip(pictures, found, strict=True):
-            for pixels, views, queue in zip(picture, sizes, self._queues, strict=True):
+        for image, sizes in zip(images, found, strict=True):
+            for pixels, views, queue in zip(image, sizes, self._queues, strict=True):
                 for place in range(len(pixels)):
                     queue.start_async([pixels[place : place + 1].numpy()], (views, place), share_inputs=True)
         for queue in self._queues:
@@ -118,8 +118,10 @@ def _compile(
     core = _core()
     model = core.read_model(graph.read_text(encoding="utf-8"), numbers)
     model.reshape([1, side, side, 3])
-    if precision != "int8":
-        _unpack(model)
+    if precision != "int8":  # int8 weights become floats once, or OpenVINO would unpack them in every forward
+        folding = passes.Manager()
+        folding.register_pass(passes.ConstantFolding())
+        folding.run_passes(model)
     options = {
         properties.hint.inference_precision: PRECISIONS[precision],
         properties.inference_num_threads: streams,
@@ -130,14 +132,6 @@ def _compile(
     queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", options), streams)
     queue.set_callback(_collect)
     return queue
-
-
-def _unpack(model: openvino.Model) -> None:
-    """Turn int8 weights into floats once, or OpenVINO would do so in every forward."""
-    if any(output.get_element_type() == openvino.Type.i8 for node in model.get_ops() for output in node.outputs()):
-        folding = passes.Manager()
-        folding.register_pass(passes.ConstantFolding())
-        folding.run_passes(model)
 
 
 @cache

@@ -92,7 +92,7 @@ def jpeg_parts(data: bytes | bytearray) -> Parts:
 
 
 def png_parts(data: bytes | bytearray) -> Parts:
-    """Take a PNG apart; of an animated one, the still picture is kept. A chunk with a wrong checksum says nothing.
+    """Take a PNG apart; of an animated one, the still image is kept. A chunk with a wrong checksum says nothing.
 
     Raises:
         MalformedFileError: Millions of chunks.

@@ -1,4 +1,4 @@
-"""Grad-CAM: which regions drove the verdict, as a map and as a picture over the photo.
+"""Grad-CAM: which regions drove the verdict, as a map and as a layer over the image.
 
 The last feature maps come from the forward that gave the verdict, whatever engine ran it; Captum differentiates the
 head alone, which is all that lies between them and the logit.
@@ -17,12 +17,12 @@ from handler.spec import ModelSpec
 from handler.transforms import view_boxes
 
 OVERLAY_LONG_SIDE = 512
-"""Pixels; a smaller photo keeps its size."""
+"""Pixels; a smaller image keeps its size."""
 OVERLAY_OPACITY = 0.6
 LEAST_HEAT = 0.01
 """Of the logit; a map that reaches less is empty, and a colour for it would lie."""
 EMPTY = "no region speaks for this verdict"
-"""What an empty heat map says, over the photo and as the comment of its JPEG."""
+"""What an empty heat map says, over the image and as the comment of its JPEG."""
 JPEG_QUALITY = 88
 
 
@@ -31,7 +31,7 @@ def heat_maps(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -
 
     Args:
         head: The network's own.
-        features: Last feature maps of the picture's views, of each size a shape (V, C, h, w).
+        features: Last feature maps of the image's views, of each size a shape (V, C, h, w).
         positive: Whether the verdict was the positive class; for the negative class the logit's sign is turned, so that
             the map always shows the evidence for the verdict given.
 
@@ -42,36 +42,36 @@ def heat_maps(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -
     return [view for alike in features for view in _heat_maps(head, alike, positive=positive)]
 
 
-def small(picture: Image.Image) -> Image.Image:
-    """Return a copy of a picture with a long side of at most 512 px, which is what its heat map is drawn over."""
+def small(image: Image.Image) -> Image.Image:
+    """Return a copy of an image with a long side of at most 512 px, which is what its heat map is drawn over."""
     limit = (OVERLAY_LONG_SIDE,) * 2
-    return ImageOps.contain(picture, limit) if max(picture.size) > OVERLAY_LONG_SIDE else picture.copy()
+    return ImageOps.contain(image, limit) if max(image.size) > OVERLAY_LONG_SIDE else image.copy()
 
 
 def overlay(
     image: Image.Image, maps: Sequence[torch.Tensor], spec: ModelSpec, size: tuple[int, int] | None = None
 ) -> bytes:
-    """Return a JPEG of the photo with each view's map, shape (h, w), over what it saw; long side at most 512 px.
+    """Return a JPEG of the image with each view's map, shape (h, w), over what it saw; long side at most 512 px.
 
-    Evidence adds where views overlap; the strongest region of the photo has the hottest colour. Where there is none,
-    the photo stays as it is and says so. Of an image that is a small copy, `size` is that of the whole.
+    Evidence adds where views overlap; the strongest region of the image has the hottest colour. Where there is none,
+    the image stays as it is and says so. Of an image that is a small copy, `size` is that of the whole.
     """
-    photo = small(image)
-    found = heat(size or image.size, photo.size, maps, spec)
+    preview = small(image)
+    found = heat(size or image.size, preview.size, maps, spec)
     out = io.BytesIO()
     if found.max() < LEAST_HEAT:
-        _caption(photo)
-        photo.save(out, "JPEG", quality=JPEG_QUALITY, comment=EMPTY)
+        _caption(preview)
+        preview.save(out, "JPEG", quality=JPEG_QUALITY, comment=EMPTY)
         return out.getvalue()
     levels = Image.fromarray((found / found.max() * 255).astype(np.uint8))
     colours = ImageOps.colorize(levels, black="blue", mid="yellow", white="red")
-    photo.paste(colours, mask=levels.point(lambda level: level * OVERLAY_OPACITY))
-    photo.save(out, "JPEG", quality=JPEG_QUALITY, comment="")  # not the photo's own
+    preview.paste(colours, mask=levels.point(lambda level: level * OVERLAY_OPACITY))
+    preview.save(out, "JPEG", quality=JPEG_QUALITY, comment="")  # not the image's own
     return out.getvalue()
 
 
 def heat(size: tuple[int, int], shown: tuple[int, int], maps: Sequence[torch.Tensor], spec: ModelSpec) -> np.ndarray:
-    """Return the sum of the views' maps at their places, float32, shape (height, width) of the picture shown."""
+    """Return the sum of the views' maps at their places, float32, shape (height, width) of the image shown."""
     total = np.zeros(shown[::-1], dtype=np.float32)
     across, down = shown[0] / size[0], shown[1] / size[1]
     for box, view in zip(view_boxes(*size, spec), maps, strict=True):
@@ -85,11 +85,11 @@ def heat(size: tuple[int, int], shown: tuple[int, int], maps: Sequence[torch.Ten
     return total
 
 
-def _caption(photo: Image.Image) -> None:
+def _caption(preview: Image.Image) -> None:
     """Write across the bottom, as large as it fits."""
-    font = ImageFont.load_default(max(1, photo.width / 20))
-    place = (photo.width / 2, photo.height - photo.width / 40)
-    ImageDraw.Draw(photo).text(place, EMPTY, "white", font, anchor="mb", stroke_width=1, stroke_fill="black")
+    font = ImageFont.load_default(max(1, preview.width / 20))
+    place = (preview.width / 2, preview.height - preview.width / 40)
+    ImageDraw.Draw(preview).text(place, EMPTY, "white", font, anchor="mb", stroke_width=1, stroke_fill="black")
 
 
 def _heat_maps(head: Head, features: torch.Tensor, *, positive: bool) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Bytes to an upright sRGB picture, or a BadImageError that says why not.
+"""Bytes to an upright sRGB image, or a BadImageError that says why not.
 
 What looks the same in a browser comes out the same, whatever its format, profile, orientation or transparency. Serving
 and training decode here alone.
@@ -34,9 +34,9 @@ MOST_SIDE: Final = 65_535
 MOST_PIXELS: Final = 200_000_000
 """What no limits go beyond, whoever sets them."""
 BAND_PIXELS: Final = 1 << 20
-"""Pixels that are converted at a time, so that no mode in between needs a copy of the whole picture."""
+"""Pixels that are converted at a time, so that no mode in between needs a copy of the whole image."""
 LARGE_PIXELS: Final = 4_000_000
-"""From here on a picture's memory is given back to the system at once, which takes a millisecond."""
+"""From here on an image's memory is given back to the system at once, which takes a millisecond."""
 
 _TURN_BY_ORIENTATION: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 
 class BadImageError(Exception):
-    """A picture that cannot be judged; `code` is what the answer carries."""
+    """An image that cannot be predicted; `code` is what the answer carries."""
 
     def __init__(self, code: BadImageCode) -> None:
         super().__init__(code)
@@ -84,15 +84,15 @@ def decode(data: bytes | bytearray, shortest: int | None = None) -> Image.Image:
             less memory. Without it all pixels are kept.
 
     Raises:
-        BadImageError: Not such a picture, too small or large, a part of it missing, or corrupt.
+        BadImageError: Not such an image, too small or large, a part of it missing, or corrupt.
     """
-    return _picture(*_open(data), shortest)
+    return _upright(*_open(data), shortest)
 
 
 def reduced(data: bytes | bytearray, reduce: Callable[[Image.Image], T], limits: Limits = DEFAULT_LIMITS) -> T:
-    """Decode as `decode` does and return what `reduce` makes of the picture, which it must not keep.
+    """Decode as `decode` does and return what `reduce` makes of the image, which it must not keep.
 
-    Large pictures wait for each other: those open at a time in this process have at most MAX_PIXELS together, and their
+    Large images wait for each other: those open at a time in this process have at most MAX_PIXELS together, and their
     memory is given back.
 
     Raises:
@@ -102,7 +102,7 @@ def reduced(data: bytes | bytearray, reduce: Callable[[Image.Image], T], limits:
     pixels = image.width * image.height
     with _room.of(min(pixels, MAX_PIXELS)):
         try:
-            return reduce(_picture(image, parts, None))
+            return reduce(_upright(image, parts, None))
         finally:
             image.close()
             if pixels >= LARGE_PIXELS:
@@ -170,7 +170,7 @@ def _as_corrupt() -> Iterator[None]:
 
 
 # Pillow's readers directly: `Image.open` would add a bomb check whose limit and warning are global to the process, and
-# try MPO, a JPEG with a second picture behind it.
+# try MPO, a JPEG with a second image behind it.
 def _open_jpeg(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
     parts = jpeg_parts(data)
     return JpegImageFile(io.BytesIO(parts.data)), parts
@@ -187,12 +187,12 @@ def _open_webp(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
     return image, Parts(data, orientation(exif), image.info.get("icc_profile", b""))
 
 
-def _picture(image: ImageFile, parts: Parts, shortest: int | None) -> Image.Image:
+def _upright(image: ImageFile, parts: Parts, shortest: int | None) -> Image.Image:
     with _as_corrupt():
         hole = _hole(image, parts)
-        picture = _in_srgb(_pixels(image, parts, shortest), parts.profile, hole)
+        upright = _in_srgb(_pixels(image, parts, shortest), parts.profile, hole)
         turn = _TURN_BY_ORIENTATION.get(parts.orientation)
-        return picture if turn is None else picture.transpose(turn)
+        return upright if turn is None else upright.transpose(turn)
 
 
 def _pixels(image: ImageFile, parts: Parts, shortest: int | None) -> Image.Image:
@@ -235,7 +235,7 @@ def _without_end(parts: Parts, shortest: int | None) -> Image.Image:
             image = loaded(data)
             if spared != _digest(image) == expected:
                 return image
-    raise OSError("a part of the picture is missing")
+    raise OSError("a part of the image is missing")
 
 
 def _digest(image: Image.Image) -> int:
@@ -280,7 +280,7 @@ def _in_srgb(image: Image.Image, profile: bytes, hole: Image.Image | None) -> Im
     """Return a decoded image in RGB and let go of its own pixels, unless they need no change."""
     if image.mode == "RGB" and hole is None and not colour.changes(profile, "RGB"):
         return image
-    picture = image if image.mode == "RGB" else Image.new("RGB", image.size)
+    rgb = image if image.mode == "RGB" else Image.new("RGB", image.size)
     for top, band in _bands(image):
         box = (0, top, image.width, top + band.height)
         flat = colour.to_srgb(_without_alpha(band), profile)
@@ -289,10 +289,10 @@ def _in_srgb(image: Image.Image, profile: bytes, hole: Image.Image | None) -> Im
             flat = Image.composite(flat, Image.new("RGB", flat.size, "white"), alpha)
         if hole is not None:
             flat.paste("white", mask=hole.crop(box))
-        picture.paste(flat, box)
-    if picture is not image:
+        rgb.paste(flat, box)
+    if rgb is not image:
         image.close()
-    return picture
+    return rgb
 
 
 def _without_alpha(band: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import timm
 import torch
 from safetensors.torch import load_file
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import nn
 
 from handler.engines import Forward
@@ -125,12 +126,13 @@ def build(spec: ModelSpec, *, pretrained: bool = False, tower: Path | None = Non
 def _build_transformer(spec: ModelSpec, *, pretrained: bool, tower: Path | None) -> nn.Module:
     if spec.architecture.split(".")[0] not in timm.list_models(module="vision_transformer"):  # without pretrained tag
         raise ValueError(f"model spec: {spec.architecture} is no vision transformer of timm's (architecture)")
-    transformer = timm.create_model(
+    transformer: Any = timm.create_model(
         spec.architecture, pretrained=pretrained, num_classes=0, img_size=spec.input_size
     ).eval()
     if tower:
         weights = {name: tensor for name, tensor in load_file(tower).items() if not name.startswith("head.")}
-        transformer.load_state_dict(weights)
+        positions = resample_abs_pos_embed(weights["pos_embed"], transformer.patch_embed.grid_size)
+        transformer.load_state_dict(weights | {"pos_embed": positions})
     return FrozenTransformer(transformer, spec)
 
 
@@ -147,8 +149,8 @@ def load(spec: ModelSpec, weights: Path) -> nn.Module:
     return model.eval()
 
 
-def judge_views(model: nn.Module, views: Views) -> torch.Tensor:
-    """Return one logit a picture, shape (N,): the mean over its views, of each size a shape (N, V, 3, side, side)."""
+def predict_views(model: nn.Module, views: Views) -> torch.Tensor:
+    """Return one logit per image, shape (N,): the mean over its views, of each size a shape (N, V, 3, side, side)."""
     return torch.cat([model(_one_batch(alike)).view(alike.shape[:2]) for alike in views], dim=1).mean(dim=1)
 
 
@@ -158,7 +160,7 @@ def _one_batch(views: torch.Tensor) -> torch.Tensor:
 
 
 class TorchEngine:
-    """Runs all views of one size of all pictures as one batch."""
+    """Runs all views of one size of all images as one batch."""
 
     def __init__(self, model: nn.Module, spec: ModelSpec, device: torch.device) -> None:
         self._network = PixelNetwork(model, spec).eval().to(device).to(memory_format=torch.channels_last)
@@ -169,9 +171,9 @@ class TorchEngine:
         """Build the spec's network and fill it from a safetensors file."""
         return cls(load(spec, weights), spec, device)
 
-    def run(self, pictures: Sequence[Pixels], keep_features: Sequence[bool]) -> list[Forward]:
-        """Return a forward for each picture; see `Engine`."""
-        logits, features = zip(*[self._one_size(alike) for alike in zip(*pictures, strict=True)], strict=True)
+    def run(self, images: Sequence[Pixels], keep_features: Sequence[bool]) -> list[Forward]:
+        """Return a forward for each image; see `Engine`."""
+        logits, features = zip(*[self._one_size(alike) for alike in zip(*images, strict=True)], strict=True)
         means = torch.cat(logits, dim=1).mean(dim=1).tolist()
         return [
             Forward(mean, [alike[index].float().cpu() for alike in features] if keep else ())
@@ -179,7 +181,7 @@ class TorchEngine:
         ]
 
     def _one_size(self, views: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits, shape (N, V), and features, shape (N, V, C, h, w), of N pictures' V views of one size."""
+        """Return logits, shape (N, V), and features, shape (N, V, C, h, w), of N images' V views of one size."""
         pixels = torch.cat(list(views))
         if self._device.type == "cuda":
             pixels = pixels.pin_memory()

@@ -32,8 +32,8 @@ class ModelSpec:
         true_positive_rate: Share of held-out positive photos with a probability of 0.5 or more, where measured.
         false_positive_rate: The same of the negative ones.
         input_size: Side of the square that the network sees of the whole, in pixels.
-        crop_pct: Side of the centred square that the network sees, as a share of the photo's shorter side.
-        details: How many details at native resolution are judged beside the whole; the logit is the mean of all.
+        crop_pct: Side of the centred square that the network sees, as a share of the image's shorter side.
+        details: How many details at native resolution are seen beside the whole; the logit is the mean of all.
         detail_size: Side of the square that the network sees of each detail, in pixels.
         blocks: How many of a vision transformer's blocks run; 0: the architecture is a convolutional network.
         read_blocks: The blocks, counted from 1, after which the head reads the class token; the last that runs is one.

@@ -1,9 +1,9 @@
 """TorchServe's side of the detector: the only file that knows TorchServe.
 
-Requests carry the picture as their whole body. A verdict is answered as JSON with `prediction`, `probability`,
+Requests carry the image as their whole body. A verdict is answered as JSON with `prediction`, `probability`,
 `confidence`, `model_version`, `model` (base rate and operating point, which tell what the verdict means), `inputs` (the
-image's statistics, for drift) and, on TorchServe's explanations route, `heatmap_base64`; a picture that cannot be
-judged fails alone with 422 and `{"code": ...}`.
+image's statistics, for drift) and, on TorchServe's explanations route, `heatmap_base64`; an image that cannot be
+predicted fails alone with 422 and `{"code": ...}`.
 """
 
 import base64
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from handler import heads
-from handler.detector import Detector, Item, Judged
+from handler.detector import Detector, Item, Prediction
 from handler.engines import Engine, OpenVinoEngine, cpus
 from handler.images import DEFAULT_LIMITS, BadImageError, Limits
 from handler.spec import ModelSpec
@@ -53,25 +53,26 @@ class ProductPhotoDetector:
     def handle(self, requests: list[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
         """Answer a mixed batch of predictions and explanations, index by index."""
         items = [
-            Item(_picture(request), explain=_asks_for_explanation(context, index), limits=_limits(context, index))
+            Item(_image(request), explain=_asks_for_explanation(context, index), limits=_limits(context, index))
             for index, request in enumerate(requests)
         ]
-        return [self._answer(judged, index, context) for index, judged in enumerate(self._detector.judge(items))]
+        answers = self._detector.predict(items)
+        return [self._answer(answer, index, context) for index, answer in enumerate(answers)]
 
-    def _answer(self, judged: Judged | BadImageError, index: int, context: Context) -> dict[str, Any]:
+    def _answer(self, found: Prediction | BadImageError, index: int, context: Context) -> dict[str, Any]:
         context.set_response_content_type(index, "application/json")
-        if isinstance(judged, BadImageError):
+        if isinstance(found, BadImageError):
             context.set_response_status(UNPROCESSABLE, "Unprocessable Content", index)
-            return {"code": judged.code}
+            return {"code": found.code}
         spec = self._detector.spec
         model = {name: getattr(spec, name) for name in DECISION}
-        answer = asdict(judged.verdict) | {"model_version": spec.version, "model": model, "inputs": judged.inputs}
-        if judged.heatmap is not None:
-            answer["heatmap_base64"] = base64.b64encode(judged.heatmap).decode()
+        answer = asdict(found.verdict) | {"model_version": spec.version, "model": model, "inputs": found.inputs}
+        if found.heatmap is not None:
+            answer["heatmap_base64"] = base64.b64encode(found.heatmap).decode()
         return answer
 
 
-def _picture(request: dict[str, Any]) -> bytes | bytearray:
+def _image(request: dict[str, Any]) -> bytes | bytearray:
     body = request.get("body")
     return body if isinstance(body, bytes | bytearray) else b""  # TorchServe parses JSON and text bodies
 

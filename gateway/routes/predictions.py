@@ -82,12 +82,12 @@ async def _predict_each(request: Request, uploads: list[UploadFile], sample: Sha
     services = services_of(request)
     flow = object()  # one for the whole batch, so that it takes turns with other requests
 
-    async def judge(upload: UploadFile) -> Verdict:
+    async def item(upload: UploadFile) -> Verdict:
         with services.metrics.batch_item():
             image = await read_image(upload, services.settings)
             return await services.predictor.predict(image, context_of(request).request_id, sample, flow)
 
-    return await predict_all(uploads, judge)
+    return await predict_all(uploads, item)
 
 
 async def compare(request: Request) -> JSONResponse:

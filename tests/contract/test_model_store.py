@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 import handler
 from handler import heads
-from handler.detector import Detector, Item, Judged
+from handler.detector import Detector, Item, Prediction
 from handler.spec import ModelSpec
 from tests.handler.pictures import encode
 from training.scoring.archive import read_packed
@@ -48,8 +48,8 @@ def test_pictures_of_nothing_get_a_verdict_that_agrees_with_itself(tmp_path: Pat
     ImageDraw.Draw(silhouette).ellipse((60, 80, 340, 260), fill="black")
     packed = read_packed(ARCHIVE, tmp_path)
     detector = Detector(packed.spec, packed.engine(1, "f32"), heads.load(packed.weights, packed.spec))
-    for answer in detector.judge([Item(encode(image, "PNG"), explain=True) for image in (black, silhouette)]):
-        assert isinstance(answer, Judged)
+    for answer in detector.predict([Item(encode(image, "PNG"), explain=True) for image in (black, silhouette)]):
+        assert isinstance(answer, Prediction)
         verdict = answer.verdict
         assert (verdict.prediction == "ai_generated") == (verdict.probability >= 0.5)
         assert (verdict.confidence == "high") == (abs(verdict.probability - 0.5) > 0.3)

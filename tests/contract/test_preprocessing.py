@@ -1,4 +1,4 @@
-"""The preprocessing that a model is judged by and the one that it is served with are one."""
+"""The preprocessing that a model is evaluated by and the one that it is served with are one."""
 
 from __future__ import annotations
 

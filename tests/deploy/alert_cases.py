@@ -96,7 +96,7 @@ CASES = (
     Case("ImagesRefused",
          {of("aidetect_image_validation_errors_total", type="invalid_image_format"): "0+20x60",
           of("aidetect_predictions_total", status="success"): "0+10x60"},
-         14, 40, JOB, "More images are refused for their format, size or damage than are judged; a client sends "
+         14, 40, JOB, "More images are refused for their format, size or damage than are predicted; a client sends "
          "something else than photos."),
     Case("DriftDetected", {of("aidetect_drift_detected"): "0x4 1x20"}, 19, 20, OF_GATEWAY,
          "What the gateway gateway:8080 sees no longer looks like its own first traffic. GET /drift says which checks "

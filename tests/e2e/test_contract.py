@@ -231,7 +231,7 @@ def test_a_route_answers_as_documented(claim: Claim, gateways: Gateways) -> None
     answer = claim.send(gateways)
     assert answer.status_code == claim.status, answer.text
     assert answer.headers["x-request-id"] == "a row of the contract"
-    assert answer.headers.get("retry-after") == ("7" if claim.status == 503 else None)
+    assert answer.headers.get("retry-after") == ("5" if claim.status == 503 else None)
     is_json = answer.content and answer.headers["content-type"] == JSON
     assert in_order(answer.json() if is_json else answer.text) == in_order(claim.body)
 

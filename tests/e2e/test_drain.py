@@ -192,13 +192,13 @@ def test_requests_that_outlast_the_limit_get_503_and_do_not_hang_the_exit(tmp_pa
         ):
             stalled.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n")
             stalled.sendall(b"Content-Type: multipart/form-data; boundary=cut\r\n\r\n--cut\r\n")
-            judged = pool.submit(
+            predicted = pool.submit(
                 httpx.post, f"{gateway.url}/predict", content=BODY, headers=HEADERS, timeout=60, trust_env=False
             )
             until_asked(model, 1)
             started = time.monotonic()
             gateway.process.send_signal(signal.SIGTERM)
-            answer = judged.result()
+            answer = predicted.result()
             half = b"".join(iter(lambda: stalled.recv(4096), b""))
         assert gateway.process.wait(10) == 0
         assert 1 <= time.monotonic() - started < 8

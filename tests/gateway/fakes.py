@@ -40,7 +40,7 @@ class TorchServe:
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
-        self.handler: Handler = self.judge
+        self.handler: Handler = self.predict
 
     async def serve(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -62,7 +62,7 @@ class TorchServe:
         self.handler = handler
 
     @staticmethod
-    async def judge(request: httpx.Request) -> httpx.Response:
+    async def predict(request: httpx.Request) -> httpx.Response:
         explained = request.url.path.startswith("/explanations/")
         answer = VERDICT | {"inputs": inputs_of(request.content)} | ({"heatmap_base64": HEATMAP} if explained else {})
         return httpx.Response(200, json=answer)

@@ -97,7 +97,7 @@ def failing(error: Callable[[str], Exception], times: int) -> TorchServe:
     async def handler(request: httpx.Request) -> httpx.Response:
         if len(torchserve.requests) <= times:
             raise error("trouble at 10.0.0.1")
-        return await torchserve.judge(request)
+        return await torchserve.predict(request)
 
     torchserve.handler = handler
     return torchserve
@@ -140,7 +140,7 @@ async def test_the_deadline_covers_waiting_for_a_slot(torchserve: TorchServe) ->
             calls = (backend.predict(IMAGE, "id") for _ in range(20))
             errors = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(error) for error in errors] == [UnavailableError] * 20
-        torchserve.handler = torchserve.judge
+        torchserve.handler = torchserve.predict
         assert await backend.predict(IMAGE, "id")  # the slots are free again
 
 
@@ -195,7 +195,7 @@ async def test_the_token_is_sent_and_read_again(
             await backend.predict(IMAGE, "id")
         key_file.write_text(json.dumps(TOKENS | {"inference": {"key": "wxyz9876"}}))
         os.utime(key_file, ns=(stamp, stamp))
-        torchserve.handler = torchserve.judge
+        torchserve.handler = torchserve.predict
         await backend.predict(IMAGE, "id")
     assert [request.headers["authorization"] for request in torchserve.requests] == [
         "Bearer abcd1234",

@@ -63,7 +63,7 @@ def busy(open_client: OpenClient, torchserve: TorchServe) -> TestClient:
     torchserve.always(500)
     client.post("/predict", files=JPEG)
     client.post("/predict/batch", files=[("files", JPEG["file"])])
-    torchserve.handler = torchserve.judge
+    torchserve.handler = torchserve.predict
     return client
 
 
@@ -176,7 +176,7 @@ def test_backend_errors_by_cause(
 
     torchserve.handler = fail
     client.post("/predict", files=JPEG)
-    torchserve.handler = torchserve.judge
+    torchserve.handler = torchserve.predict
     found = {labels: value for (name, labels), value in scrape(client).items() if "backend_errors" in name and value}
     assert found == {(cause,): 1}
 
@@ -185,7 +185,7 @@ def test_gauges_follow_the_model_server(client: TestClient, torchserve: TorchSer
     torchserve.down()
     found = scrape(client)
     assert (found["aidetect_model_loaded", ()], found["aidetect_model_info", ("none",)]) == (0, 1)
-    torchserve.handler = torchserve.judge
+    torchserve.handler = torchserve.predict
     found = scrape(client)
     assert (found["aidetect_model_loaded", ()], found["aidetect_model_info", ("1.0.0",)]) == (1, 1)
     torchserve.always(200, VERDICT | {"model_version": "2.0.0"})

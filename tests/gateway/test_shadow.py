@@ -32,7 +32,7 @@ OTHER = {"prediction": "real", "probability": 0.4321, "confidence": "low", "mode
 ALL: dict[str, Any] = {"shadow_version": "2.0", "shadow_fraction": 1}
 
 
-def answering(shadow: Handler, live: Handler = TorchServe.judge) -> Handler:
+def answering(shadow: Handler, live: Handler = TorchServe.predict) -> Handler:
     async def handler(request: httpx.Request) -> httpx.Response:
         return await (shadow if request.url.path == SHADOW else live)(request)
 

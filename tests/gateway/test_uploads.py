@@ -176,11 +176,11 @@ def test_no_upload_reaches_a_disk(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     seen: list[int] = []
 
-    async def judge(request: httpx.Request) -> httpx.Response:
+    async def predict(request: httpx.Request) -> httpx.Response:
         seen.append(len(open_files_in(tmp_path)))
-        return await torchserve.judge(request)
+        return await torchserve.predict(request)
 
-    torchserve.handler = judge
+    torchserve.handler = predict
     data = JPEG + bytes(1_500_000)
     field = "files" if path.endswith("batch") else "file"
     assert client.post(path, files={field: upload(data)}).status_code == 200
@@ -215,11 +215,11 @@ async def test_a_body_takes_its_bytes_from_the_budget_and_gives_them_back(
     chunks = [body[start : start + 50_000] for start in range(0, len(body), 50_000)]
     bare = BareClient(create_app(settings, torchserve.transport()), "/predict/batch", chunks, headers)
 
-    async def judge(request: httpx.Request) -> httpx.Response:
+    async def predict(request: httpx.Request) -> httpx.Response:
         assert bare.services.uploads.left == settings.upload_budget_bytes - len(body)
-        return await torchserve.judge(request)
+        return await torchserve.predict(request)
 
-    torchserve.handler = judge
+    torchserve.handler = predict
     await bare.run()
     assert bare.json()["successful"] == 1
     assert bare.services.uploads.left == settings.upload_budget_bytes

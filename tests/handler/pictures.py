@@ -1,4 +1,4 @@
-"""Pictures to judge: a real photo, and files of all kinds made from arrays."""
+"""Images to predict: a real photo, and files of all kinds made from arrays."""
 
 from __future__ import annotations
 

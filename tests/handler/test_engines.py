@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from handler.detector import Detector, Item, Judged
+from handler.detector import Detector, Item, Prediction
 from handler.engines import Forward, OpenVinoEngine
 from handler.network import TorchEngine
 from handler.spec import ModelSpec
@@ -68,7 +68,7 @@ def test_features_are_kept_of_those_alone_that_want_them(
     assert [len(forward.features) for forward in found] == [0, 2, 0]
 
 
-def test_a_picture_is_judged_alike_in_any_company(compiled: Detector, pictures: list[Pixels]) -> None:
+def test_a_picture_is_predicted_alike_in_any_company(compiled: Detector, pictures: list[Pixels]) -> None:
     """Each view has a forward of its own, so that not a bit differs."""
     together = compiled.engine.run(pictures, [False] * len(pictures))
     alone = [compiled.engine.run([pixels], [False])[0] for pixels in pictures]
@@ -110,9 +110,9 @@ def test_another_precision_is_refused_by_name(model_folder: Path, spec: ModelSpe
 @pytest.mark.slow
 def test_whole_detectors_agree_on_files(detector: Detector, compiled: Detector) -> None:
     items = [Item(encode(photo(*size), kind)) for size in SIZES for kind in ("JPEG", "PNG", "WEBP")]
-    for ours, theirs in zip(compiled.judge(items), detector.judge(items), strict=True):
-        assert isinstance(ours, Judged)
-        assert isinstance(theirs, Judged)
+    for ours, theirs in zip(compiled.predict(items), detector.predict(items), strict=True):
+        assert isinstance(ours, Prediction)
+        assert isinstance(theirs, Prediction)
         assert ours.verdict.probability == pytest.approx(theirs.verdict.probability, abs=1.01e-4)
         assert ours.verdict.prediction == theirs.verdict.prediction
 
@@ -121,10 +121,10 @@ def test_whole_detectors_agree_on_files(detector: Detector, compiled: Detector) 
 def test_detectors_of_their_own_may_explain_at_once(model_folder: Path, spec: ModelSpec, compiled: Detector) -> None:
     """Workers are processes; in one process each thread takes a detector of its own."""
     items = [Item(encode(photo(*size), "PNG"), explain=True) for size in SIZES]
-    alone = compiled.judge(items)
+    alone = compiled.predict(items)
     own = [detectors.compiled(spec, model_folder, threads=1) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda one: [one.judge(items) for _ in range(3)], own))
+        answers = list(pool.map(lambda one: [one.predict(items) for _ in range(3)], own))
     assert answers == [[alone] * 3] * 3
 
 

@@ -155,7 +155,7 @@ def test_the_smallest_photos_have_an_empty_map_too(size: tuple[int, int]) -> Non
     assert shown.info["comment"].decode() == EMPTY
 
 
-def test_only_the_square_that_was_judged_is_coloured() -> None:
+def test_only_the_square_that_was_seen_is_coloured() -> None:
     image = photo(400, 200)
     shown = opened(overlay(image, [torch.ones(7, 7)], WHOLE))
     untouched = opened(encode(image, "JPEG", quality=JPEG_QUALITY))

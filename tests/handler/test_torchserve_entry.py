@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from handler.detector import Detector, Item, Judged
+from handler.detector import Detector, Item, Prediction
 from handler.images import decode
 from handler.spec import ModelSpec
 from handler.statistics import measure
@@ -78,13 +78,13 @@ def test_a_prediction_has_the_documented_fields(
     service: ProductPhotoDetector, context: Context, detector: Detector
 ) -> None:
     context.headers = [{}]
-    judged = detector.judge([Item(PHOTO)])[0]
-    assert isinstance(judged, Judged)
+    predicted = detector.predict([Item(PHOTO)])[0]
+    assert isinstance(predicted, Prediction)
     assert service.handle([{"body": bytearray(PHOTO)}], context) == [
         {
-            "prediction": judged.verdict.prediction,
-            "probability": judged.verdict.probability,
-            "confidence": judged.verdict.confidence,
+            "prediction": predicted.verdict.prediction,
+            "probability": predicted.verdict.probability,
+            "confidence": predicted.verdict.confidence,
             "model_version": "9.9.9",
             "model": {
                 "base_rate": 0.5,

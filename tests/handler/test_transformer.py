@@ -102,6 +102,13 @@ def test_a_head_without_a_hidden_layer_is_linear(tower: Path) -> None:
     assert isinstance(layer, torch.nn.Linear)
 
 
+def test_a_tower_serves_another_size_with_its_positions_resampled(tower: Path, donor: Any) -> None:  # noqa: ANN401
+    model = network.build(replace(SPEC, input_size=96, detail_size=96), tower=tower)
+    larger = deepcopy(donor)
+    larger.set_input_size(img_size=96)
+    assert torch.equal(model.get_parameter("pos_embed"), larger.pos_embed)
+
+
 def test_clips_activation_and_norms_are_taken_over() -> None:
     """OpenAI's weights were trained with another GELU; were one of the two in the last block, building would fail."""
     clip = replace(SPEC, architecture="vit_base_patch32_clip_quickgelu_224", blocks=2, read_blocks=(2,))

@@ -59,8 +59,8 @@ def test_equal_logits_say_nothing_and_are_taken_as_undecided() -> None:
 
 def test_calibration_of_two_photos() -> None:
     sigmoid = 1 / (1 + math.exp(-1))
-    judged = score([photo(REAL), photo(AI)], torch.tensor([-2.0, 2.0]), ModelSpec(version="1", temperature=2))
-    assert calibration(judged) == {
+    predicted = score([photo(REAL), photo(AI)], torch.tensor([-2.0, 2.0]), ModelSpec(version="1", temperature=2))
+    assert calibration(predicted) == {
         "expected_calibration_error": pytest.approx(1 - sigmoid),
         "negative_log_likelihood": pytest.approx(-math.log(sigmoid)),
     }
@@ -97,10 +97,10 @@ def test_the_report_counts_dev_and_holds_both_sides_of_calibration(pipeline: Pip
 def test_the_shipped_base_rate_flags_no_more_real_photos_of_dev_than_it_promises(pipeline: Pipeline) -> None:
     data = PhotoDataModule(pipeline.params)
     photos = of_split(read_manifest(pipeline.params.data.root, pipeline.params.data.manifest), "dev")
-    judged = score(photos, predict(data, pipeline.paths, photos), pipeline.spec)
+    predicted = score(photos, predict(data, pipeline.paths, photos), pipeline.spec)
     point = pipeline.calibration["operating_points"]["false_alarms_5"]
-    assert judged.flagged[~judged.generated].mean() == point["false_positive_rate"] == 0
-    assert judged.flagged[judged.generated].mean() == pytest.approx(point["true_positive_rate"], abs=1e-6)
+    assert predicted.flagged[~predicted.generated].mean() == point["false_positive_rate"] == 0
+    assert predicted.flagged[predicted.generated].mean() == pytest.approx(point["true_positive_rate"], abs=1e-6)
 
 
 def test_the_operating_point_is_a_parameter(pipeline: Pipeline, tiny: Tiny, tmp_path: Path) -> None:

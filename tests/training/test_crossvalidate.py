@@ -37,7 +37,7 @@ def test_each_fold_trains_without_its_sources_and_picks_its_epoch_on_dev(pipelin
         assert (used.epochs, used.early_stopping_patience) == (1, 1)
 
 
-def test_every_training_photo_is_judged_once_by_a_model_that_did_not_see_its_source(pipeline: Pipeline) -> None:
+def test_every_training_photo_is_predicted_once_by_a_model_that_did_not_see_its_source(pipeline: Pipeline) -> None:
     rows = out_of_fold(pipeline.paths)
     photos = [
         photo

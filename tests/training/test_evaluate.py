@@ -60,10 +60,10 @@ def test_figures_of_unseen_sources_leave_out_every_source_that_training_had(pipe
 
 def test_figures_are_those_of_the_models_predictions(pipeline: Pipeline) -> None:
     photos = of_split(read_manifest(pipeline.params.data.root, pipeline.params.data.manifest), "test")
-    judged = score(photos, predict(PhotoDataModule(pipeline.params), pipeline.paths, photos), pipeline.spec)
+    predicted = score(photos, predict(PhotoDataModule(pipeline.params), pipeline.paths, photos), pipeline.spec)
     found = pipeline.report["splits"]["test"]["all_sources"]
-    assert found["auroc"] == pytest.approx(roc_auc_score(judged.generated, judged.probabilities), abs=1e-6)
-    assert found["accuracy"] == pytest.approx((judged.flagged == judged.generated).mean(), abs=1e-6)
+    assert found["auroc"] == pytest.approx(roc_auc_score(predicted.generated, predicted.probabilities), abs=1e-6)
+    assert found["accuracy"] == pytest.approx((predicted.flagged == predicted.generated).mean(), abs=1e-6)
 
 
 def test_false_alarms_on_product_photos_are_of_the_domains_named(pipeline: Pipeline) -> None:

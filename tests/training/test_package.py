@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 import handler
-from handler.detector import Item, Judged
+from handler.detector import Item, Prediction
 from handler.spec import InvalidSpecError, ModelSpec, decide
 from tests.handler.detectors import eager
 from tests.training.conftest import Command, Pipeline
@@ -69,14 +69,14 @@ def test_the_store_holds_the_archive_its_figures_and_its_card(pipeline: Pipeline
     assert (pipeline.paths.store / "metrics.json").read_bytes() == pipeline.paths.metrics.read_bytes()
 
 
-def test_what_was_packed_judges_as_it_was_evaluated(pipeline: Pipeline) -> None:
+def test_what_was_packed_predicts_as_it_was_evaluated(pipeline: Pipeline) -> None:
     root = pipeline.params.data.root
     detector = eager(pipeline.spec, pipeline.paths.weights)
     photos = of_split(read_manifest(root, pipeline.params.data.manifest), "test")
     logits = predict(PhotoDataModule(pipeline.params), pipeline.paths, photos)
-    answers = detector.judge([Item((root / photo.path).read_bytes()) for photo in photos])
+    answers = detector.predict([Item((root / photo.path).read_bytes()) for photo in photos])
     for answer, logit in zip(answers, logits.tolist(), strict=True):
-        assert isinstance(answer, Judged)
+        assert isinstance(answer, Prediction)
         assert answer.verdict.probability == pytest.approx(decide(logit, pipeline.spec).probability, abs=1e-4)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.progress import track
 
 from handler import heads
-from handler.detector import Detector, Item, Judged
+from handler.detector import Detector, Item, Prediction
 from handler.images import decode
 from handler.network import TorchEngine
 from training import files as pages
@@ -70,12 +70,12 @@ def explain(detector: Detector, root: Path, wrong: Scored, description: str) -> 
     for start in track(range(0, len(wrong.photos), _BATCH), description):
         some = wrong.photos[start : start + _BATCH]
         contents = [(root / photo.path).read_bytes() for photo in some]
-        answers = detector.judge([Item(content, explain=True) for content in contents])
+        answers = detector.predict([Item(content, explain=True) for content in contents])
         mistakes += [_mistake(*found) for found in zip(some, contents, answers, strict=True)]
     return mistakes
 
 
-def _mistake(photo: Photo, content: bytes, answer: Judged | Exception) -> Mistake:
+def _mistake(photo: Photo, content: bytes, answer: Prediction | Exception) -> Mistake:
     if isinstance(answer, Exception):
         raise answer  # the same bytes were predicted a moment ago
     heatmap = decode(answer.heatmap or content)

@@ -41,7 +41,7 @@ class DetectorModule(pl.LightningModule):
 
     def forward(self, views: Views) -> torch.Tensor:
         """Return logits of shape (N,) for views, of each size a shape (N, V, 3, side, side)."""
-        return network.judge_views(self.model, views)
+        return network.predict_views(self.model, views)
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
         """Return the loss of one batch."""

@@ -77,7 +77,7 @@ def test_when_either_version_is_down_it_is_503(comparing: TestClient, torchserve
     answer = comparing.post("/predict/compare", files=FILES)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["error"] == "Service unavailable"
-    torchserve.handler = torchserve.judge
+    torchserve.handler = torchserve.predict
     found = scrape(comparing)
     assert found["aidetect_backend_errors_total", ("status",)] == (1 if down == LIVE else 0)
 

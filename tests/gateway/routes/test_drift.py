@@ -23,11 +23,11 @@ def test_the_histogram_has_the_references_bins_and_the_windows_shares(
     reference = json.loads(SHIPPED.read_text())
     scores = iter([0.05, 0.1, 0.95, 1.0])
 
-    async def judge(_: httpx.Request) -> httpx.Response:
+    async def predict(_: httpx.Request) -> httpx.Response:
         verdict = {"prediction": "real", "probability": next(scores), "confidence": "high"}
         return httpx.Response(200, json=verdict | {"model_version": reference["model_version"]})
 
-    torchserve.handler = judge
+    torchserve.handler = predict
     client = open_client(drift_reference_file=SHIPPED)
     plain = client.get("/drift").json()
     assert "histogram" not in plain

@@ -68,11 +68,11 @@ async def test_requests_being_served_are_active(open_client: OpenClient, torchse
     counts: list[int] = []
     bare = BareClient(client.app, "/predict", [multipart("file", picture("JPEG"))])  # type: ignore[arg-type]
 
-    async def judge(_: httpx.Request) -> httpx.Response:
+    async def predict(_: httpx.Request) -> httpx.Response:
         counts.append(bare.services.activity.active_requests)
         return httpx.Response(200, json=VERDICT)
 
-    torchserve.handler = judge
+    torchserve.handler = predict
     await bare.run()
     counts.append(bare.services.activity.active_requests)
     assert counts == [1, 0]
@@ -106,7 +106,7 @@ def test_started_once_is_started_for_good(client: TestClient, torchserve: TorchS
     torchserve.always(503)
     answer = client.get("/startup")
     assert (answer.status_code, answer.json()) == (503, {"started": False})
-    torchserve.handler = torchserve.judge
+    torchserve.handler = torchserve.predict
     answer = client.get("/startup")
     assert (answer.status_code, answer.json()) == (200, {"started": True})
     torchserve.always(503)
@@ -122,7 +122,7 @@ def test_probes_are_not_sent_more_often_than_the_cache_time(
     torchserve.always(503)
     assert [client.get(path).status_code for path in ("/health", "/readyz", "/startup")] == [503, 503, 503]
     assert len(torchserve.requests) == 1
-    torchserve.handler = torchserve.judge
+    torchserve.handler = torchserve.predict
     client.post("/predict", files=FILES)  # a client's request is as good as a probe
     assert client.get("/readyz").status_code == 200
     assert len(torchserve.requests) == 2

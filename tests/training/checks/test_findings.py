@@ -77,7 +77,7 @@ def test_less_than_a_quarter_of_a_class_is_a_warning() -> None:
     assert finding.message == "split train is unbalanced: 4 real and 1 ai_generated"
 
 
-def test_sources_that_are_judged_and_trained_on_are_named() -> None:
+def test_sources_that_are_evaluated_and_trained_on_are_named() -> None:
     shared = [row("x", "real", "test", "train-real"), row("y", "ai_generated", "test", "dev-ai_generated")]
     trained, tuned = checks.balance_findings([*balanced(), *shared])
     assert brief([trained, tuned]) == [("shared_sources", "warning", 1), ("tuned_sources", "info", 1)]

@@ -70,8 +70,8 @@ def test_the_page_shows_each_error_with_its_photo_and_heat_map(pipeline: Pipelin
 def test_the_worst_errors_come_first_and_no_more_than_fit() -> None:
     photos = [photo(REAL, str(n)) for n in range(40)] + [photo(AI, str(n)) for n in range(40)]
     probabilities = np.random.default_rng(0).random(80)
-    judged = scored(photos, probabilities.tolist())
-    alarms, missed = worst(judged, REAL), worst(judged, AI)
+    predicted = scored(photos, probabilities.tolist())
+    alarms, missed = worst(predicted, REAL), worst(predicted, AI)
     assert len(alarms.photos) == len(missed.photos) == WORST == 12
     assert alarms.probabilities.tolist() == sorted(probabilities[:40], reverse=True)[:12]
     assert missed.probabilities.tolist() == sorted(probabilities[40:])[:12]
@@ -80,8 +80,8 @@ def test_the_worst_errors_come_first_and_no_more_than_fit() -> None:
 
 
 def test_right_verdicts_are_no_errors() -> None:
-    judged = scored([photo(REAL), photo(AI)], [0.1, 0.9])
-    assert (worst(judged, REAL).photos, worst(judged, AI).photos) == ([], [])
+    predicted = scored([photo(REAL), photo(AI)], [0.1, 0.9])
+    assert (worst(predicted, REAL).photos, worst(predicted, AI).photos) == ([], [])
 
 
 def test_an_error_is_shown_with_the_probability_that_is_served(pipeline: Pipeline) -> None:

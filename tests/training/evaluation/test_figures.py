@@ -28,17 +28,17 @@ from training.evaluation.figures import (
 FOUR = scored([photo(REAL, group=g) for g in "12"] + [photo(AI, group=g) for g in "34"], [0.1, 0.4, 0.35, 0.8])
 
 
-def ones(judged: Scored) -> Floats:
-    return np.ones((1, len(judged.photos)))
+def ones(predicted: Scored) -> Floats:
+    return np.ones((1, len(predicted.photos)))
 
 
-def bounds(judged: Scored, samples: int = 200) -> list[float]:
-    return cast("list[float]", ranking_quality(judged, samples)["auroc_ci95"])
+def bounds(predicted: Scored, samples: int = 200) -> list[float]:
+    return cast("list[float]", ranking_quality(predicted, samples)["auroc_ci95"])
 
 
 def with_ties() -> Scored:
-    judged = overlapping(60)
-    return Scored(judged.photos, judged.probabilities.round(1))
+    predicted = overlapping(60)
+    return Scored(predicted.photos, predicted.probabilities.round(1))
 
 
 def test_the_overall_figures_of_four_photos() -> None:
@@ -70,27 +70,27 @@ def test_every_figure_but_counts_has_an_interval_around_it() -> None:
         assert low <= cast("float", found[name]) <= high, name
 
 
-@pytest.mark.parametrize("judged", [overlapping(60), with_ties()], ids=["distinct", "ties"])
-def test_ranking_figures_are_scikit_learns(judged: Scored) -> None:
-    found = ranking(judged, ones(judged))
-    assert found["auroc"][0] == pytest.approx(metrics.roc_auc_score(judged.generated, judged.probabilities))
-    expected = metrics.average_precision_score(judged.generated, judged.probabilities)
+@pytest.mark.parametrize("predicted", [overlapping(60), with_ties()], ids=["distinct", "ties"])
+def test_ranking_figures_are_scikit_learns(predicted: Scored) -> None:
+    found = ranking(predicted, ones(predicted))
+    assert found["auroc"][0] == pytest.approx(metrics.roc_auc_score(predicted.generated, predicted.probabilities))
+    expected = metrics.average_precision_score(predicted.generated, predicted.probabilities)
     assert found["average_precision"][0] == pytest.approx(expected)
-    fpr, tpr, _ = metrics.roc_curve(judged.generated, judged.probabilities, drop_intermediate=False)
+    fpr, tpr, _ = metrics.roc_curve(predicted.generated, predicted.probabilities, drop_intermediate=False)
     assert found["tpr_at_5pct_false_alarms"][0] == tpr[fpr <= 0.05].max()
     assert found["tpr_at_1pct_false_alarms"][0] == tpr[fpr <= 0.01].max()
-    ours = [values[0] for values in curve(judged, ones(judged))]
+    ours = [values[0] for values in curve(predicted, ones(predicted))]
     assert ours[0] == pytest.approx(fpr)
     assert ours[1] == pytest.approx(tpr)
 
 
 def test_figures_of_resamples_are_those_of_the_photos_drawn() -> None:
-    judged = with_ties()
-    weights = group_weights(judged.photos, 5)
-    everything = ranking(judged, weights) | decisions(judged, weights)
+    predicted = with_ties()
+    weights = group_weights(predicted.photos, 5)
+    everything = ranking(predicted, weights) | decisions(predicted, weights)
     for number, weight in enumerate(weights.astype(int)):
         truth, scores, flagged = (
-            np.repeat(values, weight) for values in (judged.generated, judged.probabilities, judged.flagged)
+            np.repeat(values, weight) for values in (predicted.generated, predicted.probabilities, predicted.flagged)
         )
         assert everything["auroc"][number] == pytest.approx(metrics.roc_auc_score(truth, scores))
         assert everything["average_precision"][number] == pytest.approx(metrics.average_precision_score(truth, scores))
@@ -101,23 +101,23 @@ def test_figures_of_resamples_are_those_of_the_photos_drawn() -> None:
 
 
 def test_the_calibration_error_is_torchmetrics() -> None:
-    judged = overlapping(100)
-    labels = torch.from_numpy(judged.generated.astype(np.int64))
-    expected = binary_calibration_error(torch.from_numpy(judged.probabilities), labels, n_bins=10)
-    assert calibration_error(judged, ones(judged))[0] == pytest.approx(float(expected))
+    predicted = overlapping(100)
+    labels = torch.from_numpy(predicted.generated.astype(np.int64))
+    expected = binary_calibration_error(torch.from_numpy(predicted.probabilities), labels, n_bins=10)
+    assert calibration_error(predicted, ones(predicted))[0] == pytest.approx(float(expected))
 
 
 def test_the_calibration_error_is_that_for_equally_many_of_both_classes() -> None:
     """Of 0.8 for a base rate of 0.8 is 0.5 for equal shares, which is right, however many photos a class has."""
-    judged = scored([photo(REAL)] * 30 + [photo(AI)] * 2, [0.8] * 32, base_rate=0.8)
-    assert calibration_error(judged, ones(judged))[0] == pytest.approx(0)
-    assert calibration_error(scored(judged.photos, [0.8] * 32), ones(judged))[0] == pytest.approx(0.3)
+    predicted = scored([photo(REAL)] * 30 + [photo(AI)] * 2, [0.8] * 32, base_rate=0.8)
+    assert calibration_error(predicted, ones(predicted))[0] == pytest.approx(0)
+    assert calibration_error(scored(predicted.photos, [0.8] * 32), ones(predicted))[0] == pytest.approx(0.3)
 
 
 def test_the_error_by_chance_is_that_of_a_perfect_model_on_so_few_photos() -> None:
     """Of n photos in one bin it is the mean distance of a share from its expectation, sqrt(2 p (1 - p) / (pi n))."""
-    judged = scored([photo(REAL), photo(AI)] * 200, [0.55] * 400)
-    assert calibration_error_by_chance(judged, 4000) == pytest.approx(
+    predicted = scored([photo(REAL), photo(AI)] * 200, [0.55] * 400)
+    assert calibration_error_by_chance(predicted, 4000) == pytest.approx(
         math.sqrt(2 * 0.55 * 0.45 / (math.pi * 400)), rel=0.05
     )
 
@@ -127,13 +127,13 @@ def test_certain_verdicts_have_no_error_by_chance() -> None:
 
 
 def test_scores_at_the_ends_of_the_scale_have_a_bin() -> None:
-    judged = scored([photo(REAL), photo(AI)], [0.0, 1.0])
-    assert calibration_error(judged, ones(judged))[0] == 0
+    predicted = scored([photo(REAL), photo(AI)], [0.0, 1.0])
+    assert calibration_error(predicted, ones(predicted))[0] == 0
 
 
 def test_a_detector_that_flags_nothing_has_no_precision() -> None:
-    judged = scored(FOUR.photos, [0.1, 0.4, 0.35, 0.49])
-    found = decisions(judged, ones(judged))
+    predicted = scored(FOUR.photos, [0.1, 0.4, 0.35, 0.49])
+    found = decisions(predicted, ones(predicted))
     assert {name: float(value[0]) for name, value in found.items()} == {
         "accuracy": 0.5,
         "precision": 0.0,
@@ -145,9 +145,9 @@ def test_a_detector_that_flags_nothing_has_no_precision() -> None:
 def test_an_interval_covers_the_figure_and_narrows_with_more_groups() -> None:
     widths = []
     for groups in (10, 200):
-        judged = overlapping(groups)
-        low, high = bounds(judged)
-        assert low < cast("float", ranking_quality(judged, 1)["auroc"]) < high
+        predicted = overlapping(groups)
+        low, high = bounds(predicted)
+        assert low < cast("float", ranking_quality(predicted, 1)["auroc"]) < high
         widths.append(high - low)
     assert widths[1] < 0.5 * widths[0]
 

@@ -81,7 +81,7 @@ def test_without_a_baseline_everything_passes(tiny: Tiny, paths: Paths) -> None:
     assert gate.run(tiny(), paths).startswith(f"no baseline at {paths.baseline}: create one with")
 
 
-def test_without_an_evaluation_there_is_nothing_to_judge(tiny: Tiny, paths: Paths) -> None:
+def test_without_an_evaluation_there_is_nothing_to_predict(tiny: Tiny, paths: Paths) -> None:
     with pytest.raises(MissingReportError, match=r"metrics\.json: run `python -m training\.evaluate` first"):
         gate.run(tiny(), paths)
 

@@ -16,10 +16,10 @@ SPEC = ModelSpec(version="1.0.0", temperature=2.0)
 
 
 def test_scores_are_calibrated_and_verdicts_are_servings() -> None:
-    judged = score([photo(REAL), photo(AI)], torch.tensor([-2.0, 2.0]), SPEC)
-    assert judged.probabilities.tolist() == pytest.approx([1 / (1 + math.e), math.e / (1 + math.e)])
-    assert judged.flagged.tolist() == [False, True]
-    assert judged.generated.tolist() == [False, True]
+    predicted = score([photo(REAL), photo(AI)], torch.tensor([-2.0, 2.0]), SPEC)
+    assert predicted.probabilities.tolist() == pytest.approx([1 / (1 + math.e), math.e / (1 + math.e)])
+    assert predicted.flagged.tolist() == [False, True]
+    assert predicted.generated.tolist() == [False, True]
 
 
 def test_a_verdict_follows_from_the_rounded_probability_that_is_served() -> None:
@@ -33,9 +33,9 @@ def test_a_verdict_follows_from_the_rounded_probability_that_is_served() -> None
 def test_photos_are_scored_and_flagged_as_serving_does(logit: float, base_rate: float) -> None:
     spec = dataclasses.replace(SPEC, base_rate=base_rate)
     verdict = decide(logit, spec)
-    judged = score([photo(REAL)], torch.tensor([logit], dtype=torch.float64), spec)
-    assert judged.probabilities[0] == pytest.approx(verdict.probability, abs=5.1e-5)
-    assert judged.flagged.tolist() == [verdict.prediction == "ai_generated"]
+    predicted = score([photo(REAL)], torch.tensor([logit], dtype=torch.float64), spec)
+    assert predicted.probabilities[0] == pytest.approx(verdict.probability, abs=5.1e-5)
+    assert predicted.flagged.tolist() == [verdict.prediction == "ai_generated"]
 
 
 def test_balanced_probabilities_are_those_without_the_base_rate() -> None:

@@ -61,9 +61,9 @@ def test_false_alarms_count_on_product_photos_by_the_worse_of_all_pooled_and_the
     large = [photo(REAL, "large", domain="shoes")] * 38
     small = [photo(REAL, "small", domain="shoes")] * 2
     photos = [*large, *small, photo(REAL, "alps", domain="landscape"), photo(AI)]
-    judged = scored(photos, [0.1] * 38 + [0.1, 0.3] + [0.6, 0.9])
-    assert 1 - operating_points(judged, {"shoes"})["false_alarms_5"] == pytest.approx(0.3001)
-    assert 1 - operating_points(judged.that(lambda one: one.source != "small"), {"shoes"})["false_alarms_5"] < 0.11
+    predicted = scored(photos, [0.1] * 38 + [0.1, 0.3] + [0.6, 0.9])
+    assert 1 - operating_points(predicted, {"shoes"})["false_alarms_5"] == pytest.approx(0.3001)
+    assert 1 - operating_points(predicted.that(lambda one: one.source != "small"), {"shoes"})["false_alarms_5"] < 0.11
 
 
 def test_each_source_is_held_against_the_base_rate_that_the_others_choose() -> None:
@@ -84,11 +84,11 @@ def test_an_operating_point_flags_at_one_half_no_more_than_it_promises(real: lis
     logits, spec = torch.tensor(real + fakes, dtype=torch.float64), ModelSpec(version="1")
     for name, limit in (("false_alarms_5", 0.05), ("false_alarms_1", 0.01)):
         base_rate = operating_points(score(photos, logits, spec), ())[name]
-        judged = score(photos, logits, dataclasses.replace(spec, base_rate=base_rate))
-        assert judged.flagged[~judged.generated].mean() <= limit
+        predicted = score(photos, logits, dataclasses.replace(spec, base_rate=base_rate))
+        assert predicted.flagged[~predicted.generated].mean() <= limit
         if base_rate < 0.9999:  # the next one would flag too many
-            judged = score(photos, logits, dataclasses.replace(spec, base_rate=base_rate + 0.0001))
-            assert judged.flagged[~judged.generated].mean() > limit
+            predicted = score(photos, logits, dataclasses.replace(spec, base_rate=base_rate + 0.0001))
+            assert predicted.flagged[~predicted.generated].mean() > limit
 
 
 @pytest.mark.parametrize(("base_rate", "found", "alarms"), [(0.8, 1.0, 0.5), (0.5, 0.5, 0.5), (0.05, 0.0, 0.0)])

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from handler import network
-from handler.detector import Detector, Item, Judged
+from handler.detector import Detector, Item, Prediction
 from handler.engines import AUTO
 from handler.images import decode
 from handler.spec import ModelSpec, decide
@@ -91,17 +91,17 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 
 def near(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, with probabilities that may differ in the last digit: what is judged together is added up otherwise."""
+    """The rows, with probabilities that may differ in the last digit, since batches are summed in another order."""
     return [row | {"probability": pytest.approx(row["probability"], abs=1.01e-4)} for row in rows]
 
 
 def by_detector(detector: Detector, root: Path, path: str) -> dict[str, Any]:
     """The row that the service's own detector would give."""
-    [judged] = detector.judge([Item((root / path).read_bytes())])
-    if isinstance(judged, Judged):
-        return asdict(judged.verdict) | {"path": path, "model_version": "7.0.0", "error": None}
+    [predicted] = detector.predict([Item((root / path).read_bytes())])
+    if isinstance(predicted, Prediction):
+        return asdict(predicted.verdict) | {"path": path, "model_version": "7.0.0", "error": None}
     nothing = dict.fromkeys(("prediction", "probability", "confidence"))
-    return nothing | {"path": path, "model_version": "7.0.0", "error": judged.code}
+    return nothing | {"path": path, "model_version": "7.0.0", "error": predicted.code}
 
 
 def csv_of(file: Path, rows: list[dict[str, str]]) -> Path:
