@@ -18,7 +18,7 @@ import yaml
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import Photo, label_tensor, of_split, sampling_weights
+from training.data.manifest import LABELS, Photo, label_tensor, of_split, sampling_weights
 from training.evaluation import figures, plots
 from training.evaluation.figures import Scored, score
 from training.evaluation.goals import by_source, operating_points, rates_at
@@ -59,6 +59,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
         "n_ai_generated": int(labels.sum()),
         "before": calibration(before),
         "after": calibration(after),
+        "cross_fitted": cross_fitted(photos, logits, params),
         "operating_points": rates_at(base_rates, photos, logits, spec, params.evaluate.bootstrap_samples),
         "false_alarms_by_source": by_source(balanced, products, point),
     }
@@ -97,6 +98,22 @@ def calibration(scored: Scored) -> dict[str, float]:
         "expected_calibration_error": float(np.abs(gaps).sum()),
         "negative_log_likelihood": float(-np.log(right) @ weights),
     }
+
+
+def cross_fitted(photos: Sequence[Photo], logits: torch.Tensor, params: Params) -> dict[str, float] | None:
+    """Return the calibration of each source by a fit on the others; None where a class has a single source.
+
+    Logits have the shape (N,).
+    """
+    probabilities = np.empty(len(photos))
+    for source in {photo.source for photo in photos}:
+        left_out = np.array([photo.source == source for photo in photos])
+        others = [photo for photo in photos if photo.source != source]
+        if {photo.label for photo in others} != set(LABELS):
+            return None
+        spec = params.model.spec(*fit(logits[~left_out], label_tensor(others), source_weights(others)))
+        probabilities[left_out] = score(photos, logits, spec).probabilities[left_out]
+    return calibration(Scored(photos, probabilities))
 
 
 def source_weights(photos: Sequence[Photo]) -> torch.Tensor:

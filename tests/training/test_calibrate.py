@@ -16,7 +16,7 @@ from tests.training.conftest import Command, Pipeline, Tiny
 from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo
 from training import calibrate
-from training.calibrate import calibration, fit, source_weights
+from training.calibrate import calibration, cross_fitted, fit, source_weights
 from training.data.datamodule import PhotoDataModule
 from training.data.manifest import of_split, read_manifest
 from training.evaluation.figures import score
@@ -72,6 +72,17 @@ def test_neither_the_base_rate_nor_a_class_with_more_photos_changes_the_calibrat
     many = [photo(REAL)] * 9 + [photo(AI)] * 2
     repeated = torch.cat([logits[:1].repeat(9), logits[1:]])
     assert calibration(score(many, repeated, dataclasses.replace(spec, base_rate=0.1))) == pytest.approx(few)
+
+
+def test_a_source_is_cross_fitted_by_what_the_others_show(tiny: Tiny) -> None:
+    photos = [photo(label, source=source) for label in (REAL, AI) for source in (f"{label} 1", f"{label} 2")] * 10
+    alike = torch.tensor([-1.0, -1.0, 1.0, 1.0] * 10) + torch.linspace(-2, 2, 40)
+    apart = alike + torch.tensor([0.0, 0.0, 0.0, -9.0] * 10)  # the other source of its class does not show this
+    found = [cross_fitted(photos, logits, tiny()) for logits in (alike, apart)]
+    errors = [one["expected_calibration_error"] for one in found if one]
+    assert errors[0] < 0.15
+    assert errors[1] > 0.2
+    assert cross_fitted(photos[:3], alike[:3], tiny()) is None
 
 
 def test_the_stage_writes_the_finished_spec(pipeline: Pipeline) -> None:
