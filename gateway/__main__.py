@@ -4,17 +4,15 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Final
 
 import structlog
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from structlog.typing import FilteringBoundLogger
 
 from gateway import context, server
 from gateway.settings import Settings, unknown_variables, variable
 
-_log: Final[FilteringBoundLogger] = structlog.get_logger()
+_log = structlog.get_logger()
 
 
 def main() -> None:

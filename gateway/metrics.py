@@ -7,15 +7,7 @@ from functools import partial
 from time import perf_counter
 from typing import Final, Literal, get_args
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+import prometheus_client as prometheus
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.routing import Route
 from starlette.types import Scope
@@ -85,30 +77,16 @@ def method_of(scope: Scope) -> str:
     return scope["method"] if scope["method"] in METHODS else OTHER
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """What the gauges say; read when they are asked for."""
-
-    model_loaded: bool
-    model_version: str | None
-    active_requests: int
-    queued_images: int
-    drift_detected: bool
-    drift_score: float
-    drift_window: int
-    log_lines_dropped: int
-
-
 class Metrics:
     """The metrics of one gateway process, in a registry of their own."""
 
     def __init__(self, version: str) -> None:
         # A series of start times beside every counter helps nobody.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
-        histogram = partial(Histogram, registry=registry)
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=registry)
+        counter, gauge = partial(prometheus.Counter, registry=registry), partial(prometheus.Gauge, registry=registry)
+        histogram = partial(prometheus.Histogram, registry=registry)
         times, sizes = partial(histogram, buckets=SECONDS), partial(histogram, labelnames=["endpoint"], buckets=BYTES)
 
         self._requests = counter("http_requests_total", "HTTP requests.", ["method", "endpoint", "status"])
@@ -232,7 +210,7 @@ class Metrics:
 
     def shadow_predicted(self, live: Verdict, shadow: Verdict, seconds: float) -> None:
         """Count a sampled image that both versions have predicted."""
-        self._shadow_samples.labels("agreement" if live.agrees_with(shadow) else "disagreement").inc()
+        self._shadow_samples.labels("agreement" if live.prediction == shadow.prediction else "disagreement").inc()
         self._shadow_difference.observe(live.differs_by(shadow))
         self._shadow_seconds.observe(seconds)
 
@@ -240,12 +218,12 @@ class Metrics:
         """Count a sampled image that the shadow version did not predict."""
         self._shadow_samples.labels(result).inc()
 
-    def render(self, snapshot: Snapshot) -> bytes:
-        """All of it in Prometheus's text format."""
+    def render(self, model_version: str | None, lines_dropped: int, **gauges: float) -> bytes:
+        """All of it in Prometheus's text format, with the gauges as they are now, named as in `_gauges`."""
         self._model.clear()  # one series, whatever versions come and go
-        self._model.labels(snapshot.model_version or NONE).set(1)
-        for name, gauge in self._gauges.items():
-            gauge.set(getattr(snapshot, name))
-        self._lines.inc(snapshot.log_lines_dropped - self._lines_dropped)
-        self._lines_dropped = snapshot.log_lines_dropped
-        return generate_latest(self.registry)
+        self._model.labels(model_version or NONE).set(1)
+        for name, value in gauges.items():
+            self._gauges[name].set(value)
+        self._lines.inc(lines_dropped - self._lines_dropped)
+        self._lines_dropped = lines_dropped
+        return prometheus.generate_latest(self.registry)

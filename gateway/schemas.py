@@ -183,10 +183,6 @@ class Verdict(BaseModel):
         known = get_args(InputName)
         return {name: found for name, found in value.items() if name in known} if isinstance(value, dict) else value
 
-    def agrees_with(self, other: Verdict) -> bool:
-        """Whether both predictions are the same."""
-        return self.prediction == other.prediction
-
     def differs_by(self, other: Verdict) -> float:
         """How far the probabilities are apart, with their 4 decimals."""
         return round(abs(self.probability - other.probability), 4)

@@ -12,7 +12,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.typing import FilteringBoundLogger
 
 from gateway.context import ApiKey
 from gateway.errors import UnauthorizedError
@@ -41,7 +40,7 @@ SWAGGER_HEADERS: Final[Mapping[str, str]] = {
 }
 
 PREFLIGHT: Final = "access-control-request-method"
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 Stamp = tuple[int, int, int]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 _FIELDS: Final = frozenset({"id", "sha256", "key", "rates", "predict", "batch", "explain"})

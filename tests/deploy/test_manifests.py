@@ -27,7 +27,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from deploy.cloud_run import MANIFEST, render
 from deploy.layout import HOST, ROOT, Layout, Ports, free_port
-from gateway.routes import build_routes
+from gateway.app import build_routes
 from gateway.server import LAST_CALL_S
 from gateway.settings import MIB, Settings
 from gateway.tracing import FLUSH_S
