@@ -70,17 +70,6 @@ def test_problem_json_does_not_come_when_it_is_refused(client: TestClient) -> No
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_a_model_server_that_is_down_is_503_with_retry_after(client: TestClient, torchserve: TorchServe) -> None:
-    torchserve.down()
-    for path in ("/predict", "/predict/explain"):
-        answer = client.post(path, files=FILES)
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        assert answer.json() == {
-            "error": "Service unavailable",
-            "detail": "The model is not available right now. Please retry.",
-        }
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
