@@ -25,8 +25,6 @@ BACKEND_ERRORS: Final[Mapping[str, BackendError]] = {
 }
 """The causes that the backend logs, as label values; all others are trouble with the connection."""
 Resource = Literal["connections", "idle_connections", "head_time", "body_time", "answer_time", "upload_bytes"]
-RESOURCES: Final = get_args(Resource)
-SHADOW_RESULTS: Final = ("agreement", "disagreement", "error", "dropped")
 IMAGE_ERRORS: Final = tuple(
     error.code
     for error in (
@@ -48,7 +46,6 @@ OTHER: Final = "other"
 UNMATCHED: Final = "unmatched"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 NONE: Final = "none"
-ShadowMiss = Literal["error", "dropped"]
 
 
 @dataclass(frozen=True)
@@ -70,11 +67,6 @@ def endpoint_of(scope: Scope) -> str:
         return UNMATCHED
     mounts = scope["root_path"].removeprefix(scope["app_root_path"]) if "app_root_path" in scope else ""
     return (mounts + route.path).removeprefix("/v1") or "/"
-
-
-def method_of(scope: Scope) -> str:
-    """The request's method, with one value for all that are unusual."""
-    return scope["method"] if scope["method"] in METHODS else OTHER
 
 
 class Metrics:
@@ -147,17 +139,19 @@ class Metrics:
         self._lines_dropped = 0
         # Known from the start, so that the first one is an increase and not a new series.
         for known, values in (
-            (self._resources, RESOURCES),
+            (self._resources, get_args(Resource)),
             (self._refused, IMAGE_ERRORS),
             (self._backend_errors, ("connection", *BACKEND_ERRORS.values())),
-            (self._shadow_samples, SHADOW_RESULTS),
+            (self._shadow_samples, ("agreement", "disagreement", "error", "dropped")),
         ):
             for value in values:
                 known.labels(value)
 
     def exchanged(self, exchange: Exchange) -> None:
         """Count a request that is over."""
-        method, endpoint = method_of(exchange.scope), endpoint_of(exchange.scope)
+        method, endpoint = exchange.scope["method"], endpoint_of(exchange.scope)
+        if method not in METHODS:
+            method = OTHER
         self._requests.labels(method, endpoint, str(exchange.status or NONE)).inc()
         self._request_seconds.labels(method, endpoint).observe(exchange.seconds)
         self._received.labels(endpoint).observe(exchange.received)
@@ -214,7 +208,7 @@ class Metrics:
         self._shadow_difference.observe(live.differs_by(shadow))
         self._shadow_seconds.observe(seconds)
 
-    def shadow_missed(self, result: ShadowMiss) -> None:
+    def shadow_missed(self, result: Literal["error", "dropped"]) -> None:
         """Count a sampled image that the shadow version did not predict."""
         self._shadow_samples.labels(result).inc()
 

@@ -27,14 +27,6 @@ InferenceTime = Annotated[
 ModelVersion = Annotated[
     str, Field(description="The version of the model that answered this request.", examples=["1.0.0"])
 ]
-Heatmap = Annotated[
-    str,
-    Field(
-        description="Base64 of a JPEG: the image with the heat map over it. It shows what speaks for `prediction`; "
-        "where nothing does, the image and the JPEG's comment say so.",
-        examples=["/9j/4AAQ"],
-    ),
-]
 Strength = Literal["strong", "medium", "weak"]
 EvidenceType = Literal[
     "c2pa_manifest",
@@ -88,7 +80,11 @@ class ComparisonBody(_Body):
 class ExplanationBody(_Predicted):
     """The prediction with its Grad-CAM heat map."""
 
-    heatmap_base64: Heatmap
+    heatmap_base64: str = Field(
+        description="Base64 of a JPEG: the image with the heat map over it. It shows what speaks for `prediction`; "
+        "where nothing does, the image and the JPEG's comment say so.",
+        examples=["/9j/4AAQ"],
+    )
     inference_time_ms: InferenceTime
     model_version: ModelVersion
 

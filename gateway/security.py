@@ -222,7 +222,9 @@ class KeyRing:
     """The accepted API keys; authentication is on when there are any, when there is a file for them, or by order."""
 
     def __init__(self, keys: Iterable[str], *, required: bool, file: KeyFile | None = None) -> None:
-        self._plain = tuple(_named_by_hash(key) for key in keys)
+        self._plain = tuple(
+            ApiKey(digest.hex()[:ID_LENGTH], digest) for digest in (hash_key(key.encode()) for key in keys)
+        )
         self._file = file
         self._enabled = required or bool(self._plain) or file is not None
 
@@ -245,8 +247,3 @@ class KeyRing:
     def _accepted(self) -> tuple[ApiKey, ...]:
         # The file comes first: a key that is in both places has the id and the rates that it gives.
         return (self._file.keys() if self._file else ()) + self._plain
-
-
-def _named_by_hash(key: str) -> ApiKey:
-    digest = hash_key(key.encode())
-    return ApiKey(digest.hex()[:ID_LENGTH], digest)
