@@ -3,18 +3,15 @@
 import os
 import signal
 import sys
-from types import FrameType
-from typing import Final
 
 import structlog
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from structlog.typing import FilteringBoundLogger
 
 from gateway import context, server
 from gateway.settings import Settings, unknown_variables, variable
 
-_log: Final[FilteringBoundLogger] = structlog.get_logger()
+_log = structlog.get_logger()
 
 
 def main() -> None:
@@ -22,7 +19,7 @@ def main() -> None:
     settings = _settings()
     # uvicorn raises the signal again once it has shut down; the default actions would make that a failure.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _exit)
+        signal.signal(number, lambda *_: sys.exit(0))
     server.build(settings).run()
 
 
@@ -41,10 +38,6 @@ def _told(error: ErrorDetails) -> str:
     # Settings are named as the environment has them; what is about several of them names them itself.
     names = [variable(str(name)) if name in Settings.model_fields else str(name) for name in error["loc"][:1]]
     return ": ".join([*names, reason])
-
-
-def _exit(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(0)
 
 
 if __name__ == "__main__":

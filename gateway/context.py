@@ -13,7 +13,7 @@ from typing import Final, TextIO, TypeVar, cast
 
 import structlog
 from starlette.requests import HTTPConnection
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import Processor
 
 _ACCEPTABLE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
 Result = TypeVar("Result")
@@ -25,7 +25,7 @@ _PARENT: Final = re.compile(
 MAX_TRACEPARENT: Final = 512
 REFUSALS_A_SECOND: Final = 50
 """Lines a second about requests that were refused: anybody can cause them, with or without a key."""
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,6 @@ class Activity:
             yield
         finally:
             self.active_requests -= 1
-
-    def predicted(self) -> None:
-        """Count one verdict that was given to a client."""
-        self.predictions_total += 1
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,9 @@ class UnauthorizedError(ApiError, status=401, code="unauthorized", title="Unauth
 class NoShadowVersionError(ApiError, status=404, code="no_shadow_version", title="No shadow version"):
     """A comparison without a configured shadow version; retrying does not help."""
 
+    def __init__(self) -> None:
+        super().__init__("This service runs one version of the model, so there is nothing to compare it with.")
+
 
 class SlowRequestError(ApiError, status=408, code="request_timeout", title="Request timeout"):
     """A head or body did not arrive in time."""

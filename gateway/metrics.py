@@ -7,15 +7,7 @@ from functools import partial
 from time import perf_counter
 from typing import Final, Literal, get_args
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+import prometheus_client as prometheus
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.routing import Route
 from starlette.types import Scope
@@ -33,8 +25,6 @@ BACKEND_ERRORS: Final[Mapping[str, BackendError]] = {
 }
 """The causes that the backend logs, as label values; all others are trouble with the connection."""
 Resource = Literal["connections", "idle_connections", "head_time", "body_time", "answer_time", "upload_bytes"]
-RESOURCES: Final = get_args(Resource)
-SHADOW_RESULTS: Final = ("agreement", "disagreement", "error", "dropped")
 IMAGE_ERRORS: Final = tuple(
     error.code
     for error in (
@@ -56,7 +46,6 @@ OTHER: Final = "other"
 UNMATCHED: Final = "unmatched"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 NONE: Final = "none"
-ShadowMiss = Literal["error", "dropped"]
 
 
 @dataclass(frozen=True)
@@ -80,35 +69,16 @@ def endpoint_of(scope: Scope) -> str:
     return (mounts + route.path).removeprefix("/v1") or "/"
 
 
-def method_of(scope: Scope) -> str:
-    """The request's method, with one value for all that are unusual."""
-    return scope["method"] if scope["method"] in METHODS else OTHER
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What the gauges say; read when they are asked for."""
-
-    model_loaded: bool
-    model_version: str | None
-    active_requests: int
-    queued_images: int
-    drift_detected: bool
-    drift_score: float
-    drift_window: int
-    log_lines_dropped: int
-
-
 class Metrics:
     """The metrics of one gateway process, in a registry of their own."""
 
     def __init__(self, version: str) -> None:
         # A series of start times beside every counter helps nobody.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
-        histogram = partial(Histogram, registry=registry)
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=registry)
+        counter, gauge = partial(prometheus.Counter, registry=registry), partial(prometheus.Gauge, registry=registry)
+        histogram = partial(prometheus.Histogram, registry=registry)
         times, sizes = partial(histogram, buckets=SECONDS), partial(histogram, labelnames=["endpoint"], buckets=BYTES)
 
         self._requests = counter("http_requests_total", "HTTP requests.", ["method", "endpoint", "status"])
@@ -169,17 +139,19 @@ class Metrics:
         self._lines_dropped = 0
         # Known from the start, so that the first one is an increase and not a new series.
         for known, values in (
-            (self._resources, RESOURCES),
+            (self._resources, get_args(Resource)),
             (self._refused, IMAGE_ERRORS),
             (self._backend_errors, ("connection", *BACKEND_ERRORS.values())),
-            (self._shadow_samples, SHADOW_RESULTS),
+            (self._shadow_samples, ("agreement", "disagreement", "error", "dropped")),
         ):
             for value in values:
                 known.labels(value)
 
     def exchanged(self, exchange: Exchange) -> None:
         """Count a request that is over."""
-        method, endpoint = method_of(exchange.scope), endpoint_of(exchange.scope)
+        method, endpoint = exchange.scope["method"], endpoint_of(exchange.scope)
+        if method not in METHODS:
+            method = OTHER
         self._requests.labels(method, endpoint, str(exchange.status or NONE)).inc()
         self._request_seconds.labels(method, endpoint).observe(exchange.seconds)
         self._received.labels(endpoint).observe(exchange.received)
@@ -232,20 +204,20 @@ class Metrics:
 
     def shadow_predicted(self, live: Verdict, shadow: Verdict, seconds: float) -> None:
         """Count a sampled image that both versions have predicted."""
-        self._shadow_samples.labels("agreement" if live.agrees_with(shadow) else "disagreement").inc()
+        self._shadow_samples.labels("agreement" if live.prediction == shadow.prediction else "disagreement").inc()
         self._shadow_difference.observe(live.differs_by(shadow))
         self._shadow_seconds.observe(seconds)
 
-    def shadow_missed(self, result: ShadowMiss) -> None:
+    def shadow_missed(self, result: Literal["error", "dropped"]) -> None:
         """Count a sampled image that the shadow version did not predict."""
         self._shadow_samples.labels(result).inc()
 
-    def render(self, snapshot: Snapshot) -> bytes:
-        """All of it in Prometheus's text format."""
+    def render(self, model_version: str | None, lines_dropped: int, **gauges: float) -> bytes:
+        """All of it in Prometheus's text format, with the gauges as they are now, named as in `_gauges`."""
         self._model.clear()  # one series, whatever versions come and go
-        self._model.labels(snapshot.model_version or NONE).set(1)
-        for name, gauge in self._gauges.items():
-            gauge.set(getattr(snapshot, name))
-        self._lines.inc(snapshot.log_lines_dropped - self._lines_dropped)
-        self._lines_dropped = snapshot.log_lines_dropped
-        return generate_latest(self.registry)
+        self._model.labels(model_version or NONE).set(1)
+        for name, value in gauges.items():
+            self._gauges[name].set(value)
+        self._lines.inc(lines_dropped - self._lines_dropped)
+        self._lines_dropped = lines_dropped
+        return prometheus.generate_latest(self.registry)

@@ -13,12 +13,11 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.typing import FilteringBoundLogger
 
 from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, parse, request_id
-from gateway.errors import ApiError, SlowRequestError, UnavailableError, render
+from gateway.errors import ApiError, RateLimitedError, SlowRequestError, UnavailableError, render
 from gateway.metrics import METHODS, UNMATCHED, Exchange, endpoint_of
-from gateway.ratelimit import Bucket, counted_as
+from gateway.ratelimit import WINDOW_S, Bucket, counted_as
 from gateway.security import JSON_HEADERS
 from gateway.services import Services, services_of
 from gateway.settings import Settings
@@ -33,7 +32,7 @@ CLIENT_ERRORS: Final = 4
 NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 """A full disk and too many open files: what the client sent is not to blame, and waiting helps."""
 
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 Result = TypeVar("Result")
 LOWEST_ERROR: Final = 500
 
@@ -186,15 +185,16 @@ class Guard:
         context.note(key_id=context.key.id if context.key else None)
 
     async def _check_rate(self, connection: HTTPConnection, services: Services) -> None:
-        context = context_of(connection)
-        rate = services.limiter.rate(self._bucket, context.key)
-        context.headers.update(rate.policy_headers())
-        counted = await services.limiter.hit(
-            rate, counted_as(connection, context.key, services.settings.trusted_proxies)
-        )
-        context.headers.update(rate.left_headers(counted))
+        context, bucket = context_of(connection), self._bucket
+        rate = services.limiter.rate(bucket, context.key)
+        # As in the IETF's draft-ietf-httpapi-ratelimit-headers.
+        context.headers["RateLimit-Policy"] = f'"{bucket}";q={rate};w={WINDOW_S}'
+        client = counted_as(connection, context.key, services.settings.trusted_proxies)
+        counted = await services.limiter.hit(bucket, rate, client)
+        context.headers["RateLimit"] = f'"{bucket}";r={counted.remaining};t={counted.reset_s}'
         if not counted.allowed:
-            raise rate.refusal(counted)
+            detail = f"At most {rate} requests a minute. Please retry in {counted.reset_s} s."
+            raise RateLimitedError(detail, {"Retry-After": str(counted.reset_s)})
 
 
 class _Body:

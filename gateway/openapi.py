@@ -14,25 +14,14 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
-from gateway import errors, schemas
+from gateway import errors, schemas, uploads
 from gateway.errors import PROBLEM_JSON, ApiError, as_api_error, error_body, problem_body
 from gateway.images import check_image
-from gateway.predictions import no_shadow_version
 from gateway.privacy import as_html, statement
 from gateway.security import CHALLENGE, MISSING
 from gateway.services import read_version
 from gateway.settings import Settings
 from gateway.torchserve import unavailable
-from gateway.uploads import (
-    EVIDENCE,
-    HISTOGRAM,
-    MODEL,
-    PARAMETER,
-    batch_too_large,
-    file_too_large,
-    missing_file,
-    not_a_form,
-)
 
 JSON: Final = "application/json"
 SERVERS: Final = ({"url": "/", "description": "Unversioned."}, {"url": "/v1", "description": "The same, versioned."})
@@ -93,15 +82,15 @@ class Operation:
 
 def build_operations(settings: Settings) -> dict[str, Operation]:
     """The operations by their unversioned path."""
-    file = f"JPEG, PNG or WebP. {file_too_large(settings).detail}."
-    files = f"1 to {settings.max_batch_files} files. {batch_too_large(settings).detail}. Each file: {file}"
+    file = f"JPEG, PNG or WebP. {uploads.file_too_large(settings).detail}."
+    files = f"1 to {settings.max_batch_files} files. {uploads.batch_too_large(settings).detail}. Each file: {file}"
     rates = {bucket: f"At most {rate} requests a minute." for bucket, rate in settings.rates().items()}
     images, batch, privacy = ("file", 1), ("files", settings.max_batch_files), statement(settings, read_version())
     return {
         "/predict": Operation(
             "predictions",
             schemas.PredictionBody,
-            extra=(EVIDENCE, schemas.PredictionWithEvidence),
+            extra=(uploads.EVIDENCE, schemas.PredictionWithEvidence),
             description=f"{file} {rates['predict']}",
             upload=images,
             errors=_image_errors(settings, rates["predict"]),
@@ -111,12 +100,12 @@ def build_operations(settings: Settings) -> dict[str, Operation]:
             schemas.BatchBody,
             description=f"{files} A bad file fails alone, with its `error`. {rates['batch']}",
             upload=batch,
-            errors=[batch_too_large(settings), *_form_errors(*batch, rates["batch"])],
+            errors=[uploads.batch_too_large(settings), *_form_errors(*batch, rates["batch"])],
         ),
         "/predict/explain": Operation(
             "predictions",
             schemas.ExplanationBody,
-            extra=(EVIDENCE, schemas.ExplanationWithEvidence),
+            extra=(uploads.EVIDENCE, schemas.ExplanationWithEvidence),
             description=f"{file} {rates['explain']}",
             upload=images,
             errors=_image_errors(settings, rates["explain"]),
@@ -126,19 +115,19 @@ def build_operations(settings: Settings) -> dict[str, Operation]:
             schemas.ComparisonBody,
             description=f"{file} Counts as a prediction: {rates['predict'].lower()}",
             upload=images,
-            errors=[*_image_errors(settings, rates["predict"]), no_shadow_version()],
+            errors=[*_image_errors(settings, rates["predict"]), errors.NoShadowVersionError()],
         ),
         "/health": Operation(
             "probes",
             schemas.HealthBody,
-            extra=(MODEL, schemas.HealthWithModel),
+            extra=(uploads.MODEL, schemas.HealthWithModel),
             down={"status": "unhealthy", "model_loaded": False, "model": None},
         ),
         "/healthz": Operation("probes", schemas.AliveBody),
         "/readyz": Operation("probes", schemas.ReadyBody, down={"ready": False}),
         "/startup": Operation("probes", schemas.StartedBody, down={"started": False}),
         "/metrics": Operation("monitoring", None, others={"text/plain": "aidetect_model_loaded 1.0"}),
-        "/drift": Operation("monitoring", schemas.DriftBody, extra=(HISTOGRAM, schemas.DriftWithHistogram)),
+        "/drift": Operation("monitoring", schemas.DriftBody, extra=(uploads.HISTOGRAM, schemas.DriftWithHistogram)),
         "/privacy": Operation(
             "service", schemas.PrivacyBody, privacy.model_dump(), others={"text/html": as_html(privacy)}
         ),
@@ -150,7 +139,7 @@ def _image_errors(settings: Settings, rate: str) -> list[ApiError]:
     small = BytesIO()
     Image.new("1", (8, 600)).save(small, "PNG")
     refused = [_refusal(data, settings) for data in (b"", b"GIF89a", b"\xff\xd8\xff", small.getvalue())]
-    return [*refused, file_too_large(settings), *_form_errors("file", 1, rate)]
+    return [*refused, uploads.file_too_large(settings), *_form_errors("file", 1, rate)]
 
 
 def _refusal(data: bytes, settings: Settings) -> ApiError:
@@ -164,9 +153,9 @@ def _refusal(data: bytes, settings: Settings) -> ApiError:
 def _form_errors(name: str, most: int, rate: str) -> list[ApiError]:
     other = "picture" if most == 1 else "file"
     return [
-        not_a_form(name, most),
-        missing_file(name, most, [other]),
-        errors.TooManyFilesError(missing_file(name, most, []).detail),
+        uploads.not_a_form(name, most),
+        uploads.missing_file(name, most, [other]),
+        errors.TooManyFilesError(uploads.missing_file(name, most, []).detail),
         errors.UnauthorizedError(MISSING, CHALLENGE),
         errors.SlowRequestError(),
         errors.RateLimitedError(f"{rate} Please retry in 42 s."),
@@ -225,7 +214,7 @@ def _includes(entry: Operation) -> list[dict[str, Any]]:
     schema = {"type": "array", "items": {"enum": [entry.included()]}, "minItems": 1}
     text = "Additional fields of the response."
     each = {"in": "query", "style": "form", "explode": False, "schema": schema, "description": text}
-    return [{"name": PARAMETER, **each}] if entry.extra else []
+    return [{"name": uploads.PARAMETER, **each}] if entry.extra else []
 
 
 def _form(name: str, most: int) -> dict[str, Any]:
@@ -242,7 +231,7 @@ def _responses(entry: Operation) -> dict[str, Any]:
         responses["503"] = _answer(503, entry, entry.down)
     found = [*entry.errors, ApiError()]
     if entry.upload or entry.extra:
-        found.append(errors.InvalidParameterError(f"Values of `{PARAMETER}`: {entry.included()}."))
+        found.append(errors.InvalidParameterError(f"Values of `{uploads.PARAMETER}`: {entry.included()}."))
     for status in sorted({error.status for error in found}):
         same = [error for error in found if error.status == status]
         responses[str(status)] = _errors(status, same, rated=entry.upload is not None)

@@ -11,20 +11,18 @@ import httpx
 import structlog
 from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
-from structlog.typing import FilteringBoundLogger
 
 from gateway.context import Activity, elapsed_ms
 from gateway.drift.monitor import DriftMonitor
 from gateway.drift.store import Sample
-from gateway.errors import ApiError, NoShadowVersionError, UnavailableError
-from gateway.fair_queue import FairQueue
+from gateway.errors import ApiError, UnavailableError
 from gateway.images import CheckedImage
 from gateway.metrics import Metrics
 from gateway.schemas import BatchBody, BatchItem, Explanation, Verdict
 from gateway.settings import Settings
-from gateway.torchserve import Backend, Served, TokenFile
+from gateway.torchserve import Backend, FairQueue, Served, TokenFile
 
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 Answer = TypeVar("Answer", bound=Verdict)
 
 
@@ -119,11 +117,6 @@ async def open_shadow(
         await shadow.close()
 
 
-def no_shadow_version() -> NoShadowVersionError:
-    """The answer to a comparison where no shadow version is configured."""
-    return NoShadowVersionError("This service runs one version of the model, so there is nothing to compare it with.")
-
-
 class Predictor:
     """Asks the live version, and counts what came of it."""
 
@@ -154,7 +147,7 @@ class Predictor:
             self._metrics.not_predicted(error)
             raise
         self._metrics.predicted(verdict, perf_counter() - started)
-        self._activity.predicted()
+        self._activity.predictions_total += 1
         self._drift.record(
             Sample(verdict.model_version, verdict.prediction, verdict.probability, verdict.confidence, verdict.inputs)
         )

@@ -18,13 +18,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from starlette.requests import HTTPConnection
-from structlog.typing import FilteringBoundLogger
 
 from gateway.context import ApiKey
-from gateway.errors import RateLimitedError, UnavailableError
+from gateway.errors import UnavailableError
 from gateway.settings import Settings
 
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 KEY_PREFIX: Final = "gateway"
 PAUSE_S: Final = 1.0
 """How long Redis is left alone after it failed; then one request tries it and the others do not wait."""
@@ -119,26 +118,6 @@ class SharedCounters:
         await self._pool.aclose()
 
 
-class Rate(NamedTuple):
-    """Requests a minute in one bucket."""
-
-    bucket: Bucket
-    amount: int
-
-    def policy_headers(self) -> dict[str, str]:
-        """The rate itself, as in the IETF's draft-ietf-httpapi-ratelimit-headers."""
-        return {"RateLimit-Policy": f'"{self.bucket}";q={self.amount};w={WINDOW_S}'}
-
-    def left_headers(self, counted: Count) -> dict[str, str]:
-        """What is left of the rate, and the seconds until there is more."""
-        return {"RateLimit": f'"{self.bucket}";r={counted.remaining};t={counted.reset_s}'}
-
-    def refusal(self, counted: Count) -> RateLimitedError:
-        """The answer to a request over the rate."""
-        detail = f"At most {self.amount} requests a minute. Please retry in {counted.reset_s} s."
-        return RateLimitedError(detail, {"Retry-After": str(counted.reset_s)})
-
-
 class RateLimiter:
     """Counts in Redis when there is one, else in this process, as it does while Redis is away and that is allowed."""
 
@@ -147,14 +126,14 @@ class RateLimiter:
         self._shared = shared
         self._own = OwnCounters()
 
-    def rate(self, bucket: Bucket, key: ApiKey | None) -> Rate:
-        """The rate in a bucket: the key's own, else the default."""
+    def rate(self, bucket: Bucket, key: ApiKey | None) -> int:
+        """Requests a minute in a bucket: the key's own, else the default."""
         own = key.rates.get(bucket) if key else None
-        return Rate(bucket, own or self._settings.rates()[bucket])
+        return own or self._settings.rates()[bucket]
 
-    async def hit(self, rate: Rate, client: str) -> Count:
+    async def hit(self, bucket: Bucket, rate: int, client: str) -> Count:
         """Count a request; raises UnavailableError while Redis is away and requests must not pass uncounted."""
-        item = RateLimitItemPerMinute(rate.amount, namespace=rate.bucket)
+        item = RateLimitItemPerMinute(rate, namespace=bucket)
         counted = await self._shared.hit(item, client) if self._shared else None
         if counted is None and self._shared and self._settings.redis_failure == "closed":
             raise UnavailableError("The service is not available right now.")

@@ -27,14 +27,6 @@ InferenceTime = Annotated[
 ModelVersion = Annotated[
     str, Field(description="The version of the model that answered this request.", examples=["1.0.0"])
 ]
-Heatmap = Annotated[
-    str,
-    Field(
-        description="Base64 of a JPEG: the image with the heat map over it. It shows what speaks for `prediction`; "
-        "where nothing does, the image and the JPEG's comment say so.",
-        examples=["/9j/4AAQ"],
-    ),
-]
 Strength = Literal["strong", "medium", "weak"]
 EvidenceType = Literal[
     "c2pa_manifest",
@@ -88,7 +80,11 @@ class ComparisonBody(_Body):
 class ExplanationBody(_Predicted):
     """The prediction with its Grad-CAM heat map."""
 
-    heatmap_base64: Heatmap
+    heatmap_base64: str = Field(
+        description="Base64 of a JPEG: the image with the heat map over it. It shows what speaks for `prediction`; "
+        "where nothing does, the image and the JPEG's comment say so.",
+        examples=["/9j/4AAQ"],
+    )
     inference_time_ms: InferenceTime
     model_version: ModelVersion
 
@@ -182,10 +178,6 @@ class Verdict(BaseModel):
     def _known(cls, value: Any) -> Any:  # noqa: ANN401 - whatever an archive sends
         known = get_args(InputName)
         return {name: found for name, found in value.items() if name in known} if isinstance(value, dict) else value
-
-    def agrees_with(self, other: Verdict) -> bool:
-        """Whether both predictions are the same."""
-        return self.prediction == other.prediction
 
     def differs_by(self, other: Verdict) -> float:
         """How far the probabilities are apart, with their 4 decimals."""

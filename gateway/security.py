@@ -12,7 +12,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.typing import FilteringBoundLogger
 
 from gateway.context import ApiKey
 from gateway.errors import UnauthorizedError
@@ -41,7 +40,7 @@ SWAGGER_HEADERS: Final[Mapping[str, str]] = {
 }
 
 PREFLIGHT: Final = "access-control-request-method"
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 Stamp = tuple[int, int, int]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 _FIELDS: Final = frozenset({"id", "sha256", "key", "rates", "predict", "batch", "explain"})
@@ -223,7 +222,9 @@ class KeyRing:
     """The accepted API keys; authentication is on when there are any, when there is a file for them, or by order."""
 
     def __init__(self, keys: Iterable[str], *, required: bool, file: KeyFile | None = None) -> None:
-        self._plain = tuple(_named_by_hash(key) for key in keys)
+        self._plain = tuple(
+            ApiKey(digest.hex()[:ID_LENGTH], digest) for digest in (hash_key(key.encode()) for key in keys)
+        )
         self._file = file
         self._enabled = required or bool(self._plain) or file is not None
 
@@ -246,8 +247,3 @@ class KeyRing:
     def _accepted(self) -> tuple[ApiKey, ...]:
         # The file comes first: a key that is in both places has the id and the rates that it gives.
         return (self._file.keys() if self._file else ()) + self._plain
-
-
-def _named_by_hash(key: str) -> ApiKey:
-    digest = hash_key(key.encode())
-    return ApiKey(digest.hex()[:ID_LENGTH], digest)

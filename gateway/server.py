@@ -14,7 +14,6 @@ import structlog
 import uvicorn
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
-from structlog.typing import FilteringBoundLogger
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.app import create_app
@@ -35,7 +34,7 @@ MAX_PIPELINED: Final = 16
 SPARE_FILES: Final = 64
 """Descriptors for what is neither a connection nor a call to the model server."""
 
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 LAST_CALL_S: Final = 1.0
 """Between the last connection that is let in and the goodbye to idle ones, so that requests under way arrive."""
 CLOSE: Final = (b"connection", b"close")

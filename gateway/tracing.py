@@ -22,7 +22,6 @@ from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SE
 from opentelemetry.semconv.attributes.url_attributes import URL_FULL
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_span_id, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from structlog.typing import FilteringBoundLogger
 
 from gateway.context import TraceParent
 from gateway.settings import Settings
@@ -36,7 +35,7 @@ FLUSH_S: Final = 2.0
 PATH: Final = "v1/traces"
 NOISY: Final = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", "opentelemetry.util.re")
 """Loggers that repeat themselves at every attempt, or quote headers that they cannot parse."""
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 
 
 class HttpSpan:

@@ -103,12 +103,6 @@ async def read_image(upload: UploadFile, settings: Settings) -> CheckedImage:
     return await run_in_threadpool(check_image, data, settings.image_limits())
 
 
-def check_total(uploads: list[UploadFile], settings: Settings) -> None:
-    """Refuse a batch whose files together are over the limit."""
-    if sum(upload.size or 0 for upload in uploads) > settings.max_batch_bytes:
-        raise batch_too_large(settings)
-
-
 def file_too_large(settings: Settings) -> errors.FileTooLargeError:
     """The answer to one file over the limit."""
     return errors.FileTooLargeError(f"Maximum file size: {_megabytes(settings.max_file_bytes)}")

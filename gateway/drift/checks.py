@@ -10,17 +10,10 @@ from gateway.drift import reference as statistics
 from gateway.drift.reference import Distribution, Floats, Reference
 from gateway.drift.store import Sample
 from gateway.schemas import DriftCheck, InputName
+from gateway.settings import Settings
 
 SIZES: Final = frozenset({"width", "height", "megapixels"})
 """Inputs in which many images share a value, so that quantiles do not tell the bins that PSI needs."""
-
-
-class Floors(NamedTuple):
-    """Differences too small to matter, however sure they are."""
-
-    psi: float
-    ks: float
-    change: float
 
 
 class Check(NamedTuple):
@@ -74,23 +67,23 @@ def _is_outside(inputs: Mapping[InputName, float], ranges: Mapping[InputName, tu
     return any(not low <= inputs[name] <= high for name, (low, high) in ranges.items() if name in inputs)
 
 
-def plan(reference: Reference, floors: Floors) -> list[Check]:
+def plan(reference: Reference) -> list[Check]:
     """All checks that a reference allows."""
     n = reference.n
-    checks = score_plan(reference, floors)
+    checks = score_plan(reference)
     for name, found in reference.inputs.items():
-        checks += _shape(name, found, found.n or n, floors)
+        checks += _shape(name, found, found.n or n)
     if ranges := _ranges(reference):
         # Images such as the reference has none: a few tell of another source long before all quantiles move. The least
         # and the greatest of n values are passed by 2 of n + 1 further ones; the inputs are not independent.
         least = min(found.n or n for found in reference.inputs.values())
         share = min(1.0, 2 * len(ranges) / (least + 1))
-        outside = _share("outside", share, least, floors.change / 2)
+        outside = _share("outside", share, least, Settings.drift_min_change / 2)
         checks.append(outside._replace(score=lambda values: max(0.0, float(values.mean()) - share)))
     return checks
 
 
-def score_plan(reference: Reference, floors: Floors) -> list[Check]:
+def score_plan(reference: Reference) -> list[Check]:
     """Those of scores and predictions alone."""
     scores, n = reference.scores, reference.n
 
@@ -103,11 +96,11 @@ def score_plan(reference: Reference, floors: Floors) -> list[Check]:
     mean_limit = partial(statistics.mean_limit, reference_std=scores.std, reference_size=n)
     std_limit = partial(statistics.std_limit, reference_std=scores.std, reference_size=n)
     return [
-        Check("probability_mean", "probability", mean_score, mean_limit, floors.change),
-        Check("probability_std", "probability", std_score, std_limit, floors.change),
-        *_shape("probability", scores, n, floors),
-        _share("ai_generated", scores.ai_generated_ratio.value, n, floors.change),
-        _share("low_confidence", scores.low_confidence_ratio.value, n, floors.change),
+        Check("probability_mean", "probability", mean_score, mean_limit, Settings.drift_min_change),
+        Check("probability_std", "probability", std_score, std_limit, Settings.drift_min_change),
+        *_shape("probability", scores, n),
+        _share("ai_generated", scores.ai_generated_ratio.value, n, Settings.drift_min_change),
+        _share("low_confidence", scores.low_confidence_ratio.value, n, Settings.drift_min_change),
     ]
 
 
@@ -121,11 +114,17 @@ def _share(column: str, reference_share: float, n: int, floor: float) -> Check:
     return Check(f"{column}_ratio", column, score, limit, floor)
 
 
-def _shape(column: str, distribution: Distribution, n: int, floors: Floors) -> list[Check]:
+def _shape(column: str, distribution: Distribution, n: int) -> list[Check]:
     def ks_limit(alpha: float, values: Floats) -> float:
         return statistics.ks_limit(alpha, values.size, n)
 
-    ks = Check(f"{column}_ks", column, partial(statistics.ks, quantiles=distribution.quantiles), ks_limit, floors.ks)
+    ks = Check(
+        f"{column}_ks",
+        column,
+        partial(statistics.ks, quantiles=distribution.quantiles),
+        ks_limit,
+        Settings.drift_min_ks,
+    )
     bins = None if column in SIZES else statistics.bins(distribution.quantiles)
     if bins is None:
         return [ks]
@@ -135,4 +134,4 @@ def _shape(column: str, distribution: Distribution, n: int, floors: Floors) -> l
     def psi_limit(alpha: float, values: Floats) -> float:
         return statistics.psi_limit(alpha, values.size, n, shares.size)
 
-    return [ks, Check(f"{column}_psi", column, psi, psi_limit, floors.psi)]
+    return [ks, Check(f"{column}_psi", column, psi, psi_limit, Settings.drift_min_psi)]

@@ -14,7 +14,7 @@ from typing import Final, get_args
 import numpy as np
 
 from gateway import schemas
-from gateway.drift.checks import Floors, columns_of, plan, score_plan
+from gateway.drift.checks import columns_of, plan, score_plan
 from gateway.drift.reference import EDGES, Floats, Reference, learn
 from gateway.drift.store import DriftStore, Sample
 from gateway.settings import Settings
@@ -39,7 +39,6 @@ class DriftMonitor:
         self._shipped = reference
         self._learned = dict(learned or {})
         self._settings = settings
-        self._floors = Floors(settings.drift_min_psi, settings.drift_min_ks, settings.drift_min_change)
         self._window: deque[Sample] = deque(maxlen=settings.drift_window)
         self._given: Counter[str] = Counter()
         self._unsaved = 0
@@ -169,7 +168,7 @@ class DriftMonitor:
 
     def _run_checks(self, reference: Reference, columns: Mapping[str, Floats]) -> list[schemas.DriftCheck]:
         own = reference.since is not None  # what shipped is no measure of this traffic: it informs, and never alerts
-        checks = plan(reference, self._floors) if own else score_plan(reference, self._floors)
+        checks = plan(reference) if own else score_plan(reference)
         alpha = self._settings.drift_false_alarm_rate / len(checks)  # Bonferroni
         done = [check.run(columns, alpha, self._settings.drift_min_samples) for check in checks]
         return done if own else [check.model_copy(update={"alert": False}) for check in done]

@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from structlog.typing import FilteringBoundLogger
 
 from gateway.schemas import InputName
 
 Floats = npt.NDArray[np.float64]
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 Share = Annotated[float, Field(ge=0, le=1)]
 QUANTILES: Final = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 """Of what is learned, with the least and the greatest value; the file that ships has no such."""

@@ -12,13 +12,12 @@ from pydantic.dataclasses import dataclass
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
-from structlog.typing import FilteringBoundLogger
 
 from gateway.drift.reference import Reference
 from gateway.schemas import Confidence, InputName, Prediction
 from gateway.settings import Settings
 
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 
 T = TypeVar("T")
 

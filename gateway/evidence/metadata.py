@@ -12,7 +12,6 @@ import structlog
 from anyio import CapacityLimiter, move_on_after, to_thread
 from defusedxml import DefusedXmlException
 from defusedxml.expatreader import DefusedExpatParser
-from structlog.typing import FilteringBoundLogger
 
 from gateway.blocks import MAX_PNG_TEXT, Block, blocks, exif_blocks, png_texts, texts
 from gateway.evidence import vocabulary
@@ -97,7 +96,7 @@ _PNG: Final[Mapping[str, Meaning]] = {
 }
 _LEFT_OUT: Final = Evidence(type="incomplete", value="left out: more metadata than is read", strength="weak")
 _NO_TIME: Final = Evidence(type="incomplete", value="left out: no time to read the metadata", strength="weak")
-_log: FilteringBoundLogger = structlog.get_logger()
+_log = structlog.get_logger()
 
 
 def xmp_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evidence]:

@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from gateway.context import context_of, timed
+from gateway.errors import NoShadowVersionError
 from gateway.images import CheckedImage
 from gateway.middleware import until_disconnect
-from gateway.predictions import Shadow, ShadowSample, no_shadow_version, predict_all
+from gateway.predictions import Shadow, ShadowSample, predict_all
 from gateway.schemas import BatchBody, ComparisonBody, ExplanationBody, PredictionBody, Verdict
 from gateway.services import services_of
-from gateway.uploads import EVIDENCE, check_includes, check_total, read_image, uploaded
+from gateway.uploads import EVIDENCE, batch_too_large, check_includes, read_image, uploaded
 
 LOGGED: Final = {"prediction", "probability", "confidence", "model_version", "inference_time_ms"}
 
@@ -43,7 +44,8 @@ async def predict_batch(request: Request) -> JSONResponse:
     settings, sample = services_of(request).settings, _sample(request)
     check_includes(request)
     async with uploaded(request, "files", settings.max_batch_files) as uploads:
-        check_total(uploads, settings)
+        if sum(upload.size or 0 for upload in uploads) > settings.max_batch_bytes:
+            raise batch_too_large(settings)
         with services_of(request).metrics.batch(len(uploads)):
             body = await until_disconnect(request, _predict_each(request, uploads, sample))
     context_of(request).note(**body.model_dump(include={"total", "failed", "model_version", "total_inference_time_ms"}))
@@ -95,7 +97,7 @@ async def compare(request: Request) -> JSONResponse:
     services = services_of(request)
     check_includes(request)
     if services.shadow is None:
-        raise no_shadow_version()
+        raise NoShadowVersionError
     async with uploaded(request, "file", 1) as (upload,):
         image = await read_image(upload, services.settings)
     body = await until_disconnect(request, _ask_both(request, image, services.shadow))
@@ -117,6 +119,6 @@ async def _ask_both(request: Request, image: CheckedImage, shadow: Shadow) -> Co
     return ComparisonBody(
         primary=PredictionBody(**live.model_dump(), inference_time_ms=live_ms),
         shadow=PredictionBody(**other.model_dump(), inference_time_ms=other_ms),
-        agreement=live.agrees_with(other),
+        agreement=live.prediction == other.prediction,
         difference=live.differs_by(other),
     )

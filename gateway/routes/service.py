@@ -1,22 +1,30 @@
-"""The routes for operators: index, health, metrics, drift, privacy."""
+"""The routes for operators: index, health, metrics, drift, privacy; and the API's description with Swagger UI."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from gateway.context import Lines
 from gateway.errors import prefers
-from gateway.metrics import CONTENT_TYPE, Snapshot
+from gateway.metrics import CONTENT_TYPE
+from gateway.openapi import SERVERS, build_document
 from gateway.privacy import as_html, statement
 from gateway.schemas import HealthBody
-from gateway.security import PAGE_HEADERS
-from gateway.services import NAME, services_of
+from gateway.security import PAGE_HEADERS, SWAGGER_HEADERS
+from gateway.services import NAME, read_version, services_of
+from gateway.settings import Settings
 from gateway.torchserve import unavailable
 from gateway.uploads import HISTOGRAM, MODEL, check_includes
 
 NEVER_SEEN: Final = "unknown"
+STATIC: Final = Path(__file__).parents[1] / "static"
+SWAGGER_UI: Final = "mkdocs_swagger_ui_tag"
 
 
 async def health(request: Request) -> JSONResponse:
@@ -66,9 +74,8 @@ def _probe_answer(*, ok: bool, body: dict[str, Any]) -> JSONResponse:
 
 async def index(request: Request) -> JSONResponse:
     """Name, version and links."""
-    root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
     routes = (route for route in request.app.routes if isinstance(route, Route) and route.endpoint is not index)
-    links = {route.name: root + route.path for route in routes}
+    links = {route.name: _root(request) + route.path for route in routes}
     return JSONResponse({"name": NAME, "version": services_of(request).version, "links": links})
 
 
@@ -83,18 +90,18 @@ async def drift(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Metrics for Prometheus."""
     services = services_of(request)
-    report = services.drift.report()
-    snapshot = Snapshot(
-        model_loaded=await services.readiness.check(),
-        model_version=services.backend.model_version,
+    report, ready = services.drift.report(), await services.readiness.check()
+    text = services.metrics.render(
+        services.backend.model_version,
+        Lines.dropped,
+        model_loaded=ready,
         active_requests=services.activity.active_requests,
         queued_images=services.backend.queue.waiting,
         drift_detected=report.drift_detected,
         drift_score=report.drift_score,
         drift_window=report.window_size,
-        log_lines_dropped=Lines.dropped,
     )
-    return Response(services.metrics.render(snapshot), media_type=CONTENT_TYPE)
+    return Response(text, media_type=CONTENT_TYPE)
 
 
 async def privacy(request: Request) -> Response:
@@ -104,3 +111,43 @@ async def privacy(request: Request) -> Response:
     if prefers(request, "text/html", "application/json"):
         return HTMLResponse(as_html(body), headers={"Vary": "Accept", **PAGE_HEADERS})
     return JSONResponse(body.model_dump(), headers={"Vary": "Accept"})
+
+
+def docs_routes(settings: Settings, described: Sequence[BaseRoute]) -> list[BaseRoute]:
+    """The routes that describe others, all from files that are installed here; they are not in the description."""
+    document, page = build_document(described, settings, read_version()), (STATIC / "docs.html").read_text()
+
+    async def docs(_: Request) -> HTMLResponse:  # the page's links are relative, so it works below any prefix
+        return HTMLResponse(page, headers=SWAGGER_HEADERS)
+
+    async def openapi(request: Request) -> JSONResponse:
+        servers = [server | {"url": _root(request) + server["url"]} for server in SERVERS]
+        return JSONResponse(document | {"servers": servers})
+
+    folders = [(SWAGGER_UI, f"swagger-ui/{kind}") for kind in ("javascripts", "stylesheets")]
+    files = _WholeFiles(directory=STATIC, packages=[*folders])
+    # A route around the files, so that a wrong method gets the same answer as anywhere else.
+    assets = Route("/{path:path}", files, methods=["GET"])
+    return [
+        Route("/openapi.json", openapi, include_in_schema=False),
+        Route("/docs", docs, include_in_schema=False),
+        Mount("/docs", Router([assets], redirect_slashes=False)),
+    ]
+
+
+def _root(request: Request) -> str:
+    """The prefix under which a proxy serves the application, or nothing."""
+    return str(request.scope.get("app_root_path", request.scope.get("root_path", "")))
+
+
+class _WholeFiles(StaticFiles):
+    """Swagger UI's files, without ranges, which are optional: Starlette's refusal of a bad one is no JSON."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(SWAGGER_HEADERS)
+        return response

@@ -27,14 +27,15 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from deploy.cloud_run import MANIFEST, render
 from deploy.layout import HOST, ROOT, Layout, Ports, free_port
-from gateway.routes import build_routes
+from gateway.app import build_routes
 from gateway.server import LAST_CALL_S
-from gateway.settings import MIB, Settings
+from gateway.settings import MIB, Settings, variable
 from gateway.tracing import FLUSH_S
 from tests.checks import none
-from tests.gateway.variables import VARIABLES
 from ui.settings import Settings as PageSettings
 
+VARIABLES = {variable(name): name for name in Settings.model_fields}
+"""Every variable that the gateway reads, and its setting."""
 Document = dict[str, Any]
 FOLDER = ROOT / "deploy/kubernetes"
 NAMES = ("gateway", "torchserve", "ui")

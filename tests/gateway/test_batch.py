@@ -132,17 +132,6 @@ def test_bad_files_fail_alone(open_client: OpenClient, torchserve: TorchServe) -
     assert body["model_version"] == "1.0.0"
 
 
-def test_trouble_with_one_file_is_that_files_error(client: TestClient, torchserve: TorchServe) -> None:
-    png = picture("PNG")
-    answer(torchserve, png, 503)
-    response = client.post("/predict/batch", files=[("files", upload(png)), ("files", upload(JPEG))])
-    assert response.status_code == 200
-    assert [item["error"] for item in response.json()["results"]] == [
-        "Service unavailable: The model is not available right now. Please retry.",
-        None,
-    ]
-
-
 def test_files_together_over_the_limit_are_413(open_client: OpenClient, torchserve: TorchServe) -> None:
     client = open_client(max_batch_bytes=2000)
     response = client.post("/predict/batch", files=[("files", upload(JPEG + bytes(1000)))] * 2)

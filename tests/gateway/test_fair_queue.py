@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from gateway.fair_queue import FairQueue, QueueFullError
+from gateway.torchserve import FairQueue, QueueFullError
 
 pytestmark = pytest.mark.anyio
 

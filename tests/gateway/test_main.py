@@ -91,3 +91,21 @@ def test_a_misspelt_setting_is_named_in_a_warning(monkeypatch: pytest.MonkeyPatc
     assert (warning["event"], warning["level"]) == ("setting_unknown", "warning")
     assert (warning["variable"], warning["meant"]) == ("GATEWAY_PREDICT_RATES", "GATEWAY_PREDICT_RATE")
     assert "secret-value" not in ended.stderr
+
+
+PROGRAM = """
+import importlib.util, sys
+import gateway.app
+gateway.app.create_app()
+assert 'torch' not in sys.modules
+assert importlib.util.find_spec('torch') is None
+"""
+
+
+def test_the_lock_is_all_it_needs(tmp_path: Path) -> None:
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    lock = ROOT / "requirements" / "gateway.txt"
+    subprocess.run([*uv, "venv", "--python", sys.executable, tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([*uv, "pip", "install", "--python", python, "--require-hashes", "-r", lock], check=True)
+    subprocess.run([python, "-W", "error", "-c", PROGRAM], cwd=ROOT, check=True)

@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
-from tests.gateway.fakes import picture, upload
+from tests.gateway.fakes import TorchServe, picture, upload
 
 FILES = {"file": upload(picture("JPEG"))}
 SHOP = "https://shop.example"
@@ -32,11 +32,16 @@ STRICT = {
         ("GET", "/openapi.json", 200),
         ("GET", "/docs/nowhere", 404),
         ("GET", "/privacy", 200),
+        ("GET", "/health", 503),
+        ("GET", "/readyz", 503),
     ],
 )
-def test_every_answer_has_the_strict_headers(open_client: OpenClient, method: str, path: str, status: int) -> None:
-    answer = open_client(api_keys="alpha").request(method, path)
-    assert answer.status_code == status
+def test_every_answer_has_the_strict_headers_and_the_requests_id(
+    open_client: OpenClient, torchserve: TorchServe, method: str, path: str, status: int
+) -> None:
+    torchserve.down()
+    answer = open_client(api_keys="alpha").request(method, path, headers={"X-Request-ID": "trace-1"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (status, "trace-1")
     assert {name: answer.headers[name] for name in STRICT} == STRICT
 
 

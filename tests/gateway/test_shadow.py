@@ -13,12 +13,12 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from gateway.app import create_app
-from gateway.fair_queue import FairQueue
 from gateway.images import CheckedImage
 from gateway.predictions import Shadow, ShadowSample
 from gateway.schemas import Verdict
 from gateway.services import Services, open_services
 from gateway.settings import Settings
+from gateway.torchserve import FairQueue
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, Handler, TorchServe, multipart, picture, upload
 from tests.gateway.test_metrics import scrape

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from gateway.drift.checks import Floors, plan
+from gateway.drift.checks import plan
 from gateway.drift.monitor import DriftMonitor
 from gateway.drift.reference import Distribution, Reference, read_reference
 from gateway.settings import Settings
@@ -49,12 +49,14 @@ def drawn_from(reference: Reference, random: np.random.Generator, size: int) -> 
 
 
 @pytest.mark.parametrize("size", [1000, 200], ids=["full", "smallest"])
-def test_false_alarms_stay_within_the_bound(size: int) -> None:
+def test_false_alarms_stay_within_the_bound(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both the reference, of the shipped one's size, and the window are drawn anew each time; no floors help."""
+    for floor in ("drift_min_psi", "drift_min_ks", "drift_min_change"):
+        monkeypatch.setattr(Settings, floor, 1e-9)
     random = np.random.default_rng(2026)
     alarms, runs = 0, 100
     for _ in range(runs):
-        checks = plan(reference_of(population(random, 311)), Floors(1e-9, 1e-9, 1e-9))
+        checks = plan(reference_of(population(random, 311)))
         columns = columns_of_population(population(random, size))
         alarms += any(check.run(columns, BOUND / len(checks), 1).alert for check in checks)
     assert alarms <= BOUND * runs
@@ -65,7 +67,7 @@ def test_windows_like_the_shipped_reference_raise_no_alarm() -> None:
     assert reference is not None
     random = np.random.default_rng(7)
     settings = Settings()
-    checks = plan(reference, Floors(settings.drift_min_psi, settings.drift_min_ks, settings.drift_min_change))
+    checks = plan(reference)
     names = ("probability", *reference.inputs)
     for _ in range(30):
         columns = drawn_from(reference, random, settings.drift_window)

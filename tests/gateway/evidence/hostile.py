@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
-from tests.gateway.test_traps import in_jpeg, in_png, png_chunk, segment
+from tests.gateway.test_images import in_jpeg, in_png, png_chunk, segment
 
 XMP_HEAD: Final = b"http://ns.adobe.com/xap/1.0/\0"
 XMP_KEYWORD: Final = b"XML:com.adobe.xmp\0"

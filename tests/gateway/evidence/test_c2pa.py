@@ -16,7 +16,7 @@ from gateway.evidence import c2pa
 from gateway.evidence.metadata import Examiner
 from tests.gateway.credentials import Authority, manifest, throw_away_authority
 from tests.gateway.fakes import picture
-from tests.gateway.test_traps import in_png, png_chunk
+from tests.gateway.test_images import in_png, png_chunk
 
 KINDS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 CHANGED = "broken: the image or the manifest was changed"

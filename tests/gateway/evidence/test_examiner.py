@@ -22,7 +22,7 @@ from gateway.schemas import ExplanationWithEvidence, PredictionWithEvidence
 from tests.gateway.conftest import LogLines
 from tests.gateway.evidence import hostile
 from tests.gateway.fakes import TorchServe, picture, upload
-from tests.gateway.test_traps import in_jpeg, in_png, overlapping_exif, png_chunk, segment
+from tests.gateway.test_images import in_jpeg, in_png, overlapping_exif, png_chunk, segment
 
 SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 A1111 = "a private prompt\nNegative prompt: hands\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512"

@@ -6,12 +6,10 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from gateway.app import create_app
-from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
-from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
+from tests.gateway.fakes import VERDICT, TorchServe, picture, upload
 from tests.gateway.test_metrics import scrape
-from tests.gateway.test_shadow import ALL, LIVE, OTHER, SHADOW, answering, asked, other
+from tests.gateway.test_shadow import ALL, LIVE, OTHER, SHADOW, answering, other
 
 JPEG = picture("JPEG")
 FILES = {"file": upload(JPEG)}
@@ -93,27 +91,3 @@ def test_the_live_prediction_counts_and_is_logged_and_the_shadows_is_not_counted
     assert found["aidetect_predictions_total", ("high", "ai_generated", "success")] == 1
     assert {value for (name, _), value in found.items() if "shadow_samples" in name} == {0}
     assert comparing.get("/drift").json()["current"]["mean"] == 0.87
-
-
-@pytest.mark.anyio
-async def test_a_client_that_leaves_cancels_both_calls(torchserve: TorchServe) -> None:
-    cancelled: list[str] = []
-    bare: BareClient
-
-    async def endless(request: httpx.Request) -> httpx.Response:
-        if len(torchserve.requests) == 2:
-            bare.hang_up.set()
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled.append(request.url.path)
-            raise
-        raise AssertionError
-
-    torchserve.handler = endless
-    app = create_app(Settings(**ALL), torchserve.transport())
-    bare = BareClient(app, "/predict/compare", [multipart("file", JPEG)])
-    await asyncio.wait_for(bare.run(), 5)
-    assert sorted(cancelled) == [LIVE, SHADOW]
-    assert bare.status == 499
-    assert asked(torchserve)

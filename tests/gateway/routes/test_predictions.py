@@ -78,14 +78,18 @@ def test_the_log_line_carries_the_prediction(client: TestClient, log_lines: LogL
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("path", "field"), [("/predict", "file"), ("/predict/batch", "files")])
-async def test_a_client_that_leaves_cancels_the_work(path: str, field: str, log_lines: LogLines) -> None:
+@pytest.mark.parametrize(
+    ("path", "field", "calls"),
+    [("/predict", "file", 1), ("/predict/batch", "files", 1), ("/predict/compare", "file", 2)],
+)
+async def test_a_client_that_leaves_cancels_the_work(path: str, field: str, calls: int, log_lines: LogLines) -> None:
     cancelled: list[str] = []
     torchserve = TorchServe()
     bare: BareClient
 
     async def endless(_: httpx.Request) -> httpx.Response:
-        bare.hang_up.set()
+        if len(torchserve.requests) == calls:
+            bare.hang_up.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -94,9 +98,10 @@ async def test_a_client_that_leaves_cancels_the_work(path: str, field: str, log_
         raise AssertionError
 
     torchserve.handler = endless
-    bare = BareClient(create_app(Settings(), torchserve.transport()), path, [multipart(field, JPEG)])
+    app = create_app(Settings(shadow_version="2.0"), torchserve.transport())
+    bare = BareClient(app, path, [multipart(field, JPEG)])
     await asyncio.wait_for(bare.run(), 5)
-    assert cancelled == ["upstream call"]
+    assert cancelled == ["upstream call"] * calls
     assert [line["status"] for line in log_lines()] == [499]
 
 
