@@ -89,11 +89,7 @@ def _false_alarms(scored: Scored, params: EvaluateParams) -> figures.Figures | N
     if not products.photos:
         return None
     share = figures.flagged_share(products, params.bootstrap_samples)
-    return {
-        "n": share["n"],
-        "false_positive_rate": share["flagged"],
-        "false_positive_rate_ci95": share["flagged_ci95"],
-    }
+    return {"n": share["n"], "false_positive_rate": share["flagged"], "false_positive_rate_ci95": share["flagged_ci95"]}
 
 
 def _tables(split: HeldOut, spec: ModelSpec, samples: int) -> dict[str, Any]:

@@ -20,10 +20,7 @@ Quality = Annotated[int, Field(ge=1, le=100)]
 Weights = Literal["package", "hub", "random"] | Annotated[str, Field(pattern=r"\.(mar|safetensors)$")]
 """ImageNet's by name, none, or the file of a trained detector."""
 _STRICT = ConfigDict(extra="forbid")
-CLIP: dict[str, Any] = {
-    "mean": (0.48145466, 0.4578275, 0.40821073),
-    "std": (0.26862954, 0.26130258, 0.27577711),
-}
+CLIP: dict[str, Any] = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
 """What CLIP's pixels are normalised by."""
 OperatingPoint = Literal["balanced", "false_alarms_5", "false_alarms_1"]
 LOOPBACK = "localhost,127.0.0.1,::1"
@@ -77,11 +74,7 @@ class ModelParams:
         fields = asdict(self) | {"read_blocks": tuple(self.read_blocks)} | (CLIP if self.blocks else {})
         del fields["weights"]
         return ModelSpec(
-            **fields,
-            temperature=temperature,
-            offset=offset,
-            base_rate=base_rate,
-            operating_point=operating_point,
+            **fields, temperature=temperature, offset=offset, base_rate=base_rate, operating_point=operating_point
         )
 
 

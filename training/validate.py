@@ -1,16 +1,38 @@
 """Stage `validate`: is the data whole, does it cross splits, and does it give its labels away?"""
 
 import dataclasses
+import io
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from PIL import ImageOps
+
+from handler.images import BadImageError, decode
+from training import files
 from training.checks import findings as checks
-from training.checks import leaks, page
-from training.checks.pictures import Facts, inspect_all, summary
-from training.data.manifest import Photo, read_rows
+from training.checks import leaks
+from training.checks.leaks import sample
+from training.data.manifest import LABELS, Photo, read_rows
 from training.files import Paths, StageError, refusals, write_json
-from training.params import Params, parse_command_line
+from training.params import DataParams, Params, parse_command_line
 from training.tracking import tracked
+
+THUMBNAIL = 160
+"""Pixels, long side."""
+SHOWN = 24
+"""Images of each class of train on the page."""
+SHOWN_SPLITS = ("train", "dev")
+"""Nobody should look at test before it is reported on."""
+LEAKS = {
+    "metadata_of_files": ("File metadata, as the files lie", None),
+    "scale_of_files": ("Stored size and scale factor, as the files lie", None),
+    "metadata_after_pipeline": ("File metadata, after the training pipeline", "max_metadata_auc"),
+    "statistics_after_pipeline": ("Pixel statistics, after the training pipeline", "max_statistics_auc"),
+}
+"""Parts of the leak report, what they are, and the limit that applies."""
 
 
 class DataChecksFailedError(StageError):
@@ -28,8 +50,8 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     """
     rows = [Photo(**row) for row in read_rows(params.data.root / params.data.manifest)]
     known = [photo for photo in rows if checks.is_known(photo)]
-    inspected = inspect_all(params.data.root, known, params.data.num_workers)
-    whole = [(photo, fact) for photo, fact in zip(known, inspected, strict=True) if isinstance(fact, Facts)]
+    inspected = checks.inspect_all(params.data.root, known, params.data.num_workers)
+    whole = [(photo, fact) for photo, fact in zip(known, inspected, strict=True) if isinstance(fact, checks.Facts)]
     photos, facts = [photo for photo, _ in whole], [fact for _, fact in whole]
     leak_report = leaks.measure([photo for photo in photos if photo.split == "train"], params)
     found = [
@@ -51,14 +73,59 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
         "findings": [dataclasses.asdict(finding) for finding in found],
         "leaks": dataclasses.asdict(leak_report),
         "limits": dataclasses.asdict(params.validate),
-        **summary(photos, facts),
+        **checks.summary(photos, facts),
     }
     write_json(paths.data_validation, report)
-    page.write(paths.data_validation.with_suffix(".html"), params.data, report, found, photos)
+    write_page(paths.data_validation.with_suffix(".html"), params.data, report, found, photos)
     errors = [f"{finding.count} {finding.check}" for finding in found if finding.severity == "error"]
     if params.validate.strict and errors:
         raise DataChecksFailedError(f"{', '.join(errors)}; see {paths.data_validation.with_suffix('.html')}")
     return report
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image on the page; without a thumbnail where it does not decode."""
+
+    thumbnail: str | None
+    path: str
+    note: str
+
+
+def write_page(
+    file: Path, data: DataParams, report: Mapping[str, Any], findings: Sequence[checks.Finding], photos: Sequence[Photo]
+) -> None:
+    """Write the page, self-contained; `photos` are those that decode."""
+    notes = {photo.path: f"{photo.label}, {photo.split}, {photo.source}" for photo in photos}
+    files.write(
+        file,
+        report=report,
+        leaks=LEAKS,
+        findings=[(finding, [_shown(data.root, paths, notes) for paths in finding.examples]) for finding in findings],
+        sheets=[(title, _shown(data.root, paths, notes)) for title, paths in _sheets(photos, data.split_seed)],
+    )
+
+
+def _sheets(photos: Sequence[Photo], seed: int) -> Iterator[tuple[str, list[str]]]:
+    for split in SHOWN_SPLITS:
+        some = sample([photo for photo in photos if photo.split == split], len(LABELS) * SHOWN, seed)
+        for label in LABELS:
+            if mine := [photo.path for photo in some if photo.label == label]:
+                yield f"{split}: {label}", mine
+
+
+def _shown(root: Path, paths: Sequence[str], notes: Mapping[str, str]) -> list[Shown]:
+    return [Shown(_thumbnail(root / path), path, notes.get(path, "")) for path in paths]
+
+
+def _thumbnail(file: Path) -> str | None:
+    try:
+        picture = decode(file.read_bytes())
+    except (OSError, BadImageError):
+        return None
+    out = io.BytesIO()
+    ImageOps.contain(picture, (THUMBNAIL, THUMBNAIL)).save(out, "JPEG", quality=75)
+    return files.data_uri(out.getvalue(), "jpeg")
 
 
 def main() -> None:
@@ -75,7 +142,7 @@ def main() -> None:
 
 def _figures(report: dict[str, Any]) -> dict[str, float]:
     figures = {f"data/{name}": float(report[name]) for name in ("pictures", "usable", "errors", "warnings")}
-    for name in page.LEAKS:
+    for name in LEAKS:
         for which, auc in report["leaks"][name].items():
             if auc is not None:
                 figures[f"leaks/{name}/{which}"] = auc["auc"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 
 from tests.training.conftest import Pipeline, Tiny
 from tests.training.marks import NOISE
+from tests.training.photos import AI, REAL, photo
 from training import crossvalidate
-from training.data.manifest import InvalidDataError, read_manifest
+from training.crossvalidate import assign
+from training.data.manifest import InvalidDataError, Photo, read_manifest
 from training.files import Paths
 from training.params import load
 
@@ -90,3 +93,58 @@ def test_folds_do_not_start_from_a_detector_that_may_have_seen_their_sources(tin
     paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
     with pytest.raises(crossvalidate.UnfairStartError, match=r"^detector-1\.mar may have seen the sources"):
         crossvalidate.run(tiny("crossvalidate.folds=2", "model.weights=detector-1.mar"), paths)
+
+
+def photos_of(real: dict[str, int], generated: dict[str, int]) -> list[Photo]:
+    return [
+        photo(label, source)
+        for label, sources in ((REAL, real), (AI, generated))
+        for source, size in sources.items()
+        for _ in range(size)
+    ]
+
+
+TEN = photos_of({f"r{n}": 10 + n for n in range(4)}, {f"a{n}": 5 * n + 1 for n in range(10)})
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4])
+def test_every_source_is_left_out_once_and_every_fold_has_both_classes(folds: int) -> None:
+    found = assign(TEN, folds, seed=0)
+    assert len(found) == folds
+    assert Counter(source for fold in found for source in fold) == dict.fromkeys({one.source for one in TEN}, 1)
+    for fold in found:
+        assert {one.label for one in TEN if one.source in fold} == {REAL, AI}
+
+
+def test_folds_are_of_about_equal_size() -> None:
+    sizes = [sum(one.source in fold for one in TEN) for fold in assign(TEN, 4, seed=0)]
+    assert max(sizes) < 1.3 * min(sizes)
+
+
+def test_the_same_seed_gives_the_same_folds() -> None:
+    equal = photos_of(dict.fromkeys("abcdef", 5), dict.fromkeys("uvwxyz", 5))
+    assert assign(equal, 3, seed=1) == assign(equal, 3, seed=1)
+    assert {tuple(map(frozenset, assign(equal, 3, seed))) for seed in range(5)} != {tuple(assign(equal, 3, seed=1))}
+
+
+def test_more_folds_than_real_sources_pair_each_ai_source_with_one_of_them() -> None:
+    found = assign(TEN, 99, seed=0)
+    assert len(found) == 10
+    for fold in found:
+        assert len([source for source in fold if source.startswith("a")]) == 1
+        assert len([source for source in fold if source.startswith("r")]) == 1
+    times = Counter(source for fold in found for source in fold if source.startswith("r"))
+    assert set(times.values()) <= {2, 3, 4}
+
+
+def test_a_source_with_both_classes_is_left_out_whole() -> None:
+    mixed = photos_of({"shop": 10, "b": 10, "c": 10}, {"shop": 10, "x": 10, "y": 10})
+    found = assign(mixed, 3, seed=0)
+    assert sum("shop" in fold for fold in found) == 1
+    for fold in found:
+        assert {one.label for one in mixed if one.source in fold} == {REAL, AI}
+
+
+def test_a_class_of_one_source_cannot_be_left_out() -> None:
+    with pytest.raises(InvalidDataError, match=r"two sources per class; real has 1: set crossvalidate\.folds"):
+        assign(photos_of({"a": 5}, {"x": 5, "y": 5}), 2, seed=0)

@@ -103,11 +103,7 @@ def test_settings_are_written_into_the_file_beside_their_comments(tmp_path: Path
     assert load(file) == load(FILE, ["data.source=tiny", "train.lr=0.5", "evaluate.product_domains=[a, b]"])
     before, after = (text.read_text(encoding="utf-8").splitlines() for text in (FILE, file))
     changed = [line for old, line in zip(before, after, strict=True) if old != line]
-    assert [line.split("#")[0].strip() for line in changed] == [
-        "source: tiny",
-        "lr: 0.5",
-        "product_domains: [a, b]",
-    ]
+    assert [line.split("#")[0].strip() for line in changed] == ["source: tiny", "lr: 0.5", "product_domains: [a, b]"]
     assert [line.split("#")[1:] for line in before] == [line.split("#")[1:] for line in after]
 
 

@@ -22,13 +22,7 @@ def test_the_summary_of_known_values() -> None:
     found = summary(np.arange(101.0))
     assert (found["mean"], found["std"]) == (50, pytest.approx(np.sqrt(850)))
     assert found["quantiles"] == {str(share): pytest.approx(100 * share) for share in QUANTILES}
-    assert list(found["quantiles"]) == [
-        "0.01",
-        "0.05",
-        *(f"0.{decile}" for decile in range(1, 10)),
-        "0.95",
-        "0.99",
-    ]
+    assert list(found["quantiles"]) == ["0.01", "0.05", *(f"0.{decile}" for decile in range(1, 10)), "0.95", "0.99"]
 
 
 def test_the_statistics_of_known_scores() -> None:

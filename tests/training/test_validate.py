@@ -13,7 +13,6 @@ from tests.training.conftest import Log
 from tests.training.marks import NOISE
 from tests.training.pictures import encoded, noise, row, save, save_folder, small
 from training import validate
-from training.checks.page import LEAKS
 from training.data import manifest
 from training.data.manifest import LABELS, InvalidDataError, Photo
 from training.files import Paths
@@ -101,7 +100,7 @@ def test_what_is_returned_is_what_is_written(messy: Messy) -> None:
     _, paths, report = messy
     written = json.loads(paths.data_validation.read_text(encoding="utf-8"))
     assert written["findings"] == json.loads(json.dumps(report["findings"]))
-    assert written["leaks"].keys() == {"pictures", "of", *LEAKS}
+    assert written["leaks"].keys() == {"pictures", "of", *validate.LEAKS}
     assert sorted(file.name for file in paths.reports.iterdir()) == ["data_validation.html", "data_validation.json"]
 
 

@@ -1,1 +1,1 @@
-"""What `validate` measures: facts about each image, duplicates, leaks, findings, and the page that shows them."""
+"""What `validate` measures: facts about each image, duplicates, leaks, and findings."""

@@ -30,37 +30,16 @@ from training.evaluation.figures import percentile_interval
 from training.params import Params
 
 METADATA = (
-    "log_file_size",
-    "width",
-    "height",
-    "log_aspect",
-    "bits_per_pixel",
-    "is_jpeg",
-    "is_png",
-    "is_webp",
-    "channels",
-    "is_progressive",
-    "subsampling",
-    "quantisation_tables",
-    "luma_quantisation",
-    "chroma_quantisation",
+    *("log_file_size", "width", "height", "log_aspect", "bits_per_pixel", "is_jpeg", "is_png", "is_webp", "channels"),
+    *("is_progressive", "subsampling", "quantisation_tables", "luma_quantisation", "chroma_quantisation"),
 )
 CONTENT = ("log_file_size", "bits_per_pixel")
 """Features that follow from what is in the image where every image is saved alike."""
 ABSENT = -1.0
 """What a feature of JPEG alone is for other formats."""
 STATISTICS = (
-    "mean_red",
-    "mean_green",
-    "mean_blue",
-    "deviation_red",
-    "deviation_green",
-    "deviation_blue",
-    "saturation",
-    "log_gradient",
-    "log_laplacian",
-    "near_white",
-    "entropy",
+    *("mean_red", "mean_green", "mean_blue", "deviation_red", "deviation_green", "deviation_blue"),
+    *("saturation", "log_gradient", "log_laplacian", "near_white", "entropy"),
 )
 NEAR_WHITE = 240
 MAX_PICTURES = 2000
@@ -73,7 +52,7 @@ Features = NDArray[np.float64]
 
 
 def features(data: bytes) -> NDArray[np.float64]:
-    """Return the features called NAMES, shape (14,), from the file's header; no pixel is decoded.
+    """Return the features called METADATA, shape (14,), from the file's header; no pixel is decoded.
 
     Raises:
         OSError: Not an image.
@@ -110,7 +89,7 @@ def _coding(image: Image.Image) -> list[float]:
 
 
 def pixel_statistics(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the features called NAMES, shape (11,), of an RGB image of shape (3, H, W)."""
+    """Return the features called STATISTICS, shape (11,), of an RGB image of shape (3, H, W)."""
     channels = picture.astype(np.float64)
     grey = channels.mean(axis=0)
     high, low = channels.max(axis=0), channels.min(axis=0)

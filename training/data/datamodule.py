@@ -34,10 +34,9 @@ class PhotoDataModule(pl.LightningDataModule):
         if not self.photos:
             self.photos = read_manifest(self.params.data.root, self.params.data.manifest)
 
-    def dataset(self, photos: Sequence[Photo], degrade: Degrade | None = None) -> PhotoDataset:
-        """Return images as serving sees them, deterministic and in order; `degrade` changes each image before."""
-        transform = functools.partial(_serving_view, spec=self.spec, degrade=degrade)
-        return PhotoDataset(photos, self.params.data.root, transform)
+    def dataset(self, photos: Sequence[Photo]) -> PhotoDataset:
+        """Return images as serving sees them, deterministic and in order."""
+        return PhotoDataset(photos, self.params.data.root, functools.partial(to_views, spec=self.spec))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return augmented batches of the trainer's epoch (the first one without a trainer).
@@ -53,11 +52,7 @@ class PhotoDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the dev split."""
-        return self.loader(of_split(self.photos, "dev"))
-
-    def loader(self, photos: Sequence[Photo], degrade: Degrade | None = None) -> DataLoader[Batch]:
-        """Return batches of `dataset`."""
-        return self._loader(self.dataset(photos, degrade), self.params.evaluate.batch_size)
+        return self._loader(self.dataset(of_split(self.photos, "dev")), self.params.evaluate.batch_size)
 
     def _loader(
         self,
@@ -77,7 +72,3 @@ class PhotoDataModule(pl.LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def _serving_view(image: Image.Image, spec: ModelSpec, degrade: Degrade | None) -> Views:
-    return to_views(degrade(image) if degrade else image, spec)

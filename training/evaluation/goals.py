@@ -185,10 +185,7 @@ def _flagged_share(scored: Scored) -> Floats:
 WATCHED = {
     "AUROC on unseen sources of dev": ("splits.dev.unseen_sources.auroc", 1),
     "AUROC of the worst robustness tier on dev": ("robustness.dev.worst.auroc", 1),
-    "false alarms on real product photos of dev": (
-        "splits.dev.product_photos.unseen_sources.false_positive_rate",
-        -1,
-    ),
+    "false alarms on real product photos of dev": ("splits.dev.product_photos.unseen_sources.false_positive_rate", -1),
     "calibration error on unseen sources of dev": ("splits.dev.unseen_sources.expected_calibration_error", -1),
 }
 """Places in `metrics.json` of what must not get worse, and the sign of an improvement.

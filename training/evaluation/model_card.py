@@ -121,9 +121,6 @@ def plot_links(paths: Paths) -> list[tuple[str, str]]:
     """Return title and link, relative to the model store, of each plot that was drawn."""
     files = sorted(paths.figures.rglob("*.png"))
     return [
-        (
-            f"{file.parent.name}: {file.stem.replace('_', ' ')}",
-            os.path.relpath(file, paths.store).replace(os.sep, "/"),
-        )
+        (f"{file.parent.name}: {file.stem.replace('_', ' ')}", os.path.relpath(file, paths.store).replace(os.sep, "/"))
         for file in files
     ]

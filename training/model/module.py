@@ -55,10 +55,6 @@ class DetectorModule(pl.LightningModule):
         self.log_dict(self.val_metrics, prog_bar=True, on_step=False, on_epoch=True)
         return loss
 
-    def predict_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's signature
-        """Return the logits of one batch, shape (N,)."""
-        return self.forward(batch[0]).float()
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with a one-cycle schedule: cosine up over the warm-up epochs, cosine down over the rest."""
         train = self.params.train

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tests.training.pictures import row
-from training.checks.findings import BLOCK, Finding, exact_findings, near_findings, near_pairs
-from training.checks.pictures import Facts
+from training.checks.findings import BLOCK, Facts, Finding, exact_findings, near_findings, near_pairs
 from training.data.manifest import Photo
 
 

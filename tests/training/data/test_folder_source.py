@@ -73,10 +73,7 @@ def test_a_manifest_of_paths_and_labels_is_completed_and_split(tmp_path: Path) -
         ("path,label\na.png,real\n../outside.png,real\n", "line 3: missing image '../outside.png'"),
         ("path,label\n,real\n", "line 2: missing image ''"),
         ("path,label\n/etc/passwd,real\n", "line 2: missing image '/etc/passwd'"),
-        (
-            "path,label,split\na.png,real,train\na.png,real,\n",
-            "1 rows have no split; fill the column split",
-        ),
+        ("path,label,split\na.png,real,train\na.png,real,\n", "1 rows have no split; fill the column split"),
         ("path,label\n", "lists no existing image"),
         ("path\na.png\n", "no column label"),
     ],

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from tests.training.pictures import cifake
-from training.data.cifake import Entry, Hub, HubUnavailableError, HuggingFace, Kaggle
+from training.data.cifake import Entry, Hub, HubUnavailableError, HuggingFace, Kaggle, fetch
 
 ENTRIES = cifake(train=3, test=1)
 
@@ -132,6 +132,11 @@ def archive() -> bytes:
     return out.getvalue()
 
 
+def spoiled(zipped: bytes) -> bytes:
+    """Return the archive with a byte of its first image changed."""
+    return zipped[:200] + bytes([zipped[200] ^ 1]) + zipped[201:]
+
+
 class KaggleServer:
     """Kaggle's address sends on to a storage of another host."""
 
@@ -179,7 +184,81 @@ def test_a_refusal_without_credentials_names_the_variables(tmp_path: Path) -> No
     assert str(refused.value) == ("Kaggle: HTTP 403 (without KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY)")
 
 
-def test_what_is_no_zip_is_thrown_away(tmp_path: Path) -> None:
-    with pytest.raises(HubUnavailableError, match=r"^Kaggle: the download is not a zip file; try again$"):
-        list(kaggle(KaggleServer(b"<html>sign in</html>")).entries(tmp_path))
+@pytest.mark.parametrize("damage", [lambda _: b"<html>sign in</html>", lambda zipped: zipped[:-9], spoiled])
+def test_what_is_no_whole_zip_is_thrown_away(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    with pytest.raises(HubUnavailableError, match=r"^Kaggle: the download is not a whole zip file; try again$"):
+        list(kaggle(KaggleServer(damage(archive()))).entries(tmp_path))
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+CONTENT = bytes(range(256)) * 40
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Server:
+    """Serves CONTENT with ranges; breaks off after `limit` bytes."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.ranges: list[str | None] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        wanted = request.headers.get("range")
+        self.ranges.append(wanted)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        headers = {"content-length": str(len(CONTENT) - start)}
+        return httpx.Response(206 if wanted else 200, headers=headers, content=self._body(CONTENT[start:]))
+
+    def _body(self, rest: bytes) -> Iterator[bytes]:
+        yield rest[: self.limit]
+        if self.limit is not None:
+            raise httpx.ReadError("connection reset")
+
+
+def get(handler: Handler, target: Path) -> None:
+    with httpx.Client(transport=httpx.MockTransport(handler)) as client:
+        fetch(client, "https://hub.test/file.zip", target, "Hub")
+
+
+def test_a_file_comes_whole_and_leaves_nothing_else(tmp_path: Path) -> None:
+    get(Server(), tmp_path / "new" / "file.zip")
+    assert (tmp_path / "new" / "file.zip").read_bytes() == CONTENT
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_a_file_that_is_there_is_not_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file.zip").write_bytes(b"here")
+    server = Server()
+    get(server, tmp_path / "file.zip")
+    assert server.ranges == []
+
+
+def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with pytest.raises(HubUnavailableError, match=r"^Hub: connection reset$"):
+        get(Server(limit=1000), tmp_path / "file.zip")
+    assert not (tmp_path / "file.zip").exists()
+    server = Server()
+    get(server, tmp_path / "file.zip")
+    assert server.ranges == ["bytes=1000-"]
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_sends_the_file_anew(tmp_path: Path) -> None:
+    (tmp_path / "file.zip.part").write_bytes(b"old")
+    get(lambda _: httpx.Response(200, content=CONTENT), tmp_path / "file.zip")
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path: Path) -> None:
+    (tmp_path / "file.zip.part").write_bytes(bytes(20_000))
+    with pytest.raises(HubUnavailableError, match=r"the file changed since its download began; try again$"):
+        get(lambda _: httpx.Response(416), tmp_path / "file.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_refusal_is_told(status: int, tmp_path: Path) -> None:
+    with pytest.raises(HubUnavailableError, match=f"^Hub: HTTP {status}$"):
+        get(lambda _: httpx.Response(status), tmp_path / "file.zip")
+    assert list(tmp_path.iterdir()) == []

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import metrics  # type: ignore[import-untyped]
 from torchmetrics.functional.classification import binary_calibration_error
 
+from handler.spec import ModelSpec, decide
 from tests.training.photos import AI, REAL, overlapping, photo, scored
 from training.evaluation.figures import (
     Floats,
@@ -18,11 +22,14 @@ from training.evaluation.figures import (
     calibration_error_by_chance,
     curve,
     decisions,
+    exact_interval,
     flagged_share,
     group_weights,
     overall,
+    percentile_interval,
     ranking,
     ranking_quality,
+    score,
 )
 
 FOUR = scored([photo(REAL, group=g) for g in "12"] + [photo(AI, group=g) for g in "34"], [0.1, 0.4, 0.35, 0.8])
@@ -194,3 +201,70 @@ def test_what_is_too_small_has_no_row() -> None:
 def test_without_the_other_class_a_row_has_no_ranking() -> None:
     (row,) = breakdown(scored([photo(REAL)] * 3, [0.1, 0.2, 0.9]), 10, lambda one: one.source).values()
     assert set(row) == {"n", "flagged", "flagged_ci95"}
+
+
+PHOTOS = [photo(REAL, group="x"), photo(AI, group="z"), photo(REAL, group="y"), photo(REAL, group="x")]
+
+
+def test_photos_of_a_group_are_drawn_together() -> None:
+    weights = group_weights(PHOTOS, 50)
+    assert weights.shape == (50, 4)
+    assert np.array_equal(weights[:, 0], weights[:, 3])
+    assert not np.array_equal(weights[:, 0], weights[:, 2])
+
+
+def test_each_resample_draws_as_many_groups_of_each_class_as_there_are() -> None:
+    weights = group_weights(PHOTOS, 50)
+    assert (weights[:, 0] + weights[:, 2]).tolist() == [2] * 50
+    assert weights[:, 1].tolist() == [1] * 50
+
+
+def test_a_group_with_both_classes_is_drawn_for_each_by_itself() -> None:
+    photos = [photo(label, group=group) for label in (REAL, AI) for group in "ab"]
+    weights = group_weights(photos, 50)
+    assert not np.array_equal(weights[:, :2], weights[:, 2:])
+
+
+def test_an_interval_leaves_out_a_fortieth_at_each_end() -> None:
+    assert percentile_interval(np.arange(1001.0)) == pytest.approx([25, 975])
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "expected"),
+    [(0, 10, [0, 0.3085]), (1, 10, [0.6915, 1]), (0.5, 10, [0.1871, 0.8129]), (0, 1, [0, 0.975])],
+)
+def test_exact_intervals_are_clopper_and_pearsons(share: float, n: int, expected: list[float]) -> None:
+    assert exact_interval(share, n) == pytest.approx(expected, abs=1e-4)
+
+
+SPEC = ModelSpec(version="1.0.0", temperature=2.0)
+
+
+def test_scores_are_calibrated_and_verdicts_are_servings() -> None:
+    predicted = score([photo(REAL), photo(AI)], torch.tensor([-2.0, 2.0]), SPEC)
+    assert predicted.probabilities.tolist() == pytest.approx([1 / (1 + math.e), math.e / (1 + math.e)])
+    assert predicted.flagged.tolist() == [False, True]
+    assert predicted.generated.tolist() == [False, True]
+
+
+def test_a_verdict_follows_from_the_rounded_probability_that_is_served() -> None:
+    """0.49996 is served as 0.5."""
+    logits = torch.tensor([2 * math.log(p / (1 - p)) for p in (0.49996, 0.49994)])
+    assert score([photo(REAL)] * 2, logits, SPEC).flagged.tolist() == [True, False]
+
+
+@settings(deadline=None)
+@given(st.floats(-40, 40), st.floats(0.0001, 0.9999))
+def test_photos_are_scored_and_flagged_as_serving_does(logit: float, base_rate: float) -> None:
+    spec = dataclasses.replace(SPEC, base_rate=base_rate)
+    verdict = decide(logit, spec)
+    predicted = score([photo(REAL)], torch.tensor([logit], dtype=torch.float64), spec)
+    assert predicted.probabilities[0] == pytest.approx(verdict.probability, abs=5.1e-5)
+    assert predicted.flagged.tolist() == [verdict.prediction == "ai_generated"]
+
+
+def test_balanced_probabilities_are_those_without_the_base_rate() -> None:
+    logits = torch.tensor([-3.0, 0.2, 5.0])
+    rare = score([photo(REAL)] * 3, logits, dataclasses.replace(SPEC, base_rate=0.1))
+    assert rare.balanced == pytest.approx(score([photo(REAL)] * 3, logits, SPEC).probabilities)
+    assert rare.that(lambda _: True).balanced == pytest.approx(rare.balanced)

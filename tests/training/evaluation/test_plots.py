@@ -11,13 +11,7 @@ from tests.training.photos import REAL, overlapping, photo, scored
 from training.evaluation import plots
 from training.evaluation.plots import dots, robustness_bars
 
-ROW: dict[str, Any] = {
-    "n": 5,
-    "auroc": 0.7,
-    "auroc_ci95": [0.6, 0.8],
-    "flagged": 0.0,
-    "flagged_ci95": [0.0, 0.3],
-}
+ROW: dict[str, Any] = {"n": 5, "auroc": 0.7, "auroc_ci95": [0.6, 0.8], "flagged": 0.0, "flagged_ci95": [0.0, 0.3]}
 DRAW: dict[str, Callable[[Path], None]] = {
     "roc": lambda file: plots.roc({"dev": overlapping(20), "test": overlapping(30)}, file),
     "precision_recall": lambda file: plots.precision_recall({"dev": overlapping(20)}, file),

@@ -12,12 +12,7 @@ from handler.spec import ModelSpec
 from tests.training.photos import AI, REAL, photo
 from training.evaluation.robustness import CLEAN, CONDITIONS, matrix, shrink_on_white, worst
 
-SIZES = {
-    "resize050": (50, 30),
-    "resize150": (150, 92),
-    "crop080": (80, 49),
-    "screenshot": (75, 46),
-}
+SIZES = {"resize050": (50, 30), "resize150": (150, 92), "crop080": (80, 49), "screenshot": (75, 46)}
 
 
 @pytest.fixture
