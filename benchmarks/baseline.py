@@ -27,12 +27,8 @@ class Predictor:
 
     def __init__(self, sides: Sequence[int]) -> None:
         self._model = timm.create_model("efficientnet_b0", num_classes=1).eval()
-        self._views = [
-            transforms.Compose(
-                [transforms.Resize((side, side)), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-            )
-            for side in sides
-        ]
+        rest = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+        self._views = [transforms.Compose([transforms.Resize((side, side)), *rest]) for side in sides]
 
     def predict(self, data: bytes) -> float:
         """Return the probability for an image, the mean logit of its views taken one after the other."""

@@ -40,6 +40,9 @@ SETTINGS: Final[Mapping[str, str]] = {
 SHIPPED: Final = ROOT / "docker" / "prometheus"
 INTERVAL: Final = "1s"
 """Between scrapes, and between evaluations of the rules."""
+STEADY: Final = "10s"
+"""Without drift, until the alert counts as resolved: while odd images leave the window it may come and go."""
+FOR: Final = re.compile(r"^( +for: )(\d+)([mh])$", re.MULTILINE)
 START_S: Final = 60
 PATIENCE_S: Final = 120
 POLL_S: Final = 0.5
@@ -72,35 +75,28 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-@dataclass
-class Clients:
-    """Clients that upload `images` over and over until they are told to stop."""
+@contextmanager
+def clients(url: str, images: Sequence[bytes]) -> Iterator[None]:
+    """Let three clients upload what `images` holds over and over until the end of the block."""
+    stop, numbers = Event(), count()
 
-    url: str
-    images: Sequence[bytes]
-    stop: Event = field(default_factory=Event)
-    numbers: Iterator[int] = field(default_factory=count)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Keep three of them asking until the end of the block."""
-        with ThreadPoolExecutor(3) as pool:
-            asking = [pool.submit(self._ask, requests) for requests in ([PREDICT], [PREDICT], OTHERS)]
-            try:
-                yield
-            finally:
-                self.stop.set()
-        for each in asking:
-            each.result()
-
-    def _ask(self, requests: Sequence[tuple[str, str, int]]) -> None:
-        with httpx.Client(base_url=self.url, timeout=30, trust_env=False) as client:
-            for path, name, images in cycle(requests):
-                if self.stop.wait(PAUSE_S):
+    def ask(requests: Sequence[tuple[str, str, int]]) -> None:
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            for path, name, number in cycle(requests):
+                if stop.wait(PAUSE_S):
                     return
-                files = [(name, self.images[next(self.numbers) % len(self.images)]) for _ in range(images)]
+                files = [(name, images[next(numbers) % len(images)]) for _ in range(number)]
                 with suppress(httpx.HTTPError):  # the metrics show what became of it
                     client.post(path, files=files or {name: b"GIF89a, which is not an image"})
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask, requests) for requests in ([PREDICT], [PREDICT], OTHERS)]
+        try:
+            yield
+        finally:
+            stop.set()
+    for each in asking:
+        each.result()
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,10 @@ def prepare(folder: Path, targets: Mapping[str, str], minute_ms: int) -> list[st
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "rules").mkdir(parents=True)
     for rules in (SHIPPED / "rules").glob("*.yml"):
-        (folder / "rules" / rules.name).write_text(quicker(rules.read_text(encoding="utf-8"), minute_ms))
+        quicker = FOR.sub(
+            lambda found: f"{found[1]}{int(found[2]) * {'m': 1, 'h': 60}[found[3]] * minute_ms}ms", rules.read_text()
+        )
+        (folder / "rules" / rules.name).write_text(quicker)
     config = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
     config["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
     for scrape in config["scrape_configs"]:
@@ -165,16 +164,6 @@ def prepare(folder: Path, targets: Mapping[str, str], minute_ms: int) -> list[st
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     files = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}")
     return [find_prometheus(), *files, f"--web.listen-address={targets['prometheus']}", "--log.level=warn"]
-
-
-def quicker(rules: str, minute_ms: int) -> str:
-    """Rules in which each minute of a `for` takes so many milliseconds."""
-    return re.sub(
-        r"^( +for: )(\d+)([mh])$",
-        lambda found: f"{found[1]}{int(found[2]) * {'m': 1, 'h': 60}[found[3]] * minute_ms}ms",
-        rules,
-        flags=re.MULTILINE,
-    )
 
 
 @dataclass(frozen=True)
@@ -186,21 +175,22 @@ class Story:
     console: Console
     began: float = field(default_factory=time.monotonic)
 
-    def tell(self, clients: Clients, odd: Sequence[bytes], calm_s: float) -> None:
-        """Let drift come and go, with so many calm seconds before and after.
+    def tell(self, images: list[bytes], odd: Sequence[bytes], calm_s: float) -> None:
+        """Let drift come and go in what clients send, with so many calm seconds before and after.
 
         Raises:
             StackError: Something did not happen in time, or a process ended.
         """
-        usual, full = clients.images, float(SETTINGS["GATEWAY_DRIFT_WINDOW"])
+        usual, full = list(images), float(SETTINGS["GATEWAY_DRIFT_WINDOW"])
         window = partial(self.prometheus.value, "max(aidetect_drift_window_size)")
         self._until("the drift window is full of ordinary images", lambda: window() == full)
         self.rest(calm_s)
-        clients.images = odd
+        images[:] = odd
         self._until(f"{ALERT} is pending", lambda: self.prometheus.alert(ALERT) == "pending")
         self._until(f"{ALERT} is firing", lambda: self.prometheus.alert(ALERT) == "firing")
-        clients.images = usual
-        self._until(f"{ALERT} is resolved", lambda: self.prometheus.alert(ALERT) == "inactive")
+        images[:] = usual
+        lately = f"max(max_over_time(aidetect_drift_detected[{STEADY}]))"
+        self._until(f"{ALERT} is resolved", lambda: self.prometheus.value(lately) == 0)
         self.rest(calm_s)
 
     def rest(self, seconds: float) -> None:
@@ -244,10 +234,9 @@ def _demo(stack: LocalStack, console: Console, arguments: argparse.Namespace) ->
         prometheus = _started(stack, arguments.minute)
     console.print(f"Gateway     {stack.gateway_url}\nPrometheus  {prometheus.url}/alerts")
     console.print(f"Each minute of a rule's `for` takes {arguments.minute / 1000:g} s here.")
-    (usual, odd), story = usual_and_odd(), Story(stack, prometheus, console)
-    clients = Clients(stack.gateway_url, usual)
-    with clients.running():
-        story.tell(clients, odd, arguments.calm)
+    (images, odd), story = usual_and_odd(), Story(stack, prometheus, console)
+    with clients(stack.gateway_url, images):
+        story.tell(images, odd, arguments.calm)
         if arguments.serve:
             console.print("Ordinary images continue. Press Ctrl-C to stop.")
             story.rest(float("inf"))

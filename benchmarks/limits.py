@@ -3,25 +3,22 @@
 import argparse
 import contextlib
 import socket
-import struct
 import sys
 import tempfile
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from threading import Event
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import psutil
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from rich.console import Console
 from rich.table import Table
 
@@ -81,9 +78,6 @@ class Target:
                 list(pool.map(lambda path: self.post(name, self.gateway.join(path), content, headers), paths))
 
 
-Attack = Callable[[Target], None]
-
-
 def refusals(target: Target) -> None:
     """Requests with a wrong key, as fast as they are answered."""
     url = target.gateway.join("/predict")
@@ -102,35 +96,31 @@ def page_uploads(target: Target) -> None:
         target.post("JSON to the page", join, junk, {"Content-Type": "application/json"})
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def flat_png(width: int, height: int, *more: bytes) -> bytes:
-    """An RGBA PNG of one colour, made row by row, with more chunks before its pixels."""
-    packer, row = zlib.compressobj(9), b"\0" + bytes(4 * width)
-    pixels = b"".join([*(packer.compress(row) for _ in range(height)), packer.flush()])
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+def flat(mode: str, size: tuple[int, int], kind: str, **options: Any) -> bytes:  # noqa: ANN401 - Pillow's own
+    """An image of one colour in one of Pillow's formats."""
+    buffer = BytesIO()
+    Image.new(mode, size).save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def scan_bomb(scans: int) -> bytes:
     """A progressive JPEG whose last scan comes so many times."""
-    buffer = BytesIO()
-    Image.new("L", (7000, 7000), 128).save(buffer, "JPEG", progressive=True)
-    data = buffer.getvalue()
+    data = flat("L", (7000, 7000), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + data[-2:]
 
 
 def xmp_bomb() -> bytes:
-    """A PNG of a few kilobytes with XMP of 100,000 elements in a namespace of 10,000 letters."""
-    xmp = b'<x:a xmlns:x="' + b"u" * 10_000 + b'">' + b"<x:b/>" * 100_000 + b"</x:a>"
-    return flat_png(64, 64, _chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(xmp, 9)))
+    """A PNG of a kilobyte with XMP of 100,000 elements in a namespace of 10,000 letters."""
+    chunks = PngImagePlugin.PngInfo()
+    xmp = f'<x:a xmlns:x="{"u" * 10_000}">{"<x:b/>" * 100_000}</x:a>'
+    chunks.add_itxt("XML:com.adobe.xmp", xmp, zip=True)
+    return flat("RGBA", (64, 64), "PNG", pnginfo=chunks)
 
 
 HEAD: Final = b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 99 + b"X-Long: " + b"x" * 60_000
 """As large as may be, with as many headers, and without an end."""
+Attack = Callable[[Target], None]
 ATTACKS: Final[Mapping[str, Attack]] = {
     "silent": lambda target: target.hold(300, b""),
     "half-heads": lambda target: target.hold(200, HEAD),
@@ -142,7 +132,9 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "slow-readers": lambda target: target.hold(50, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 16, 20),
     "refusals": refusals,
     "large-pictures": lambda target: target.upload(
-        "50-megapixel RGBA PNG", form("file", flat_png(10_000, 5_000)), ("/predict", "/predict/explain") * 4
+        "50-megapixel RGBA PNG",
+        form("file", flat("RGBA", (10_000, 5_000), "PNG")),
+        ("/predict", "/predict/explain") * 4,
     ),
     "many-scans": lambda target: target.upload(
         "JPEG of 4,000 scans", form("file", scan_bomb(4_000)), ("/predict",) * 2
@@ -233,9 +225,8 @@ class Honest:
     """A client with an ordinary image every half a second; `wrong` is what no such client may meet."""
 
     def __init__(self, target: Target) -> None:
-        headers = {**FORM, "X-API-Key": target.key}
-        url, content = target.gateway.join("/predict"), form("file", sample("100kB"))
-        self._post = partial(httpx.post, url, content=content, headers=headers, timeout=HUNG_S, trust_env=False)
+        self._url, self._headers = target.gateway.join("/predict"), {**FORM, "X-API-Key": target.key}
+        self._content = form("file", sample("100kB"))
         self.statuses: Counter[str] = Counter()
         self.slowest_s = 0.0
         self.wrong: list[str] = []
@@ -249,7 +240,9 @@ class Honest:
         """Predict the image; return the status, or what went wrong."""
         started = time.monotonic()
         try:
-            answer = self._post()
+            answer = httpx.post(
+                self._url, content=self._content, headers=self._headers, timeout=HUNG_S, trust_env=False
+            )
         except httpx.HTTPError as error:
             self.wrong.append(f"an honest request ended with {type(error).__name__}")
             return type(error).__name__

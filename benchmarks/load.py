@@ -17,8 +17,8 @@ LARGE: Final = 100
 """From here on decimals are noise."""
 
 
-class LoadError(RuntimeError):
-    """A response was not 200, so its time is meaningless."""
+class BenchmarkError(RuntimeError):
+    """Nothing can be measured: a process does not come up or ends, or an answer was not 200."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def measure(port: int, request: bytes, *, requests: int, connections: int) -> Lo
     """Send a request so many times, over so many connections at once.
 
     Raises:
-        LoadError: An answer was not 200.
+        BenchmarkError: An answer was not 200.
     """
     return asyncio.run(_measure(port, request, iter(range(requests)), connections, 0))
 
@@ -91,7 +91,7 @@ def measure_for(port: int, request: bytes, *, seconds: float, connections: int, 
     As many are sent as there are connections, however long it takes to open them.
 
     Raises:
-        LoadError: An answer was not 200.
+        BenchmarkError: An answer was not 200.
     """
     until = perf_counter() + seconds
     turns = chain(range(connections), takewhile(lambda _: perf_counter() < until, count()))
@@ -126,4 +126,4 @@ async def _answer(reader: asyncio.StreamReader) -> None:
     length = _LENGTH.search(head)
     body = await reader.readexactly(int(length[1]) if length else 0)
     if not head.startswith(b"HTTP/1.1 200 "):
-        raise LoadError(f"{head.splitlines()[0].decode()}: {body[:200].decode(errors='replace')}")
+        raise BenchmarkError(f"{head.splitlines()[0].decode()}: {body[:200].decode(errors='replace')}")

@@ -20,7 +20,7 @@ from typing import Any, Final
 import psutil
 import yaml
 
-from benchmarks.load import Load, Spread
+from benchmarks.load import BenchmarkError, Load, Spread
 from benchmarks.stacks import SIZES, sample
 from deploy.layout import ROOT
 from deploy.torchserve.process import ARCHIVE
@@ -29,10 +29,6 @@ SCRIPT: Final = ROOT / "benchmarks/inprocess.py"
 BATCHES: Final = (1, 2, 4, 8)
 GOAL: Final = 0.9
 """Of the ceiling."""
-
-
-class ScoreError(RuntimeError):
-    """The handler does not run in a process of its own, or scoring failed; what it said is above."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +61,13 @@ class Best:
         return f"{len(self.pool.processes)} x {self.pool.threads} threads, batches of {self.batch}"
 
 
-@dataclass(frozen=True)
-class Ceiling:
-    """What this machine can reach: many images together, and one alone."""
-
-    together: Best
-    alone: Best
-
-    @classmethod
-    def find(cls, pools: list[Pool], seconds: float) -> Ceiling:
-        """Try every pool with every batch size; alone is one process with one image at a time."""
-        for pool in pools:
-            pool.predict(max(BATCHES), 0.01)
-        tried = [Best(pool, batch) for pool in pools for batch in BATCHES]
-        together = max(tried, key=lambda best: best.pool.predict(best.batch, seconds).per_s)
-        alone = max(pools, key=lambda pool: pool.predict(1, seconds, processes=1).per_s)
-        return cls(together, Best(alone, 1))
+def ceiling(pools: list[Pool], seconds: float) -> tuple[Best, Best]:
+    """Try every pool and batch size; return the best of many images together, and of one alone in one process."""
+    for pool in pools:
+        pool.predict(max(BATCHES), 0.01)
+    tried = [Best(pool, batch) for pool in pools for batch in BATCHES]
+    together = max(tried, key=lambda best: best.pool.predict(best.batch, seconds).per_s)
+    return together, Best(max(pools, key=lambda pool: pool.predict(1, seconds, processes=1).per_s), 1)
 
 
 def unpack(archive: Path, folder: Path) -> dict[str, Any]:
@@ -95,7 +82,7 @@ def pools(folder: Path, photo: bytes, environment: dict[str, str]) -> Iterator[l
     """Start the unpacked archive's handler as one process with a thread a core, and as one process a core.
 
     Raises:
-        ScoreError: One of them ends.
+        BenchmarkError: One of them ends.
     """
     image = folder / "photo.jpg"
     image.write_bytes(photo)
@@ -103,11 +90,8 @@ def pools(folder: Path, photo: bytes, environment: dict[str, str]) -> Iterator[l
     with ExitStack() as opened:
         found = []
         for processes, threads in dict.fromkeys([(1, cores), (cores, 1)]):
-            command, started = (
-                [sys.executable, "-P", str(SCRIPT), str(folder), str(image), str(threads)],
-                perf_counter(),
-            )
-            own = environment | {"PYTHONPATH": str(folder)}
+            command = [sys.executable, "-P", str(SCRIPT), str(folder), str(image), str(threads)]
+            own, started = environment | {"PYTHONPATH": str(folder)}, perf_counter()
             running = [opened.enter_context(_process(command, own, folder)) for _ in range(processes)]
             for process in running:
                 _line(process)
@@ -128,7 +112,7 @@ def _process(command: list[str], environment: Mapping[str, str], folder: Path) -
 def _line(process: psutil.Popen) -> str:
     line: str = process.stdout.readline()
     if not line:
-        raise ScoreError("the handler's process ended; see its output above")
+        raise BenchmarkError("the handler's process ended; see its output above")
     return line
 
 
@@ -139,10 +123,13 @@ def main() -> None:
     print(f"{arguments.pictures:,} copies of a JPEG of {len(photo) / 1000:.0f} kB")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _catalogue(photo, arguments.pictures, folder / "photos")
+        (folder / "photos").mkdir()
+        (folder / "photos/0.jpg").write_bytes(photo)
+        for index in range(1, arguments.pictures):
+            (folder / f"photos/{index}.jpg").hardlink_to(folder / "photos/0.jpg")
         unpack(arguments.archive, folder / "unpacked")
         with pools(folder / "unpacked", photo, dict(os.environ)) as started:
-            best = Ceiling.find(started, arguments.seconds / 4).together
+            best, _ = ceiling(started, arguments.seconds / 4)
             scored, at_best = list[float](), list[float]()
             for turn in range(arguments.rounds):  # in turns, so that what else the machine does hits both
                 at_best.append(best.pool.predict(best.batch, arguments.seconds).per_s)
@@ -156,26 +143,17 @@ def main() -> None:
     )
 
 
-def _catalogue(photo: bytes, number: int, folder: Path) -> None:
-    """Make a catalogue of one image under many names."""
-    folder.mkdir()
-    first = folder / "0.jpg"
-    first.write_bytes(photo)
-    for index in range(1, number):
-        (folder / f"{index}.jpg").hardlink_to(first)
-
-
 def score(images: Path, out: Path, words: Sequence[str]) -> float:
     """Score a folder with the command and return the images per second that it reports.
 
     Raises:
-        ScoreError: It failed.
+        BenchmarkError: It failed.
     """
     command = [sys.executable, "-m", "training.scoring.score", str(images), "--out", str(out), *words]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own words
     found = re.search(r"([\d,.]+) (?:pictures|images)/s; ", done.stdout)
     if done.returncode or not found:
-        raise ScoreError(f"training.scoring.score ended with {done.returncode}")
+        raise BenchmarkError(f"training.scoring.score ended with {done.returncode}")
     return float(found[1].replace(",", ""))
 
 

@@ -17,25 +17,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import score
+from benchmarks import score, stacks
 from benchmarks.load import Load, Spread, measure_for
-from benchmarks.score import Ceiling
-from benchmarks.stacks import (
-    BATCH,
-    BATCH_FILES,
-    EXPLAIN,
-    GATEWAY,
-    HEALTH,
-    PREDICT,
-    SIZES,
-    TORCHSERVE,
-    BenchLayout,
-    Stack,
-    memory_mb,
-    plain,
-    product,
-    sample,
-)
+from benchmarks.stacks import BATCH, EXPLAIN, GATEWAY, HEALTH, PREDICT, TORCHSERVE, Stack
 from deploy.layout import ROOT
 from deploy.torchserve.process import ARCHIVE
 
@@ -76,9 +60,11 @@ ROWS: Final = (
     *(row for service in (SMALL, PLAIN) for row in [*(Row(service, PREDICT, n) for n in CLIENTS), health(service)]),
     *(Row(stack, PREDICT, n) for stack in (TORCHSERVE, GATEWAY) for n in CLIENTS),
     *(Row(GATEWAY, EXPLAIN, n) for n in (1, 8)),
-    Row(GATEWAY, BATCH, 1, images=BATCH_FILES),
+    Row(GATEWAY, BATCH, 1, images=stacks.BATCH_FILES),
     health(GATEWAY),
 )
+Bests = tuple[score.Best, score.Best]
+"""The ceiling of many images together, and of one alone."""
 Found = dict[Row, Load]
 """What one or more rows came to in a round."""
 Job = Callable[[float], Found]
@@ -93,21 +79,20 @@ FIGURES: Final[Mapping[str, Callable[[Load], float]]] = {
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure that should be at least, or else at most, so large."""
+    """A figure that should be `at least` or `at most` so large."""
 
     what: str
     found: Spread
+    side: str
     bound: float
-    least: bool = False
 
     @property
     def met(self) -> bool:
         """Whether the mean of the rounds is on the right side."""
-        return self.found.mean >= self.bound if self.least else self.found.mean <= self.bound
+        return self.found.mean >= self.bound if self.side == "at least" else self.found.mean <= self.bound
 
     def __str__(self) -> str:
-        bound = f"{'at least' if self.least else 'at most'} {self.bound:,g}"
-        return f"{'met' if self.met else 'missed'}: {self.what} {self.found}, {bound}"
+        return f"{'met' if self.met else 'missed'}: {self.what} {self.found}, {self.side} {self.bound:,g}"
 
 
 @dataclass(frozen=True)
@@ -137,19 +122,16 @@ class Measured:
 
     def goals(self) -> list[Goal]:
         """What the stack should reach on any machine."""
-        one, most, explained, views = (
-            Row(GATEWAY),
-            Row(GATEWAY, PREDICT, MOST),
-            Row(GATEWAY, EXPLAIN),
-            Row(PLAIN, PREDICT, MOST),
-        )
+        one, most, views, p50 = Row(GATEWAY), Row(GATEWAY, PREDICT, MOST), Row(PLAIN, PREDICT, MOST), "p50 ms"
+        plain = f"times the plain service with our views at {MOST} clients"
+        explained = self.times(Row(GATEWAY, EXPLAIN), one, p50)
         return [
-            Goal(f"share of the ceiling at {MOST} clients", self.of_ceiling(most), 0.75, least=True),
-            Goal(f"times the plain service with our views at {MOST} clients", self.times(most, views), 4.5, least=True),
-            Goal("p50 of one client beside one image in process", self.times(one, Row(ALONE), "p50 ms"), 1.5),
-            Goal("p99 of /healthz under load, ms", self.spread(health(GATEWAY), "p99 ms"), 50),
-            Goal("p50 of an explanation beside a prediction's", self.times(explained, one, "p50 ms"), 1.6),
-            Goal("memory, MB", self.memory(GATEWAY), 2500),
+            Goal(f"share of the ceiling at {MOST} clients", self.of_ceiling(most), "at least", 0.75),
+            Goal(plain, self.times(most, views), "at least", 4.5),
+            Goal("p50 of one client beside one image in process", self.times(one, Row(ALONE), p50), "at most", 1.5),
+            Goal("p99 of /healthz under load, ms", self.spread(health(GATEWAY), "p99 ms"), "at most", 50),
+            Goal("p50 of an explanation beside a prediction's", explained, "at most", 1.6),
+            Goal("memory, MB", self.memory(GATEWAY), "at most", 2500),
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -160,11 +142,11 @@ class Measured:
             | {"of the ceiling": asdict(self.of_ceiling(row))}
             for row in ROWS
         ]
-        stacks = {
+        served = {
             name: {"memory MB": asdict(self.memory(name)), "start-up s": start} for name, start in self.start_s.items()
         }
         goals = [asdict(goal) | {"met": goal.met} for goal in self.goals()]
-        return {"about": self.about, "rows": rows, "stacks": stacks, "goals": goals}
+        return {"about": self.about, "rows": rows, "stacks": served, "goals": goals}
 
 
 def draw(found: Measured, path: Path) -> None:
@@ -215,7 +197,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything that was started is stopped
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 0.5
-    found = run(arguments.rounds, arguments.seconds, sample(arguments.photo), arguments.store)
+    found = run(arguments, stacks.sample(arguments.photo))
     Console(highlight=False, width=WIDTH).print(table(found))
     for path in filter(None, (arguments.json, arguments.plot)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,28 +207,29 @@ def main() -> None:
         draw(found, arguments.plot)
 
 
-def run(rounds: int, seconds: float, photo: bytes, store: Path) -> Measured:
+def run(plan: argparse.Namespace, photo: bytes) -> Measured:
     """Start everything, each alone on the machine, measure it in turns, so that other load affects all alike."""
     busy = psutil.cpu_percent(WATCHED_S)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
-        layout, unpacked = BenchLayout(var=Path(folder) / "var", store=store), Path(folder) / "unpacked"
+        layout, unpacked = stacks.BenchLayout(Path(folder) / "var", plan.store), Path(folder) / "unpacked"
         layout.var.mkdir()
-        spec = score.unpack(store / ARCHIVE, unpacked)
+        spec = score.unpack(plan.store / ARCHIVE, unpacked)
         served = [
-            opened.enter_context(plain(SMALL, [SMALL_SIDE], photo, layout.var)),
-            opened.enter_context(plain(PLAIN, sides(spec), photo, layout.var)),
-            *opened.enter_context(product(photo, layout)),
+            opened.enter_context(stacks.plain(SMALL, [SMALL_SIDE], photo, layout.var)),
+            opened.enter_context(stacks.plain(PLAIN, sides(spec), photo, layout.var)),
+            *opened.enter_context(stacks.product(photo, layout)),
         ]
-        best = Ceiling.find(opened.enter_context(score.pools(unpacked, photo, layout.environment())), seconds / 2)
+        pools = opened.enter_context(score.pools(unpacked, photo, layout.environment()))
+        best = together, alone = score.ceiling(pools, plan.seconds / 2)
         about = {
             "model": spec["version"],
             "photo": f"{len(photo) / 1000:.0f} kB",
             "cores": psutil.cpu_count(),
             "of them busy before": f"{busy:.0f} %",
-            "ceiling with": str(best.together),
-            "one image with": str(best.alone),
+            "ceiling with": str(together),
+            "one image with": str(alone),
         }
-        return measured(rounds, seconds, served, best, about)
+        return measured(plan.rounds, plan.seconds, served, best, about)
 
 
 def sides(spec: Mapping[str, Any]) -> list[int]:
@@ -255,9 +238,9 @@ def sides(spec: Mapping[str, Any]) -> list[int]:
     return [spec["input_size"], *[spec.get("detail_size", spec["input_size"])] * details]
 
 
-def measured(rounds: int, seconds: float, served: Sequence[Stack], best: Ceiling, about: dict[str, Any]) -> Measured:
+def measured(rounds: int, seconds: float, served: Sequence[Stack], best: Bests, about: dict[str, Any]) -> Measured:
     """Measure every row in every round, each round beginning with another one."""
-    alone, together = best.alone.pool, best.together.pool
+    together, alone = (one.pool for one in best)
     processes = {one.name: one.processes for one in served} | {CEILING: together.processes, ALONE: alone.processes[:1]}
     start_s = {one.name: one.start_s for one in served} | {CEILING: together.start_s, ALONE: alone.start_s}
     jobs = _jobs(served, best)
@@ -267,15 +250,15 @@ def measured(rounds: int, seconds: float, served: Sequence[Stack], best: Ceiling
     for turn in range(rounds):
         first = turn * len(jobs) // rounds
         found.append({row: load for job in jobs[first:] + jobs[:first] for row, load in job(seconds).items()})
-        memory.append({name: memory_mb(each) for name, each in processes.items()})
+        memory.append({name: stacks.memory_mb(each) for name, each in processes.items()})
     return Measured(found, memory, start_s, about)
 
 
-def _jobs(served: Sequence[Stack], best: Ceiling) -> list[Job]:
-    by_name = {stack.name: stack for stack in served}
+def _jobs(served: Sequence[Stack], best: Bests) -> list[Job]:
+    by_name, (together, alone) = {stack.name: stack for stack in served}, best
     jobs: list[Job] = [
-        lambda seconds: {Row(CEILING): best.together.pool.predict(best.together.batch, seconds)},
-        lambda seconds: {Row(ALONE): best.alone.pool.predict(1, seconds, processes=1)},
+        lambda seconds: {Row(CEILING): together.pool.predict(together.batch, seconds)},
+        lambda seconds: {Row(ALONE): alone.pool.predict(1, seconds, processes=1)},
     ]
     for row in ROWS:
         stack = by_name.get(row.stack)
@@ -300,7 +283,7 @@ def _with_probes(stack: Stack, row: Row, seconds: float) -> Found:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the image is")
+    parser.add_argument("--photo", choices=stacks.SIZES, default="100kB", help="about how large the image is")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="for each row in a round")
     parser.add_argument("--quick", action="store_true", help="one short round, to check that everything runs")

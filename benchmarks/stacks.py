@@ -16,7 +16,7 @@ import httpx
 import psutil
 from PIL import Image
 
-from benchmarks.load import HOST, LoadError, get, measure, post, upload
+from benchmarks.load import HOST, BenchmarkError, get, measure, post, upload
 from deploy.layout import ROOT, Layout, Ports, free_port
 from deploy.local.demo import sample_photo
 from deploy.local.stack import START_S, LocalStack, running
@@ -28,10 +28,6 @@ BATCH_FILES: Final = 10
 SIZES: Final = {"100kB": (600, 95), "1MB": (3600, 92)}
 """Width in pixels and JPEG quality of the sample image that come to this size."""
 POLL_S: Final = 0.05
-
-
-class TargetError(RuntimeError):
-    """A process cannot be measured: it does not come up."""
 
 
 def sample(size: str) -> bytes:
@@ -56,7 +52,7 @@ def process(
     """Start a process, wait until it listens on a port, and stop it on the way out.
 
     Raises:
-        TargetError: It does not come up.
+        BenchmarkError: It does not come up.
     """
     log = folder / f"{port}.log"
     with (
@@ -67,7 +63,7 @@ def process(
             deadline = time.monotonic() + START_S
             while not _listens(port):
                 if time.monotonic() > deadline or started.poll() is not None:
-                    raise TargetError(f"nothing listens on port {port}; its log ends with: {log.read_text()[-500:]}")
+                    raise BenchmarkError(f"nothing listens on port {port}; its log ends with: {log.read_text()[-500:]}")
                 time.sleep(POLL_S)
             yield started
         finally:
@@ -114,7 +110,7 @@ def plain(name: str, sides: Sequence[int], photo: bytes, folder: Path) -> Iterat
     """Start the plain service with a view of each side, in pixels.
 
     Raises:
-        TargetError: It gives no prediction.
+        BenchmarkError: It gives no prediction.
     """
     port, request, started = free_port(), upload("/predict", "file", [photo]), perf_counter()
     command = [sys.executable, "-m", "benchmarks.baseline", "--port", str(port), "--sides", *map(str, sides)]
@@ -128,7 +124,7 @@ def product(photo: bytes, layout: BenchLayout) -> Iterator[list[Stack]]:
     """Start the product; TorchServe alone and the whole with its gateway are a stack each.
 
     Raises:
-        TargetError: It gives no prediction.
+        BenchmarkError: It gives no prediction.
         StackError: A process ended.
     """
     others, started = set(psutil.Process().children()), perf_counter()
@@ -163,8 +159,8 @@ def _first_answer(port: int, request: bytes, started: float, check: Callable[[],
         check()
         try:
             measure(port, request, requests=1, connections=1)
-        except* (OSError, EOFError, LoadError):
+        except* (OSError, EOFError, BenchmarkError):
             time.sleep(POLL_S)
         else:
             return perf_counter() - started
-    raise TargetError(f"no prediction from port {port} within {elapsed:.0f} s")
+    raise BenchmarkError(f"no prediction from port {port} within {elapsed:.0f} s")

@@ -47,13 +47,8 @@ class Setting:
 
     def as_config(self) -> dict[str, int]:
         """The same in the words of an archive's model-config.yaml."""
-        return {
-            "minWorkers": self.workers,
-            "maxWorkers": self.workers,
-            "threads": self.threads,
-            "batchSize": self.batch,
-            "maxBatchDelay": self.delay_ms,
-        }
+        workers = {"minWorkers": self.workers, "maxWorkers": self.workers, "threads": self.threads}
+        return workers | {"batchSize": self.batch, "maxBatchDelay": self.delay_ms}
 
 
 @dataclass(frozen=True)
@@ -86,9 +81,7 @@ def table(tried: Sequence[Tried], chosen: Tried) -> Table:
     grid = Table("workers", "threads", "batch", "delay ms", f"images/s, {MOST} clients", "p50 ms, 1 client", "MB", "")
     for one in tried:
         grid.add_row(
-            *map(str, asdict(one.setting).values()),
-            str(one.per_s),
-            str(one.p50_ms),
+            *map(str, [*asdict(one.setting).values(), one.per_s, one.p50_ms]),
             f"{one.memory:,.0f}",
             "chosen" if one is chosen else "",
         )
@@ -105,14 +98,9 @@ def try_out(setting: Setting, photo: bytes, archive: Path, rounds: int, seconds:
         shutil.copy(archive.parent / "reference.json", layout.store)
         with product(photo, layout) as (_, gateway):
             _ask(gateway, MOST, seconds)
-            many = [_ask(gateway, MOST, seconds) for _ in range(rounds)]
-            one = [_ask(gateway, 1, seconds / 2) for _ in range(rounds)]
-            return Tried(
-                setting,
-                Spread.of(load.per_s for load in many),
-                Spread.of(load.percentile(50) for load in one),
-                memory_mb(gateway.processes),
-            )
+            many = Spread.of(_ask(gateway, MOST, seconds).per_s for _ in range(rounds))
+            one = Spread.of(_ask(gateway, 1, seconds / 2).percentile(50) for _ in range(rounds))
+            return Tried(setting, many, one, memory_mb(gateway.processes))
 
 
 def main() -> None:

@@ -11,24 +11,19 @@ from deploy.layout import ROOT, StackError
 
 MANIFEST = ROOT / "deploy/cloud-run/service.yaml"
 FORMS = {
-    "PROJECT": r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
-    "REGION": r"[a-z]+-[a-z]+[0-9]+",
-    "REPOSITORY": r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?",
-    "TAG": r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}",
+    "PROJECT": (r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "my-project"),
+    "REGION": (r"[a-z]+-[a-z]+[0-9]+", "europe-west1"),
+    "REPOSITORY": (r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", "product-photo-detector"),
+    "TAG": (r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "3f2c1a9b7d4e"),
 }
-EXAMPLES = {
-    "PROJECT": "my-project",
-    "REGION": "europe-west1",
-    "REPOSITORY": "product-photo-detector",
-    "TAG": "3f2c1a9b7d4e",
-}
+"""What Google Cloud takes of each value, and an example."""
 
 
 def main() -> None:
     """Print the manifest, or one line that names a missing or invalid value."""
     parser = argparse.ArgumentParser(prog="python -m deploy.cloud_run", description=__doc__)
-    for name in FORMS:
-        parser.add_argument(f"--{name.lower()}", dest=name, default="", help=f"for example {EXAMPLES[name]}")
+    for name, (_, example) in FORMS.items():
+        parser.add_argument(f"--{name.lower()}", dest=name, default="", help=f"for example {example}")
     try:
         sys.stdout.write(render(MANIFEST, vars(parser.parse_args())))
     except StackError as error:
@@ -41,11 +36,11 @@ def render(manifest: Path, values: Mapping[str, str]) -> str:
     Raises:
         StackError: A value is missing, or nothing that Google Cloud would take.
     """
-    for name, form in FORMS.items():
+    for name, (form, example) in FORMS.items():
         if not values[name]:
-            raise StackError(f"{name} is missing: set it with {name}={EXAMPLES[name]}")
+            raise StackError(f"{name} is missing: set it with {name}={example}")
         if not re.fullmatch(form, values[name]):
-            raise StackError(f"{name} is invalid: it should look like {name}={EXAMPLES[name]}")
+            raise StackError(f"{name} is invalid: it should look like {name}={example}")
     return Template(manifest.read_text(encoding="utf-8")).substitute(values)
 
 

@@ -58,16 +58,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def free_ports(count: int) -> list[int]:
-    """Return different ports that nothing listens on now."""
-    with ExitStack() as closing:
-        taken = [closing.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
-        return [int(one.getsockname()[1]) for one in taken]
-
-
 def free_port() -> int:
     """Return a port that nothing listens on now."""
-    return free_ports(1)[0]
+    with socket.create_server((HOST, 0)) as taken:
+        return int(taken.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,9 @@ class Ports:
     @classmethod
     def free(cls) -> Ports:
         """Return ports that nothing listens on now."""
-        return cls(*free_ports(len(fields(cls))))
+        with ExitStack() as closing:  # all are taken at once, so that they differ
+            taken = [closing.enter_context(socket.create_server((HOST, 0))) for _ in fields(cls)]
+            return cls(*(int(one.getsockname()[1]) for one in taken))
 
     def check_free(self) -> None:
         """Raise StackError when a port is taken."""

@@ -50,9 +50,8 @@ class Policy:
     def read(cls) -> Policy:
         """Read the policy from its file."""
         read = tomllib.loads(FILE.read_text(encoding="utf-8"))
-        return cls(
-            frozenset(map(str.casefold, read["licences"]["accepted"])), read["packages"], read["vulnerabilities"]
-        )
+        accepted = frozenset(map(str.casefold, read["licences"]["accepted"]))
+        return cls(accepted, read["packages"], read["vulnerabilities"])
 
     def reason(self, package: str, licences: Licences) -> str | None:
         """Return why a package may come: "" if its licences, all of them, are accepted; None if it may not."""
@@ -69,9 +68,8 @@ def check_licences() -> None:
     if problems := [*refused(found, policy)]:
         sys.exit("licences: " + "\nlicences: ".join(problems))
     absent = [name for name, licences in found.items() if licences is None]
-    print(
-        f"{len(found) - len(absent)} packages checked, {len(absent)} not installed here ({', '.join(absent)}): {PAGE}"
-    )
+    missing = f"{len(absent)} not installed here ({', '.join(absent)})"
+    print(f"{len(found) - len(absent)} packages checked, {missing}: {PAGE}")
 
 
 def declared(package: str) -> Licences:

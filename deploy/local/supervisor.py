@@ -9,8 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from deploy.layout import StackError
 
@@ -59,7 +57,7 @@ class Child:
         self.started_at, self.ended_at = time.monotonic(), None
 
 
-class Supervisor:
+class Supervisor(contextlib.AbstractContextManager["Supervisor"]):
     """Starts processes out of reach of the terminal's Ctrl-C, so that they stop in order and only on request."""
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
@@ -67,10 +65,7 @@ class Supervisor:
         self._environment = environment
         self._children: list[Child] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(

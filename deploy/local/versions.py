@@ -6,9 +6,8 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from rich.console import Console
@@ -30,8 +29,7 @@ POLL_S = 0.25
 Report = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """An archive and its declared version; None if it cannot be read."""
 
     path: Path
@@ -80,8 +78,7 @@ def _version(path: Path) -> str | None:
         return None
 
 
-@dataclass(frozen=True)
-class Former:
+class Former(NamedTuple):
     """The version that was live before, and when it ceased to be (seconds since 1970)."""
 
     version: str
@@ -171,7 +168,7 @@ class Switchboard:
     def _switch(self, live: Served, version: str) -> None:
         before = self.former()
         self._api.set_default(version)
-        replace_text(self._layout.former_version, json.dumps(asdict(Former(live.version, time.time()))))
+        replace_text(self._layout.former_version, json.dumps(Former(live.version, time.time())._asdict()))
         process.load_at_start(self._layout.config, self._served(version).archive)
         self._report(f"{version} is live")
         if before and before.version not in {version, live.version}:
@@ -218,19 +215,15 @@ def main(words: Sequence[str] | None = None, prog: str = "python -m deploy.local
             else:
                 named = available(layout.store)
                 raise StackError(f"choose a version with `make promote VERSION=`; available: {named}")  # noqa: TRY301
-            _tell(console, api, switchboard)
+            live, former = api.live(), switchboard.former()
+        console.print(f"[green]live[/]: {live.version}, with {live.ready} workers")
+        if former:
+            console.print(f"before: {former.version}, still loaded; `make rollback` returns to it at once")
+        console.print(f"A restarted TorchServe serves {live.version}; the next `make demo` starts with {ARCHIVE}")
     except StackError as error:
         raise SystemExit(f"{arguments.action}: {error}") from error
     except KeyboardInterrupt:
         raise SystemExit(f"{arguments.action}: stopped") from None
-
-
-def _tell(console: Console, api: ModelApi, switchboard: Switchboard) -> None:
-    live, former = api.live(), switchboard.former()
-    console.print(f"[green]live[/]: {live.version}, with {live.ready} workers")
-    if former:
-        console.print(f"before: {former.version}, still loaded; `make rollback` returns to it at once")
-    console.print(f"A restarted TorchServe serves {live.version}; the next `make demo` starts with {ARCHIVE}")
 
 
 def _table(api: ModelApi, switchboard: Switchboard, layout: Layout) -> Table:

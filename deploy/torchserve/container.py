@@ -27,7 +27,10 @@ def main() -> None:
         else:
             java, *options = prepare(layout, arguments.listen, arguments.listen_metrics)
             os.chdir(layout.torchserve)
-            os.execve(java, [java, *options], _environment(layout))  # noqa: S606 - so that signals reach the JVM itself
+            # The caches are beside the temporary files, since nothing else can be written.
+            caches = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")
+            environment = layout.environment() | dict.fromkeys(caches, str(layout.var / "tmp"))
+            os.execve(java, [java, *options], environment)  # noqa: S606 - so that signals reach the JVM itself
     except StackError as error:
         sys.exit(f"torchserve: {error}")
 
@@ -43,7 +46,9 @@ def prepare(layout: Layout, listen: str = HOST, listen_metrics: str | None = Non
     try:
         for folder in (layout.torchserve, layout.var / "tmp"):
             _empty(folder)
-        layout.config.write_text(f"{base}\n{_reachable_at(listen, listen_metrics or listen)}", encoding="utf-8")
+        # Others get inferences and metrics; the management API stays on loopback.
+        reachable = f"inference_address=http://{listen}:8085\nmetrics_address=http://{listen_metrics or listen}:8087\n"
+        layout.config.write_text(f"{base}\n{reachable}", encoding="utf-8")
     except OSError as error:
         raise StackError(
             f"cannot write below {layout.var} ({error.strerror}): mount a tmpfs owned by its user"
@@ -79,17 +84,6 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink()
-
-
-def _environment(layout: Layout) -> dict[str, str]:
-    """Return the stack's environment with the caches beside the temporary files, since nothing else can be written."""
-    caches = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")
-    return layout.environment() | dict.fromkeys(caches, str(layout.var / "tmp"))
-
-
-def _reachable_at(inferences: str, metrics: str) -> str:
-    """Let others have inferences and metrics; the management API stays on loopback."""
-    return f"inference_address=http://{inferences}:8085\nmetrics_address=http://{metrics}:8087\n"
 
 
 def _parse() -> argparse.Namespace:

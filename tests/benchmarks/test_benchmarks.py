@@ -18,8 +18,8 @@ from starlette.testclient import TestClient
 
 from benchmarks.baseline import Predictor, create_app
 from benchmarks.gateway import ECHO, GATEWAY, NULL, TARGETS, Round, beside, meets_bar
-from benchmarks.load import Load, LoadError, Spread, measure, post, upload
-from benchmarks.score import Ceiling, ScoreError, pools, unpack
+from benchmarks.load import BenchmarkError, Load, Spread, measure, post, upload
+from benchmarks.score import ceiling, pools, unpack
 from benchmarks.tune import Setting, Tried, best
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_an_answer_other_than_200_stops_the_measurement(server: Server) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         measure(server.server_port, post("/", "text/plain", b"hello"), requests=1, connections=1)
     (error,) = caught.value.exceptions
-    assert isinstance(error, LoadError)
+    assert isinstance(error, BenchmarkError)
     assert str(error) == "HTTP/1.1 503 Service Unavailable: busy"
 
 
@@ -122,10 +122,10 @@ def test_the_ceiling_is_the_batch_that_predicts_most_and_a_refusal_is_no_measure
         packed.writestr("toy_entry.py", HANDLER)
     assert unpack(tmp_path / "model.mar", tmp_path / "unpacked") == {"version": "1.2.3"}
     with pools(tmp_path / "unpacked", b"photo", dict(os.environ)) as started:
-        found = Ceiling.find(started, seconds=0.2)
-    assert (found.together.batch, found.alone.batch) == (8, 1)
+        together, alone = ceiling(started, seconds=0.2)
+    assert (together.batch, alone.batch) == (8, 1)
     with (
-        pytest.raises(ScoreError, match="the handler's process ended"),
+        pytest.raises(BenchmarkError, match="the handler's process ended"),
         pools(tmp_path / "unpacked", b"refused", dict(os.environ)),
     ):
         pass
@@ -138,6 +138,19 @@ def test_the_gateways_benchmark_runs_and_its_json_has_every_figure() -> None:
     found = json.loads(done.stdout)
     assert set(found["targets"]) == set(TARGETS)
     assert all(spread["mean"] > 0 for figures in found["targets"].values() for spread in figures.values())
+
+
+@pytest.mark.slow
+def test_the_monitoring_demo_says_in_one_line_how_to_get_prometheus(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.drift_demo", "--var", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PATH": ""}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "monitoring-demo: no prometheus in PATH: install it (Debian and Ubuntu: `apt install prometheus`, "
+        "macOS: `brew install prometheus`, else from prometheus.io/download) and try again\n"
+    )
 
 
 def test_the_plain_service_predicts_one_view_of_each_side(coffee: Path) -> None:

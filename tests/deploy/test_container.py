@@ -83,13 +83,6 @@ def test_what_an_earlier_start_left_in_mounted_folders_goes(layout: Layout) -> N
     assert list((layout.var / "tmp").iterdir()) == []
 
 
-def test_a_broken_archive_stops_it_before_anything_is_written(layout: Layout) -> None:
-    (layout.store / ARCHIVE).write_bytes(b"")
-    with pytest.raises(StackError, match="is broken"):
-        prepare(layout, "127.0.0.1")
-    assert not layout.var.exists()
-
-
 def test_it_serves_when_one_worker_is_ready(layout: Layout) -> None:
     with management(layout, [{"workers": [{"status": "UNLOADING"}, {"status": "READY"}]}]) as asked:
         check(layout)
