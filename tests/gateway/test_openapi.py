@@ -135,6 +135,12 @@ def test_limits_are_those_of_the_settings(open_client: OpenClient) -> None:
     assert error_examples(document, "/predict", JSON)["file_too_large"]["detail"] == "Maximum file size: 2 MB"
 
 
+@pytest.mark.parametrize(("least", "shown"), [(1, False), (5, True)])
+def test_an_image_too_small_is_an_example_where_one_can_be(open_client: OpenClient, least: int, *, shown: bool) -> None:
+    document = open_client(min_side_pixels=least).get("/openapi.json").json()
+    assert ("invalid_image_dimensions" in error_examples(document, "/predict", JSON)) == shown
+
+
 @pytest.mark.parametrize(
     ("code", "path", "sent"),
     [
