@@ -97,7 +97,7 @@ def _verdict(answer: Explanation) -> str:
     share = round(answer.probability * 100, 1)
     percent = wording.percent(answer.probability)
     return (
-        f"<h2>{wording.VERDICTS[answer.prediction]}</h2>"
+        f"<h2>{wording.verdict(answer)}</h2>"
         f'<p class="score"><span>Probability of AI generation</span> <strong>{percent}</strong></p>'
         f'<div class="bar" role="meter" aria-label="Probability of AI generation" aria-valuemin="0" '
         f'aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div>'

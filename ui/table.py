@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypedDict
 
 from gateway.client import GatewayError, Verdict
 from ui import wording
@@ -71,30 +72,37 @@ def csv_of(rows: Iterable[Row]) -> bytes:
 
 def _cells(row: Row) -> tuple[object, ...]:
     name, reason = _inert(row.name), _inert(row.reason)
+    if row.verdict is None:
+        return row.number, name, "", "", "", "", reason
     found = row.verdict
-    verdict = (found.prediction, found.probability, found.confidence, found.model_version) if found else ("",) * 4
-    return row.number, name, *verdict, reason
+    return row.number, name, found.prediction, found.probability, found.confidence, found.model_version, reason
 
 
 def _inert(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-Table = dict[str, str | list[str]]
-"""What the template wants: `head`, `rows` and `foot`."""
-NO_TABLE: Table = {"head": "", "rows": [], "foot": ""}
+class Table(TypedDict):
+    """What the template wants."""
+
+    head: str
+    rows: list[str]
+    foot: str
+
+
+NO_TABLE = Table(head="", rows=[], foot="")
 
 
 def table_of(rows: Sequence[Row], *, ended: bool) -> Table:
     """Draw the rows; those of a batch that has ended can be downloaded."""
     download = _download(rows) if ended else ""
-    return {"head": _filters(rows) + download + _head(), "rows": [row_html(row) for row in rows], "foot": FOOT}
+    return Table(head=_filters(rows) + download + _head(), rows=[row_html(row) for row in rows], foot=FOOT)
 
 
 def row_html(row: Row) -> str:
     """Draw a row; the `data-` attributes are what the browser sorts and filters by."""
     probability = -1.0 if row.verdict is None else row.verdict.probability
-    words = "Not checked" if row.verdict is None else wording.VERDICTS[row.verdict.prediction]
+    words = "Not checked" if row.verdict is None else wording.verdict(row.verdict)
     name = escape(row.name)
     return (
         f'<tr data-groups="{" ".join(row.groups)}" data-number="{row.number}" data-name="{name}" '
