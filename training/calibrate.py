@@ -8,6 +8,7 @@ classes nor the largest source is carried into the field; what is, is the base r
 
 import csv
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def fit(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tu
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        scaled = (logits - offset) / log_temperature.exp()
+        scaled = (logits - offset.clamp(-20, 20)) / log_temperature.clamp(math.log(0.05), math.log(20)).exp()
         loss = binary_cross_entropy_with_logits(scaled, labels, weights, reduction="sum")
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
