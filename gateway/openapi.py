@@ -136,11 +136,8 @@ def build_operations(settings: Settings) -> dict[str, Operation]:
 
 
 def _image_errors(settings: Settings, rate: str) -> list[ApiError]:
-    refused = [_refusal(data, settings) for data in (b"", b"GIF89a", b"\xff\xd8\xff")]
-    if narrow := min(8, settings.min_side_pixels - 1):
-        small = BytesIO()
-        Image.new("1", (narrow, 600)).save(small, "PNG")
-        refused.append(_refusal(small.getvalue(), settings))
+    Image.new("1", (8, 600)).save(narrow := BytesIO(), "PNG")
+    refused = [_refusal(data, settings) for data in (b"", b"GIF89a", b"\xff\xd8\xff", narrow.getvalue())]
     return [*refused, uploads.file_too_large(settings), *_form_errors("file", 1, rate)]
 
 

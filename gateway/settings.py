@@ -47,6 +47,13 @@ class Settings(BaseSettings):
     model_name: ClassVar[str] = "product-photo-detector"
     keep_alive_timeout_s: ClassVar[int] = 65
     """How long an idle connection stays open: longer than a load balancer keeps it, usually 60 s."""
+    max_connections: ClassVar[int] = 512
+    """Fewer if the process may open fewer files; a new one replaces the longest idle one, or gets 503 without any."""
+    head_timeout_s: ClassVar[float] = 10.0
+    body_timeout_s: ClassVar[float] = 300.0
+    """How long a request's head and its body may take to arrive, else 408."""
+    min_transfer_rate: ClassVar[float] = 1000.0
+    """Bytes per second of a body, else 408, and of a response that is read, else it is cut."""
     stall_timeout_s: ClassVar[float] = 30.0
     """The seconds over which `min_transfer_rate` is measured."""
     redis_timeout_s: ClassVar[float] = 0.25
@@ -57,9 +64,13 @@ class Settings(BaseSettings):
     connect_attempts: ClassVar[int] = 3
     max_form_overhead_bytes: ClassVar[int] = 64 * 1024
     """What multipart headers and other fields may add to a request body."""
+    min_side_pixels: ClassVar[int] = 10
+    """Shortest side of an image."""
     shadow_concurrency: ClassVar[int] = 2
     shadow_backlog: ClassVar[int] = 8
     """Images kept for the shadow version after their answers; past it they are dropped."""
+    drift_reference_file: ClassVar[Path] = Path("model_store/reference.json")
+    """Reference statistics shipped with the model."""
     drift_min_psi: ClassVar[float] = 0.1
     drift_min_ks: ClassVar[float] = 0.1
     drift_min_change: ClassVar[float] = 0.05
@@ -105,17 +116,6 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
-    max_connections: PositiveInt = Field(
-        default=512,
-        description="Open connections, or fewer if the process may open fewer files; "
-        "a new one replaces the longest idle one, or gets 503 if all are busy.",
-    )
-    head_timeout_s: PositiveFloat = Field(default=10.0, description="Seconds for a request head to arrive, else 408.")
-    body_timeout_s: PositiveFloat = Field(default=300.0, description="Seconds for a request body to arrive, else 408.")
-    min_transfer_rate: NonNegativeInt = Field(
-        default=1000,
-        description="Minimum bytes per second, over 30 s, of a body, else 408, or of a response read, else it is cut.",
-    )
     shutdown_timeout_s: PositiveInt = Field(
         default=30, description="Seconds for requests in flight to finish after SIGTERM."
     )
@@ -129,9 +129,8 @@ class Settings(BaseSettings):
     predict_timeout_s: PositiveFloat = Field(
         default=20.0, description="Deadline of one prediction or explanation in seconds, queueing included."
     )
-    backend_concurrency: PositiveInt = Field(default=16, description="Concurrent calls to TorchServe.")
-    backend_queue: NonNegativeInt = Field(
-        default=64, description="Images that may wait for a call to TorchServe; beyond it 503."
+    backend_concurrency: PositiveInt = Field(
+        default=16, description="Concurrent calls to TorchServe; four times as many images may wait, beyond it 503."
     )
     max_pixels_in_flight: PositiveInt = Field(
         default=100_000_000,
@@ -140,14 +139,14 @@ class Settings(BaseSettings):
     )
 
     max_file_bytes: PositiveInt = Field(default=5 * MIB, description="Largest image file.")
-    max_batch_files: PositiveInt = Field(default=10, description="Maximum files per batch.")
-    max_batch_bytes: PositiveInt = Field(default=50 * MIB, description="Largest batch, all files together.")
+    max_batch_files: PositiveInt = Field(
+        default=10, description="Maximum files per batch; all together have at most as many times the largest image."
+    )
     upload_budget_bytes: PositiveInt = Field(
         default=96 * MIB,
         description="Bytes of request bodies held in memory at the same time, a quarter of them for single images; "
         "past it the answer is 503.",
     )
-    min_side_pixels: PositiveInt = Field(default=10, description="Shortest side of an image.")
     max_side_pixels: PositiveInt = Field(default=10_000, description="Longest side of an image.")
     max_pixels: PositiveInt = Field(default=50_000_000, description="Maximum pixels of an image.")
 
@@ -165,9 +164,6 @@ class Settings(BaseSettings):
         default=None, description="PEM file of trusted C2PA authorities; without it no signer is trusted."
     )
 
-    drift_reference_file: Path = Field(
-        default=Path("model_store/reference.json"), description="Reference statistics shipped with the model."
-    )
     drift_window: PositiveInt = Field(
         default=1000, description="Size of the drift window in predictions; drift is checked from a fifth of it on."
     )
@@ -211,13 +207,23 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _every_body_fits_the_budget(self) -> Self:
-        needed = max(self.max_file_bytes, math.ceil(self.max_batch_bytes * 4 / 3)) + 2 * self.max_form_overhead_bytes
+        needed = math.ceil(self.max_batch_bytes * 4 / 3) + 2 * self.max_form_overhead_bytes
         if self.upload_budget_bytes < needed:
             raise ValueError(
                 f"GATEWAY_UPLOAD_BUDGET_BYTES is {self.upload_budget_bytes}: the largest batch needs {needed}, "
-                "or lower GATEWAY_MAX_BATCH_BYTES"
+                "or lower GATEWAY_MAX_BATCH_FILES"
             )
         return self
+
+    @property
+    def backend_queue(self) -> int:
+        """Images that may wait for a call to TorchServe; beyond it 503."""
+        return 4 * self.backend_concurrency
+
+    @property
+    def max_batch_bytes(self) -> int:
+        """Largest batch, all files together."""
+        return self.max_batch_files * self.max_file_bytes
 
     @property
     def drift_min_samples(self) -> int:

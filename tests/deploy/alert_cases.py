@@ -78,7 +78,7 @@ CASES = (
          {of("aidetect_prediction_latency_seconds_bucket", le=le): rate for le, rate in LATENCY.items()}, 9, 20, JOB,
          "One verdict in twenty takes more than a second, queueing included; the 95th percentile is 1.75s."),
     Case("QueueBacksUp", {of("aidetect_queued_images"): "0x4 40x10"}, 6, 7, OF_GATEWAY,
-         "40 images wait in the gateway gateway:8080; past GATEWAY_BACKEND_QUEUE (64) clients get a 503."),
+         "40 images wait in the gateway gateway:8080; past 4 x GATEWAY_BACKEND_CONCURRENCY (64) clients get a 503."),
     Case("GatewayMemoryHigh", {of("process_resident_memory_bytes"): "120000000x4 536870912x20"}, 14, 15, OF_GATEWAY,
          "The gateway gateway:8080 holds 512MiB; idle it holds a quarter of that."),
     Case("GatewayFilesHigh", {of("process_open_fds"): "20x4 900x20", of("process_max_fds"): "1000x24"}, 14, 15,

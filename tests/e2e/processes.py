@@ -44,7 +44,7 @@ class Gateway:
 def running_gateway(log: Path, **settings: str) -> Iterator[Gateway]:
     """Start a gateway with these environment variables and none from outside; kill it if it is left running.
 
-    Names in lower case are constants of its settings, in seconds.
+    Names in lower case are constants of its settings.
     """
     constants = {name: float(settings.pop(name)) for name in list(settings) if name.islower()}
     port = settings.get("GATEWAY_PORT") or str(free_port())

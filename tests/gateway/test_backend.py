@@ -147,8 +147,8 @@ async def test_the_deadline_covers_waiting_for_a_slot(torchserve: TorchServe) ->
 async def test_a_full_line_is_unavailable_at_once(torchserve: TorchServe, log_lines: LogLines) -> None:
     sluggish(torchserve)
     context.configure()
-    async with opened(torchserve, backend_concurrency=1, backend_queue=1) as backend:
-        calls = [asyncio.create_task(backend.predict(IMAGE, "id")) for _ in range(2)]
+    async with opened(torchserve, backend_concurrency=1) as backend:
+        calls = [asyncio.create_task(backend.predict(IMAGE, "id")) for _ in range(5)]
         await asyncio.sleep(0.01)
         with pytest.raises(UnavailableError) as refused:
             await backend.predict(IMAGE, "id")

@@ -75,10 +75,10 @@ def test_files_that_find_no_place_in_the_line_fail_alone(open_client: OpenClient
         return httpx.Response(200, json=VERDICT)
 
     torchserve.handler = slow
-    client = open_client(backend_concurrency=1, backend_queue=2)
-    body = client.post("/predict/batch", files=[("files", upload(JPEG))] * 5).json()
+    client = open_client(backend_concurrency=1)
+    body = client.post("/predict/batch", files=[("files", upload(JPEG))] * 7).json()
     refusal = "Service unavailable: The model is not available right now. Please retry."
-    assert sorted(str(item["error"]) for item in body["results"]) == ["None"] * 3 + [refusal] * 2
+    assert sorted(str(item["error"]) for item in body["results"]) == ["None"] * 5 + [refusal] * 2
 
 
 def test_a_batch_in_flight_does_not_hold_up_a_single_request(open_client: OpenClient, torchserve: TorchServe) -> None:
@@ -89,16 +89,16 @@ def test_a_batch_in_flight_does_not_hold_up_a_single_request(open_client: OpenCl
         return httpx.Response(200, json=VERDICT)
 
     torchserve.handler = held
-    client = open_client(backend_concurrency=2)
+    client = open_client(backend_concurrency=3)
     queue = client.app_state["services"].backend.queue
     with ThreadPoolExecutor() as pool:
         batch = pool.submit(client.post, "/predict/batch", files=[("files", upload(JPEG))] * 10)
-        wait_for(lambda: queue.waiting == 8)
+        wait_for(lambda: queue.waiting == 7)
         alone = pool.submit(client.post, "/predict", files={"file": upload(single)})
-        wait_for(lambda: queue.waiting == 9)
+        wait_for(lambda: queue.waiting == 8)
         released.set()
     assert (batch.result().json()["successful"], alone.result().status_code) == (10, 200)
-    assert [request.content for request in torchserve.requests].index(single) == 3  # two were running, one went first
+    assert [request.content for request in torchserve.requests].index(single) == 4  # three were running, one went first
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -133,7 +133,7 @@ def test_bad_files_fail_alone(open_client: OpenClient, torchserve: TorchServe) -
 
 
 def test_files_together_over_the_limit_are_413(open_client: OpenClient, torchserve: TorchServe) -> None:
-    client = open_client(max_batch_bytes=2000)
+    client = open_client(max_batch_files=2, max_file_bytes=1000)
     response = client.post("/predict/batch", files=[("files", upload(JPEG + bytes(1000)))] * 2)
     assert response.status_code == 413
     assert response.json() == {"error": "Request too large", "detail": "Maximum batch size: 0.00190735 MB"}

@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
 HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=cut\r\n"
 PHOTO = multipart("file", picture("JPEG", (400, 300)))
-SHORT = {"GATEWAY_HEAD_TIMEOUT_S": "1", "stall_timeout_s": "1", "keep_alive_timeout_s": "1"}
+SHORT = {"head_timeout_s": "1", "stall_timeout_s": "1", "keep_alive_timeout_s": "1"}
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def test_drops_that_never_stop_do_not_hold_a_connection(hasty: Gateway, first: b
 
 
 def test_a_body_has_a_whole_deadline_however_steadily_it_comes(tmp_path: Path) -> None:
-    with gateway(tmp_path, GATEWAY_BODY_TIMEOUT_S="2", stall_timeout_s="1") as running:
+    with gateway(tmp_path, body_timeout_s="2", stall_timeout_s="1") as running:
         head = HEAD % b"/predict" + b"Content-Length: 1000000\r\n\r\n"
         with connect(running, head + multipart("file", b"")[:-11]) as steady:
             steady.settimeout(0.2)
@@ -143,7 +143,7 @@ def test_a_body_has_a_whole_deadline_however_steadily_it_comes(tmp_path: Path) -
 
 
 def test_a_phone_on_a_bad_network_is_served(tmp_path: Path) -> None:
-    settings = {"GATEWAY_HEAD_TIMEOUT_S": "3", "stall_timeout_s": "2", "GATEWAY_MIN_TRANSFER_RATE": "500"}
+    settings = {"head_timeout_s": "3", "stall_timeout_s": "2", "min_transfer_rate": "500"}
     head = HEAD % b"/predict" + b"Content-Length: %d\r\n\r\n" % len(PHOTO)
     with gateway(tmp_path, **settings) as running, connect(running) as slow:
         for part in (head[:20], head[20:]):
@@ -182,7 +182,7 @@ def few_files(count: int) -> Iterator[None]:
 def test_silent_connections_shut_nobody_out_of_a_process_with_few_descriptors(tmp_path: Path) -> None:
     with ExitStack() as held:
         with few_files(256):
-            running = held.enter_context(gateway(tmp_path, GATEWAY_HEAD_TIMEOUT_S="600"))
+            running = held.enter_context(gateway(tmp_path, head_timeout_s="600"))
         for _ in range(300):
             held.enter_context(connect(running))
         assert [ask(running).status_code for _ in range(5)] == [200] * 5
@@ -191,7 +191,7 @@ def test_silent_connections_shut_nobody_out_of_a_process_with_few_descriptors(tm
 
 
 def test_when_all_connections_have_a_request_a_new_one_is_refused_in_so_many_words(tmp_path: Path) -> None:
-    with gateway(tmp_path, GATEWAY_MAX_CONNECTIONS="5") as running, ExitStack() as held:
+    with gateway(tmp_path, max_connections="5") as running, ExitStack() as held:
         half = HEAD % b"/predict" + b"Content-Length: 5000\r\n\r\n--cut\r\n"
         stalled = [held.enter_context(connect(running, half)) for _ in range(5)]
         time.sleep(0.5)

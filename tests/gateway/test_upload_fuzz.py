@@ -219,7 +219,7 @@ def open_files() -> int:
 def test_whatever_is_sent_the_answer_is_200_400_or_413_and_memory_stays_flat(
     open_client: OpenClient, torchserve: TorchServe, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client = open_client(rate_limit_enabled=False, max_file_bytes=FILE_LIMIT, max_batch_bytes=2 * FILE_LIMIT)
+    client = open_client(rate_limit_enabled=False, max_file_bytes=FILE_LIMIT, max_batch_files=2)
     chance = random.Random(SEED)  # noqa: S311 - the same uploads every time
     statuses: Counter[int] = Counter()
     for maker in MAKERS:

@@ -256,12 +256,13 @@ def test_a_few_answers_of_another_version_change_nothing() -> None:
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"model_version": "1.0.0"}'])
 def test_without_a_reference_the_body_says_so(
-    tmp_path: Path, content: str | None, open_client: OpenClient, log_lines: LogLines
+    tmp_path: Path, content: str | None, monkeypatch: pytest.MonkeyPatch, open_client: OpenClient, log_lines: LogLines
 ) -> None:
     path = tmp_path / "reference.json"
     if content is not None:
         path.write_text(content)
-    client = open_client(drift_reference_file=path)
+    monkeypatch.setattr(Settings, "drift_reference_file", path)
+    client = open_client()
     assert [line["event"] for line in log_lines()] == ["no_drift_reference"]
     body = client.get("/drift").json()
     assert (body["status"], body["reference"]) == ("no_reference", None)

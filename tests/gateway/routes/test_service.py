@@ -165,7 +165,7 @@ def test_the_histogram_has_the_references_bins_and_the_windows_shares(
         return httpx.Response(200, json=verdict | {"model_version": reference["model_version"]})
 
     torchserve.handler = predict
-    client = open_client(drift_reference_file=SHIPPED)
+    client = open_client()
     plain = client.get("/drift").json()
     assert "histogram" not in plain
     assert client.get("/drift?include=histogram").json() == plain | {
@@ -177,8 +177,11 @@ def test_the_histogram_has_the_references_bins_and_the_windows_shares(
     assert current == [0.25, 0.25, *[0.0] * 7, 0.5]
 
 
-def test_without_a_reference_the_windows_scores_are_in_ten_bins(open_client: OpenClient) -> None:
-    client = open_client(drift_reference_file=Path("absent.json"))
+def test_without_a_reference_the_windows_scores_are_in_ten_bins(
+    open_client: OpenClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "drift_reference_file", Path("absent.json"))
+    client = open_client()
     client.post("/predict", files=FILES)
     expected: dict[str, Any] = {"edges": EDGES, "reference": None, "current": [*[0.0] * 8, 1.0, 0.0]}
     assert client.get("/drift?include=histogram").json()["histogram"] == expected
