@@ -1,12 +1,11 @@
-"""What one request carries along: its id, its client's name, its trace and its log line; and the process's counters."""
+"""What one request carries along: its id, its client's name, its trace and its log line; and how the process logs."""
 
 import atexit
 import logging
 import re
 import sys
 import uuid
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 from typing import Final, TextIO, TypeVar, cast
@@ -45,11 +44,15 @@ def request_id(presented: str | None) -> str:
 
 @dataclass
 class RequestContext:
-    """One request's id, API key and error code, and what others add to its log line and its answer's headers."""
+    """One request's id and API key, what came of it, and what others add to its log line and its answer's headers."""
 
     request_id: str
     key: ApiKey | None = None
+    status: int | None = None
+    """None: the client was gone before it got one."""
     error: str | None = None
+    received: int = 0
+    sent: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str | int | float | None] = field(default_factory=dict)
 
@@ -77,29 +80,6 @@ async def timed(call: Awaitable[Result]) -> tuple[Result, float]:
     """What a call gives, and the milliseconds that it took."""
     started = perf_counter()
     return await call, elapsed_ms(started)
-
-
-class Activity:
-    """Counters of one process since its start; all of its users run in the event loop, so no lock is needed."""
-
-    def __init__(self) -> None:
-        self._started = perf_counter()
-        self.active_requests = 0
-        self.predictions_total = 0
-
-    @property
-    def uptime_s(self) -> float:
-        """Seconds since the start, with one decimal."""
-        return round(perf_counter() - self._started, 1)
-
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count a prediction request as active while the block runs."""
-        self.active_requests += 1
-        try:
-            yield
-        finally:
-            self.active_requests -= 1
 
 
 @dataclass(frozen=True)

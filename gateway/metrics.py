@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Final, Literal, get_args
@@ -13,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from gateway import errors
+from gateway.context import RequestContext
 from gateway.schemas import Verdict
 
 BackendError = Literal["timeout", "connection", "queue_full", "token", "status", "invalid_answer"]
@@ -46,18 +46,6 @@ OTHER: Final = "other"
 UNMATCHED: Final = "unmatched"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 NONE: Final = "none"
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One request that is over; a status of None means that the client was gone before it got one."""
-
-    scope: Scope
-    status: int | None
-    seconds: float
-    received: int
-    sent: int
-    error: str | None
 
 
 def endpoint_of(scope: Scope) -> str:
@@ -126,9 +114,9 @@ class Metrics:
 
         gauge("aidetect_build_info", "The gateway's version; always 1.", ["version"]).labels(version).set(1)
         self._model = gauge("aidetect_model_info", "The model version that answered last; always 1.", ["version"])
+        self._active = gauge("aidetect_active_requests", "Prediction requests being served.")
         self._gauges = {
             "model_loaded": gauge("aidetect_model_loaded", "1 while a prediction can be served, else 0."),
-            "active_requests": gauge("aidetect_active_requests", "Prediction requests being served."),
             "queued_images": gauge("aidetect_queued_images", "Images waiting for a call to the model server."),
             "drift_detected": gauge("aidetect_drift_detected", "1 while a drift check alerts, else 0."),
             "drift_score": gauge(
@@ -137,6 +125,9 @@ class Metrics:
             "drift_window": gauge("aidetect_drift_window_size", "Predictions in the drift window."),
         }
         self._lines_dropped = 0
+        self._started = perf_counter()
+        self.active_requests = 0
+        self.predictions_total = 0
         # Known from the start, so that the first one is an increase and not a new series.
         for known, values in (
             (self._resources, get_args(Resource)),
@@ -147,19 +138,33 @@ class Metrics:
             for value in values:
                 known.labels(value)
 
-    def exchanged(self, exchange: Exchange) -> None:
+    def exchanged(self, scope: Scope, context: RequestContext, seconds: float) -> None:
         """Count a request that is over."""
-        method, endpoint = exchange.scope["method"], endpoint_of(exchange.scope)
+        method, endpoint = scope["method"], endpoint_of(scope)
         if method not in METHODS:
             method = OTHER
-        self._requests.labels(method, endpoint, str(exchange.status or NONE)).inc()
-        self._request_seconds.labels(method, endpoint).observe(exchange.seconds)
-        self._received.labels(endpoint).observe(exchange.received)
-        self._sent.labels(endpoint).observe(exchange.sent)
-        if exchange.status == errors.RateLimitedError.status:
+        self._requests.labels(method, endpoint, str(context.status or NONE)).inc()
+        self._request_seconds.labels(method, endpoint).observe(seconds)
+        self._received.labels(endpoint).observe(context.received)
+        self._sent.labels(endpoint).observe(context.sent)
+        if context.status == errors.RateLimitedError.status:
             self._rate_limited.labels(endpoint).inc()
-        if exchange.error in IMAGE_ERRORS:
-            self._refused.labels(exchange.error).inc()
+        if context.error in IMAGE_ERRORS:
+            self._refused.labels(context.error).inc()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Count a prediction request as active while the block runs."""
+        self.active_requests += 1
+        try:
+            yield
+        finally:
+            self.active_requests -= 1
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the start, with one decimal."""
+        return round(perf_counter() - self._started, 1)
 
     def limited(self, resource: Resource) -> None:
         """Count that a limit on time, bytes or connections took effect."""
@@ -177,6 +182,7 @@ class Metrics:
 
     def predicted(self, verdict: Verdict, seconds: float) -> None:
         """Count a prediction."""
+        self.predictions_total += 1
         self._predictions.labels("success", verdict.prediction, verdict.confidence).inc()
         self._seconds.observe(seconds)
         self._probability.observe(verdict.probability)
@@ -218,6 +224,7 @@ class Metrics:
         self._model.labels(model_version or NONE).set(1)
         for name, value in gauges.items():
             self._gauges[name].set(value)
+        self._active.set(self.active_requests)
         self._lines.inc(lines_dropped - self._lines_dropped)
         self._lines_dropped = lines_dropped
         return prometheus.generate_latest(self.registry)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, parse, request_id
 from gateway.errors import ApiError, RateLimitedError, SlowRequestError, UnavailableError, render
-from gateway.metrics import METHODS, UNMATCHED, Exchange, endpoint_of
+from gateway.metrics import METHODS, UNMATCHED, endpoint_of
 from gateway.ratelimit import WINDOW_S, Bucket, counted_as
 from gateway.security import JSON_HEADERS
 from gateway.services import Services, services_of
@@ -59,90 +59,80 @@ class RequestLayer:
             trace = (span.trace() if span else None) or parse(headers.get("traceparent"))
             fields = trace.log_fields(self._trace_project) if trace else {}
             with structlog.contextvars.bound_contextvars(request_id=context.request_id, **fields):
-                exchange = _Exchange(self._app, scope, context, send, self._refusals)
+                started = perf_counter()
                 try:
-                    await exchange.run(receive)
+                    await self._serve(scope, _counting(receive, context), _completing(send, context))
                 finally:
+                    if services:
+                        services.metrics.exchanged(scope, context, perf_counter() - started)
+                    self._log_line(scope, context, elapsed_ms(started))
                     if span:
-                        exchange.tell(span, method or "HTTP")
+                        _tell(span, method or "HTTP", scope, context)
 
-
-class _Exchange:
-    """One request and its answer."""
-
-    def __init__(self, app: ASGIApp, scope: Scope, context: RequestContext, send: Send, refusals: Refusals) -> None:
-        self._app, self._scope, self._context, self._send = app, scope, context, send
-        self._refusals = refusals
-        self._status: int | None = None
-        self._received, self._sent = 0, 0
-
-    def tell(self, span: HttpSpan, method: str) -> None:
-        """Tell the request's span where it went and what came of it."""
-        if (endpoint := endpoint_of(self._scope)) != UNMATCHED:
-            span.routed(method, endpoint)
-        if self._status is not None:
-            span.answered(self._status, LOWEST_ERROR, self._context.error)
-
-    async def run(self, receive: Receive) -> None:
-        started = perf_counter()
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = context_of(HTTPConnection(scope))
         try:
-            await self._app(self._scope, self._counting(receive), self._send_with_headers)
+            await self._app(scope, receive, send)
         except asyncio.CancelledError:
             # The server stops, and the time for what is in flight is over.
-            if self._status is not None:
+            if context.status is not None:
                 raise
-            await self._answer(UnavailableError("The service is stopping."), receive)
+            await _answer(UnavailableError("The service is stopping."), scope, receive, send)
         except Exception as error:
             _log.exception("unhandled_exception")
-            if self._status is not None:
+            if context.status is not None:
                 raise  # half an answer is out; the server must break the connection
             no_room = isinstance(error, OSError) and error.errno in NO_ROOM
-            await self._answer(UnavailableError("The service has no room right now.") if no_room else error, receive)
-        finally:
-            self._count(perf_counter() - started)
-            self._log_line(elapsed_ms(started))
+            told = UnavailableError("The service has no room right now.") if no_room else error
+            await _answer(told, scope, receive, send)
 
-    async def _answer(self, error: Exception, receive: Receive) -> None:
-        response = await render(Request(self._scope), error)
-        await response(self._scope, receive, self._send_with_headers)
+    def _log_line(self, scope: Scope, context: RequestContext, duration_ms: float) -> None:
+        refused = context.status is not None and context.status // 100 == CLIENT_ERRORS
+        if self._refusals.lets_through(refused=refused):
+            _log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"][:MAX_LOGGED_PATH],
+                status=context.status,
+                duration_ms=duration_ms,
+                **context.fields,
+            )
 
-    def _counting(self, receive: Receive) -> Receive:
-        async def counted() -> Message:
-            message = await receive()
-            self._received += len(message.get("body", b""))
-            return message
 
-        return counted
+async def _answer(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    response = await render(Request(scope), error)
+    await response(scope, receive, send)
 
-    async def _send_with_headers(self, message: Message) -> None:
+
+def _counting(receive: Receive, context: RequestContext) -> Receive:
+    async def counted() -> Message:
+        message = await receive()
+        context.received += len(message.get("body", b""))
+        return message
+
+    return counted
+
+
+def _completing(send: Send, context: RequestContext) -> Send:
+    async def completed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._status = message["status"]
+            context.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers.update({ID_HEADER: self._context.request_id, **self._context.headers})
+            headers.update({ID_HEADER: context.request_id, **context.headers})
             for name, value in JSON_HEADERS.items():
                 headers.setdefault(name, value)  # a page has its own
-        self._sent += len(message.get("body", b""))
-        await self._send(message)
+        context.sent += len(message.get("body", b""))
+        await send(message)
 
-    def _count(self, seconds: float) -> None:
-        services: Services | None = self._scope["state"].get("services")
-        if services is not None:
-            error = self._context.error
-            exchange = Exchange(self._scope, self._status, seconds, self._received, self._sent, error)
-            services.metrics.exchanged(exchange)
+    return completed
 
-    def _log_line(self, duration_ms: float) -> None:
-        refused = self._status is not None and self._status // 100 == CLIENT_ERRORS
-        if not self._refusals.lets_through(refused=refused):
-            return
-        _log.info(
-            "request",
-            method=self._scope["method"],
-            path=self._scope["path"][:MAX_LOGGED_PATH],
-            status=self._status,
-            duration_ms=duration_ms,
-            **self._context.fields,
-        )
+
+def _tell(span: HttpSpan, method: str, scope: Scope, context: RequestContext) -> None:
+    """Tell a request's span where it went and what came of it."""
+    if (endpoint := endpoint_of(scope)) != UNMATCHED:
+        span.routed(method, endpoint)
+    if context.status is not None:
+        span.answered(context.status, LOWEST_ERROR, context.error)
 
 
 class Guard:
@@ -161,7 +151,7 @@ class Guard:
         self._check_key(connection, services)
         if services.settings.rate_limit_enabled:
             await self._check_rate(connection, services)
-        with services.activity.request(), services.uploads.hold() as hold:
+        with services.metrics.active(), services.uploads.hold() as hold:
 
             def grow(size: int) -> None:
                 self._check_size(size, services)

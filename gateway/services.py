@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Final, cast
 import httpx
 from starlette.requests import HTTPConnection
 
-from gateway.context import Activity
 from gateway.drift.monitor import DriftMonitor
 from gateway.drift.reference import read_reference
 from gateway.drift.store import open_store
 from gateway.evidence.metadata import Examiner
 from gateway.metrics import Metrics
-from gateway.predictions import Predictor, Shadow, open_shadow
 from gateway.ratelimit import RateLimiter, open_limiter
 from gateway.security import KeyFile, KeyRing
 from gateway.settings import Settings
+from gateway.shadow import Shadow, open_shadow
 from gateway.torchserve import AiohttpTransport, Backend, Readiness, TokenFile
 from gateway.uploads import UploadBudget
 
@@ -85,10 +84,8 @@ class Services:
     readiness: Readiness
     keys: KeyRing
     limiter: RateLimiter
-    activity: Activity
     drift: DriftMonitor
     metrics: Metrics
-    predictor: Predictor
     uploads: UploadBudget
     examiner: Examiner
     shadow: Shadow | None
@@ -109,7 +106,7 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
         _open_drift(settings) as drift,
     ):
         token = TokenFile(settings.torchserve_key_file)
-        backend, activity = Backend(network, token, settings, metrics.backend_failed), Activity()
+        backend = Backend(network, token, settings, metrics.backend_failed)
         # The shadow version has connections of its own, so that it never takes a live call's.
         async with (
             _network(settings, transport, settings.shadow_concurrency, spans) as shadow_network,
@@ -121,10 +118,8 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
                 readiness=Readiness(backend, settings),
                 keys=keys,
                 limiter=limiter,
-                activity=activity,
                 drift=drift,
                 metrics=metrics,
-                predictor=Predictor(backend, metrics, drift, activity),
                 uploads=UploadBudget(settings),
                 examiner=Examiner(settings.c2pa_trust_anchors_file),
                 shadow=shadow,

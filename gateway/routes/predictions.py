@@ -1,95 +1,58 @@
 """The routes that predict: one image, an explanation, a batch, a comparison of two model versions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
+from time import perf_counter
+from typing import Any, Final, TypeVar
 
+from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from gateway.context import context_of, timed
-from gateway.errors import NoShadowVersionError
+from gateway import schemas
+from gateway.context import context_of, elapsed_ms, timed
+from gateway.drift.store import Sample
+from gateway.errors import ApiError, NoShadowVersionError, UnavailableError
 from gateway.images import CheckedImage
 from gateway.middleware import until_disconnect
-from gateway.predictions import Shadow, ShadowSample, predict_all
-from gateway.schemas import BatchBody, ComparisonBody, ExplanationBody, PredictionBody, Verdict
-from gateway.services import services_of
+from gateway.schemas import Verdict
+from gateway.services import Services, services_of
+from gateway.shadow import Predicted, Shadow
 from gateway.uploads import EVIDENCE, batch_too_large, check_includes, read_image, uploaded
 
 LOGGED: Final = {"prediction", "probability", "confidence", "model_version", "inference_time_ms"}
+Answer = TypeVar("Answer", bound=Verdict)
 
 
 async def predict(request: Request) -> JSONResponse:
     """Predict an image."""
-    sample = _sample(request)
-
-    def call(image: CheckedImage) -> Awaitable[Verdict]:
-        return services_of(request).predictor.predict(image, context_of(request).request_id, sample)
-
-    return await _predict_one(request, call, PredictionBody, sample)
+    sample: list[Predicted] = []
+    return await _answer_one(request, partial(_predict, request, sample), schemas.PredictionBody, sample)
 
 
 async def explain(request: Request) -> JSONResponse:
     """Predict an image and show which regions drove the prediction."""
+    services, request_id = services_of(request), context_of(request).request_id
 
     def call(image: CheckedImage) -> Awaitable[Verdict]:
-        return services_of(request).predictor.explain(image, context_of(request).request_id)
+        return _counted(services, services.backend.explain(image, request_id))
 
-    return await _predict_one(request, call, ExplanationBody)
+    return await _answer_one(request, call, schemas.ExplanationBody, [])
 
 
 async def predict_batch(request: Request) -> JSONResponse:
     """Predict several images."""
-    settings, sample = services_of(request).settings, _sample(request)
+    services, sample = services_of(request), list[Predicted]()
     check_includes(request)
-    async with uploaded(request, "files", settings.max_batch_files) as uploads:
-        if sum(upload.size or 0 for upload in uploads) > settings.max_batch_bytes:
-            raise batch_too_large(settings)
-        with services_of(request).metrics.batch(len(uploads)):
-            body = await until_disconnect(request, _predict_each(request, uploads, sample))
+    async with uploaded(request, "files", services.settings.max_batch_files) as uploads:
+        if sum(upload.size or 0 for upload in uploads) > services.settings.max_batch_bytes:
+            raise batch_too_large(services.settings)
+        with services.metrics.batch(len(uploads)):
+            body = await until_disconnect(request, _predict_all(request, uploads, sample))
     context_of(request).note(**body.model_dump(include={"total", "failed", "model_version", "total_inference_time_ms"}))
-    return JSONResponse(body.model_dump(), background=sample.task() if sample else None)
-
-
-async def _predict_one(
-    request: Request,
-    call: Callable[[CheckedImage], Awaitable[Verdict]],
-    schema: type[PredictionBody | ExplanationBody],
-    sample: ShadowSample | None = None,
-) -> JSONResponse:
-    wanted = check_includes(request, EVIDENCE)
-    async with uploaded(request, "file", 1) as (upload,):
-        image = await read_image(upload, services_of(request).settings)
-    verdict, milliseconds = await until_disconnect(request, timed(call(image)))
-    body = schema(**verdict.model_dump(), inference_time_ms=milliseconds)
-    context_of(request).note(**body.model_dump(include=LOGGED))
-    content = body.model_dump() | await _extras(request, image, wanted)
-    return JSONResponse(content, background=sample.task() if sample else None)
-
-
-def _sample(request: Request) -> ShadowSample | None:
-    shadow = services_of(request).shadow
-    return ShadowSample(shadow, context_of(request).request_id) if shadow else None
-
-
-async def _extras(request: Request, image: CheckedImage, wanted: set[str]) -> dict[str, Any]:
-    if EVIDENCE not in wanted:
-        return {}
-    findings = await services_of(request).examiner.evidence(image.data)
-    return {EVIDENCE: [finding.model_dump() for finding in findings]}
-
-
-async def _predict_each(request: Request, uploads: list[UploadFile], sample: ShadowSample | None) -> BatchBody:
-    services = services_of(request)
-    flow = object()  # one for the whole batch, so that it takes turns with other requests
-
-    async def item(upload: UploadFile) -> Verdict:
-        with services.metrics.batch_item():
-            image = await read_image(upload, services.settings)
-            return await services.predictor.predict(image, context_of(request).request_id, sample, flow)
-
-    return await predict_all(uploads, item)
+    return JSONResponse(body.model_dump(), background=_afterwards(request, sample))
 
 
 async def compare(request: Request) -> JSONResponse:
@@ -106,19 +69,116 @@ async def compare(request: Request) -> JSONResponse:
     return JSONResponse(body.model_dump())
 
 
-async def _ask_both(request: Request, image: CheckedImage, shadow: Shadow) -> ComparisonBody:
+async def _predict(request: Request, sample: list[Predicted], image: CheckedImage, flow: Hashable = None) -> Verdict:
+    """Ask the live version, and consider the image for the request's shadow sample."""
+    services, request_id = services_of(request), context_of(request).request_id
+    verdict = await _counted(services, services.backend.predict(image, request_id, flow=flow))
+    if services.shadow and services.shadow.picks():
+        sample.append((image, verdict))
+    return verdict
+
+
+async def _counted(services: Services, call: Awaitable[Answer]) -> Answer:
+    started = perf_counter()
+    try:
+        verdict = await call
+    except Exception as error:
+        services.metrics.not_predicted(error)
+        raise
+    services.metrics.predicted(verdict, perf_counter() - started)
+    services.drift.record(
+        Sample(verdict.model_version, verdict.prediction, verdict.probability, verdict.confidence, verdict.inputs)
+    )
+    return verdict
+
+
+def _afterwards(request: Request, sample: list[Predicted]) -> BackgroundTask | None:
+    """What is to be done once the answer is out."""
+    shadow = services_of(request).shadow
+    return BackgroundTask(shadow.predict, sample, context_of(request).request_id) if shadow and sample else None
+
+
+async def _answer_one(
+    request: Request,
+    call: Callable[[CheckedImage], Awaitable[Verdict]],
+    schema: type[schemas.PredictionBody | schemas.ExplanationBody],
+    sample: list[Predicted],
+) -> JSONResponse:
+    wanted = check_includes(request, EVIDENCE)
+    async with uploaded(request, "file", 1) as (upload,):
+        image = await read_image(upload, services_of(request).settings)
+    verdict, milliseconds = await until_disconnect(request, timed(call(image)))
+    body = schema(**verdict.model_dump(), inference_time_ms=milliseconds)
+    context_of(request).note(**body.model_dump(include=LOGGED))
+    content = body.model_dump() | await _extras(request, image, wanted)
+    return JSONResponse(content, background=_afterwards(request, sample))
+
+
+async def _extras(request: Request, image: CheckedImage, wanted: set[str]) -> dict[str, Any]:
+    if EVIDENCE not in wanted:
+        return {}
+    findings = await services_of(request).examiner.evidence(image.data)
+    return {EVIDENCE: [finding.model_dump() for finding in findings]}
+
+
+async def _predict_all(request: Request, uploads: list[UploadFile], sample: list[Predicted]) -> schemas.BatchBody:
+    """Predict all files concurrently; results keep the files' order, and a bad file fails alone.
+
+    Raises:
+        UnavailableError: No file was predicted, and the model server is to blame for at least one of them.
+    """
+    services, started = services_of(request), perf_counter()
+    flow = object()  # one for the whole batch, so that it takes turns with other requests
+    verdicts: list[Verdict] = []  # in the order of completion
+
+    async def attempt(upload: UploadFile) -> Verdict | ApiError:
+        try:
+            with services.metrics.batch_item():
+                image = await read_image(upload, services.settings)
+                verdicts.append(verdict := await _predict(request, sample, image, flow))
+        except ApiError as error:
+            return error
+        return verdict
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(attempt(upload)) for upload in uploads]
+    outcomes = [task.result() for task in tasks]
+    down = [outcome for outcome in outcomes if isinstance(outcome, UnavailableError)]
+    if down and not verdicts:
+        raise down[0]
+    return schemas.BatchBody(
+        results=[_item(upload, outcome) for upload, outcome in zip(uploads, outcomes, strict=True)],
+        total=len(outcomes),
+        successful=len(verdicts),
+        failed=len(outcomes) - len(verdicts),
+        total_inference_time_ms=elapsed_ms(started),
+        model_version=verdicts[-1].model_version if verdicts else None,
+    )
+
+
+def _item(upload: UploadFile, outcome: Verdict | ApiError) -> schemas.BatchItem:
+    # A client may name a charset whose decoder yields what UTF-8 cannot carry.
+    filename = (upload.filename or "").encode(errors="replace").decode()
+    if isinstance(outcome, ApiError):
+        return schemas.BatchItem(filename=filename, error=str(outcome))
+    return schemas.BatchItem(
+        filename=filename, **outcome.model_dump(include={"prediction", "probability", "confidence"})
+    )
+
+
+async def _ask_both(request: Request, image: CheckedImage, shadow: Shadow) -> schemas.ComparisonBody:
     services, request_id = services_of(request), context_of(request).request_id
     # The live verdict counts as any other; the shadow's is in no metric, for clients choose what they compare.
     try:
         async with asyncio.TaskGroup() as group:
-            first = group.create_task(timed(services.predictor.predict(image, request_id)))
+            first = group.create_task(timed(_counted(services, services.backend.predict(image, request_id))))
             second = group.create_task(timed(shadow.backend.predict(image, request_id)))
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None  # one answer has room for one
     (live, live_ms), (other, other_ms) = first.result(), second.result()
-    return ComparisonBody(
-        primary=PredictionBody(**live.model_dump(), inference_time_ms=live_ms),
-        shadow=PredictionBody(**other.model_dump(), inference_time_ms=other_ms),
+    return schemas.ComparisonBody(
+        primary=schemas.PredictionBody(**live.model_dump(), inference_time_ms=live_ms),
+        shadow=schemas.PredictionBody(**other.model_dump(), inference_time_ms=other_ms),
         agreement=live.prediction == other.prediction,
         difference=live.differs_by(other),
     )

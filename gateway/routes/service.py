@@ -36,10 +36,10 @@ async def health(request: Request) -> JSONResponse:
         status="healthy" if ready else "unhealthy",
         model_loaded=ready,
         model_version=services.backend.model_version or NEVER_SEEN,
-        uptime_seconds=services.activity.uptime_s,
-        active_requests=services.activity.active_requests,
+        uptime_seconds=services.metrics.uptime_s,
+        active_requests=services.metrics.active_requests,
         drift_detected=services.drift.report().drift_detected,
-        predictions_total=services.activity.predictions_total,
+        predictions_total=services.metrics.predictions_total,
     )
     model = services.backend.model
     extras = {MODEL: model.model_dump() if model else None} if wanted else {}
@@ -95,7 +95,6 @@ async def metrics(request: Request) -> Response:
         services.backend.model_version,
         Lines.dropped,
         model_loaded=ready,
-        active_requests=services.activity.active_requests,
         queued_images=services.backend.queue.waiting,
         drift_detected=report.drift_detected,
         drift_score=report.drift_score,

@@ -14,10 +14,10 @@ from starlette.types import Message
 
 from gateway.app import create_app
 from gateway.images import CheckedImage
-from gateway.predictions import Shadow, ShadowSample
 from gateway.schemas import Verdict
 from gateway.services import Services, open_services
 from gateway.settings import Settings
+from gateway.shadow import Shadow
 from gateway.torchserve import FairQueue
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, Handler, TorchServe, multipart, picture, upload
@@ -129,9 +129,7 @@ async def test_a_sample_is_the_configured_share(torchserve: TorchServe) -> None:
         tenth = Shadow(shadow.backend, services.backend.queue, services.metrics, settings, chance)
         assert [number for number in range(60) if tenth.picks()] == [3, 6, 8, 10, 11, 21, 33, 34, 56]
         nothing = Shadow(shadow.backend, services.backend.queue, services.metrics, Settings(shadow_fraction=0))
-        sample = ShadowSample(nothing, "id")
-        sample.consider(*PREDICTED)
-        assert sample.task() is None
+        assert not nothing.picks()
 
 
 class Watching(BareClient):

@@ -78,12 +78,12 @@ async def test_requests_being_served_are_active(open_client: OpenClient, torchse
     bare = BareClient(client.app, "/predict", [multipart("file", picture("JPEG"))])  # type: ignore[arg-type]
 
     async def predict(_: httpx.Request) -> httpx.Response:
-        counts.append(bare.services.activity.active_requests)
+        counts.append(bare.services.metrics.active_requests)
         return httpx.Response(200, json=VERDICT)
 
     torchserve.handler = predict
     await bare.run()
-    counts.append(bare.services.activity.active_requests)
+    counts.append(bare.services.metrics.active_requests)
     assert counts == [1, 0]
 
 
