@@ -3,8 +3,7 @@
 import asyncio
 import math
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from time import monotonic, time
 from typing import Any, Final, Literal, NamedTuple
@@ -13,6 +12,7 @@ import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
+from pydantic import RedisDsn, Secret
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -71,15 +71,16 @@ class OwnCounters:
 class SharedCounters:
     """Counters that all gateways with the same Redis share."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, address: Secret[RedisDsn], timeout_s: float) -> None:
+        url = str(address.get_secret_value())
         self._timeout_s = timeout_s
-        self._pool = ConnectionPool.from_url(
+        self.pool = ConnectionPool.from_url(
             url,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),  # the client's own default waits for seconds between attempts
         )
-        options: dict[str, Any] = {"connection_pool": self._pool}
+        options: dict[str, Any] = {"connection_pool": self.pool}
         storage = RedisStorage(f"async+{url}", implementation="redispy", key_prefix=KEY_PREFIX, **options)
         self._limiter = MovingWindowRateLimiter(storage)
         self._retry_at = -math.inf
@@ -113,18 +114,22 @@ class SharedCounters:
         reset_s = min(max(1, math.ceil(window.reset_time - time())), item.get_expiry())
         return Count(allowed, remaining, reset_s)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._pool.aclose()
-
 
 class RateLimiter:
-    """Counts in Redis when there is one, else in this process, as it does while Redis is away and that is allowed."""
+    """Counts in Redis when there is one, else in this process, as it does while Redis is away and that is allowed.
 
-    def __init__(self, settings: Settings, shared: SharedCounters | None) -> None:
+    Redis is not asked before the first request, so it may come up later than the gateway.
+    """
+
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._shared = shared
+        self._shared = SharedCounters(settings.redis_url, settings.redis_timeout_s) if settings.redis_url else None
         self._own = OwnCounters()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._shared:
+            await self._shared.pool.aclose()
 
     def rate(self, bucket: Bucket, key: ApiKey | None) -> int:
         """Requests a minute in a bucket: the key's own, else the default."""
@@ -138,17 +143,6 @@ class RateLimiter:
         if counted is None and self._shared and self._settings.redis_failure == "closed":
             raise UnavailableError("The service is not available right now.")
         return counted or self._own.hit(item, client)
-
-
-@asynccontextmanager
-async def open_limiter(settings: Settings) -> AsyncIterator[RateLimiter]:
-    """Build the limiter; Redis is not asked before the first request, so it may come up later than the gateway."""
-    if settings.redis_url is None:
-        yield RateLimiter(settings, None)
-        return
-    url = str(settings.redis_url.get_secret_value())
-    async with aclosing(SharedCounters(url, settings.redis_timeout_s)) as shared:
-        yield RateLimiter(settings, shared)
 
 
 def counted_as(connection: HTTPConnection, key: ApiKey | None, trusted_proxies: int) -> str:

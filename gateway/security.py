@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -127,39 +128,26 @@ class KeyFile:
         self._keys: tuple[ApiKey, ...] = ()
 
     def load(self) -> None:
-        """Read the file for the first time.
+        """Read the file.
 
         Raises:
             KeyFileError: It is missing or broken, so the gateway must not start.
         """
         self._stamp = self._read_stamp()
         try:
-            self._keys = self._read()
-        except KeyFileError as error:
-            _log.error("api_keys_file_broken", reason=str(error))
-            raise
+            self._keys = parse_keys(self._path.read_bytes())
+        except (KeyFileError, OSError) as error:
+            reason = f"API_KEYS_FILE cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            _log.error("api_keys_file_broken", reason=reason, keys_kept=len(self._keys))
+            raise KeyFileError(reason) from None  # what broke the parser quotes keys
 
     def keys(self) -> tuple[ApiKey, ...]:
-        """The keys in force, after a look at whether the file has changed."""
-        stamp = self._read_stamp()
-        if stamp != self._stamp:
-            self._stamp = stamp  # a broken file is reported once, not with every request
-            self._reload()
+        """The keys in force, after a look at whether the file has changed; a broken one is reported once."""
+        if self._read_stamp() != self._stamp:
+            with suppress(KeyFileError):
+                self.load()
+                _log.info("api_keys_file_read", keys=len(self._keys))
         return self._keys
-
-    def _reload(self) -> None:
-        try:
-            self._keys = self._read()
-        except KeyFileError as error:
-            _log.error("api_keys_file_broken", reason=str(error), keys_kept=len(self._keys))
-        else:
-            _log.info("api_keys_file_read", keys=len(self._keys))
-
-    def _read(self) -> tuple[ApiKey, ...]:
-        try:
-            return parse_keys(self._path.read_bytes())
-        except OSError as error:
-            raise KeyFileError(f"API_KEYS_FILE cannot be read: {error.strerror}") from error
 
     def _read_stamp(self) -> Stamp | None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,7 @@ from gateway.drift.reference import read_reference
 from gateway.drift.store import open_store
 from gateway.evidence.metadata import Examiner
 from gateway.metrics import Metrics
-from gateway.ratelimit import RateLimiter, open_limiter
+from gateway.ratelimit import RateLimiter
 from gateway.security import KeyFile, KeyRing
 from gateway.settings import Settings
 from gateway.shadow import Shadow, open_shadow
@@ -102,7 +102,7 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
     async with (
         open_tracing(settings, version) as spans,
         _network(settings, transport, settings.backend_concurrency, spans) as network,
-        open_limiter(settings) as limiter,
+        aclosing(RateLimiter(settings)) as limiter,
         _open_drift(settings) as drift,
     ):
         token = TokenFile(settings.torchserve_key_file)

@@ -21,18 +21,15 @@ MAX_OTHER_FIELDS: Final = 20
 """Text fields that a form may carry beside its files; they are ignored."""
 
 _BROKEN_OFF: Final = "The closing boundary is missing."
-_EXTENDED_NAME: Final = "A part has `filename*`, and no `filename`."
 _UNREADABLE: Final = "The multipart body cannot be read. Let your HTTP client build it, together with its Content-Type."
 _FAULTS: Final = {
     "Too many fields": f"At most {MAX_OTHER_FIELDS} text fields may come beside the files. Leave out what is not used.",
     "Part exceeded": "A field that is no file is over 1 MB. "
     "Send an image as a file, with `filename` in its Content-Disposition, and leave other fields out.",
     "The Content-Disposition": "A part has no `name` in its Content-Disposition. Let your HTTP client build the body.",
-    _EXTENDED_NAME: f"{_EXTENDED_NAME} Forms know only `filename` (RFC 7578): send that one.",
     _BROKEN_OFF: "The body breaks off: the closing boundary is missing. Send it again as a whole.",
 }
 """What to do about a fault, by the words that Starlette's reason begins with: it tells them by text alone."""
-_EXTENDED: Final = re.compile(rb";\s*filename\*", re.IGNORECASE)
 _SHOWN: Final = re.compile(r"[\w.\[\]/+-]{1,60}", re.ASCII)
 """Names of the client's that an answer repeats."""
 EVIDENCE: Final = "evidence"
@@ -141,12 +138,6 @@ class _WholeFormParser(MultiPartParser):
 
     def on_end(self) -> None:
         self._ended = True
-
-    def on_headers_finished(self) -> None:
-        super().on_headers_finished()
-        part = self._current_part
-        if part.file is None and _EXTENDED.search(part.content_disposition or b""):
-            raise MultiPartException(_EXTENDED_NAME)
 
     async def parse(self) -> FormData:
         form = await super().parse()

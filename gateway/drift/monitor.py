@@ -14,8 +14,7 @@ from typing import Final, get_args
 import numpy as np
 
 from gateway import schemas
-from gateway.drift.checks import columns_of, plan, score_plan
-from gateway.drift.reference import EDGES, Floats, Reference, learn
+from gateway.drift.reference import EDGES, Floats, Reference, learn, plan, ranges_of, score_plan
 from gateway.drift.store import DriftStore, Sample
 from gateway.settings import Settings
 
@@ -172,6 +171,30 @@ class DriftMonitor:
         alpha = self._settings.drift_false_alarm_rate / len(checks)  # Bonferroni
         done = [check.run(columns, alpha, self._settings.drift_min_samples) for check in checks]
         return done if own else [check.model_copy(update={"alert": False}) for check in done]
+
+
+def columns_of(samples: Sequence[Sample], reference: Reference | None = None) -> dict[str, Floats]:
+    """The window by column: scores, predictions as 0 and 1, and inputs, where those were measured.
+
+    Of a reference with the least and the greatest of its inputs, also whether an image has none between them.
+    """
+    columns = {
+        "probability": np.array([sample.probability for sample in samples]),
+        "ai_generated": np.array([float(sample.prediction == "ai_generated") for sample in samples]),
+        "low_confidence": np.array([float(sample.confidence == "low") for sample in samples]),
+    }
+    names = {name for sample in samples for name in sample.inputs}
+    columns |= {name: np.array([sample.inputs[name] for sample in samples if name in sample.inputs]) for name in names}
+    if reference and (ranges := ranges_of(reference)):
+        measured = [sample.inputs for sample in samples if sample.inputs]
+        columns["outside"] = np.array([float(_is_outside(inputs, ranges)) for inputs in measured])
+    return columns
+
+
+def _is_outside(
+    inputs: Mapping[schemas.InputName, float], ranges: Mapping[schemas.InputName, tuple[float, float]]
+) -> bool:
+    return any(not low <= inputs[name] <= high for name, (low, high) in ranges.items() if name in inputs)
 
 
 def _rounded(value: float) -> float:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from gateway.drift.checks import plan
 from gateway.drift.monitor import DriftMonitor
-from gateway.drift.reference import Distribution, Reference, read_reference
+from gateway.drift.reference import Distribution, Reference, plan, read_reference
 from gateway.settings import Settings
 from tests.checks import none
 from tests.gateway.conftest import LogLines, OpenClient

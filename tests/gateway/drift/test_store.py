@@ -9,8 +9,7 @@ from redis import Redis as PlainRedis
 from starlette.testclient import TestClient
 
 from gateway.app import create_app
-from gateway.drift.checks import columns_of
-from gateway.drift.monitor import DriftMonitor
+from gateway.drift.monitor import DriftMonitor, columns_of
 from gateway.drift.reference import learn
 from gateway.drift.store import DriftStore, FileStore, open_store
 from gateway.settings import Settings
