@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway import context
 from gateway.errors import ApiError, UnavailableError
 from gateway.images import CheckedImage
 from gateway.schemas import Explanation, Verdict
@@ -142,23 +141,6 @@ async def test_the_deadline_covers_waiting_for_a_slot(torchserve: TorchServe) ->
         assert [type(error) for error in errors] == [UnavailableError] * 20
         torchserve.handler = torchserve.predict
         assert await backend.predict(IMAGE, "id")  # the slots are free again
-
-
-async def test_a_full_line_is_unavailable_at_once(torchserve: TorchServe, log_lines: LogLines) -> None:
-    sluggish(torchserve)
-    context.configure()
-    async with opened(torchserve, backend_concurrency=1) as backend:
-        calls = [asyncio.create_task(backend.predict(IMAGE, "id")) for _ in range(5)]
-        await asyncio.sleep(0.01)
-        with pytest.raises(UnavailableError) as refused:
-            await backend.predict(IMAGE, "id")
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
-        assert (backend.queue.running, backend.queue.waiting) == (0, 0)
-    assert refused.value.headers == {"Retry-After": "5"}
-    assert len(torchserve.requests) == 1
-    assert [line["cause"] for line in log_lines()] == ["QueueFullError"]
 
 
 async def test_trouble_is_logged_without_image_or_token(

@@ -73,19 +73,6 @@ async def test_a_full_line_refuses_at_once() -> None:
     assert work.order == ["a0", "a1", "a2"]
 
 
-async def test_a_cancelled_waiter_frees_its_place() -> None:
-    queue = FairQueue(slots=1, places=1)
-    work = Work(queue)
-    await work.start("a", "a0")
-    (waiter,) = await work.start("b", "b0")
-    waiter.cancel()
-    await settle()
-    assert queue.waiting == 0
-    await work.start("c", "c0")
-    await work.finish("a0")
-    assert work.order == ["a0", "c0"]
-
-
 async def test_a_slot_given_to_a_leaving_waiter_goes_to_the_next() -> None:
     queue = FairQueue(slots=1, places=2)
     work = Work(queue)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,7 @@ from tests.e2e.processes import running_gateway
 from tests.e2e.test_drain import SlowModel, serving
 from tests.gateway.evidence import hostile
 from tests.gateway.fakes import picture, upload
+from tests.gateway.test_metrics import parsed
 
 pytestmark = pytest.mark.slow
 
@@ -109,3 +112,24 @@ def test_the_lock_is_all_it_needs(tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([*uv, "pip", "install", "--python", python, "--require-hashes", "-r", lock], check=True)
     subprocess.run([python, "-W", "error", "-c", PROGRAM], cwd=ROOT, check=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_log_disk_costs_no_answer_and_no_connection() -> None:
+    with running_gateway(Path("/dev/full")) as gateway:
+        url = httpx.URL(gateway.url)
+        statuses = []
+        with closing(http.client.HTTPConnection(url.host, url.port, timeout=10)) as kept:
+            for path in ["/healthz", "/nowhere"] * 10:
+                kept.request("GET", path)
+                answer = kept.getresponse()
+                answer.read()
+                statuses.append(answer.status)
+        assert statuses == [200, 404] * 10
+        with socket.create_connection((url.host, url.port or 0)) as garbled:
+            garbled.sendall(b"no HTTP\r\n\r\n")
+            assert garbled.recv(1000).startswith(b"HTTP/1.1 400 ")
+        found = parsed(httpx.get(f"{gateway.url}/metrics", trust_env=False).text)
+        assert found["aidetect_log_lines_dropped_total", ()] >= 20
+        gateway.process.terminate()
+        assert gateway.process.wait(20) == 0

@@ -78,7 +78,7 @@ def test_nothing_is_declared_that_is_never_written(busy: TestClient) -> None:
     text = busy.get("/metrics").text
     written = {sample[0] for sample, value in scrape(busy).items() if value > 0}
     idle = {"aidetect_active_requests", "aidetect_queued_images", "aidetect_drift_detected", "aidetect_drift_score"}
-    # `test_connections` and `test_logs` have the attacks and the full disk that move these.
+    # `test_connections` and `test_main` have the attacks and the full disk that move these.
     idle |= {"aidetect_resource_limit_total", "aidetect_log_lines_dropped_total"}
     for name, kind in declared(text).items():
         if name not in idle:

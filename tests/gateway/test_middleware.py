@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.app import create_app
-from gateway.context import TraceParent, parse, request_id
+from gateway.context import REFUSALS_A_SECOND, TraceParent, parse, request_id
 from gateway.middleware import RequestLayer
 from gateway.settings import Settings
 from tests.gateway.conftest import LogLines, OpenClient
@@ -177,3 +177,34 @@ def test_nothing_of_a_bad_header_is_logged(open_client: OpenClient, log_lines: L
     (line,) = log_lines()
     assert "trace_id" not in line
     assert TRACE not in str(line)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("gateway.context.monotonic", clock)
+    return clock
+
+
+@pytest.mark.parametrize(("path", "status"), [("/predict", 401), ("/nowhere", 404)])
+def test_refusals_have_a_rate_in_the_log_and_what_it_left_out_is_told(
+    open_client: OpenClient, log_lines: LogLines, clock: Clock, path: str, status: int
+) -> None:
+    client = open_client(api_keys="alpha")
+    for _ in range(REFUSALS_A_SECOND + 30):
+        assert client.post(path, files={"file": upload(picture("JPEG"))}).status_code == status
+    served = client.post("/predict", files={"file": upload(picture("JPEG"))}, headers={"X-API-Key": "alpha"})
+    assert served.status_code == 200
+    lines = log_lines()
+    assert [line["status"] for line in lines] == [status] * REFUSALS_A_SECOND + [200]
+    clock.now += 1.5
+    client.post(path, files={"file": upload(picture("JPEG"))})
+    told, line = log_lines()
+    assert (told["event"], told["lines"], line["status"]) == ("refusals_not_logged", 30, status)

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+import schemathesis
+from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import SecretStr
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from gateway.app import create_app
 from gateway.errors import ApiError
 from gateway.openapi import build_operations
 from gateway.settings import Settings
@@ -169,3 +176,23 @@ def test_the_document_names_no_secret(open_client: OpenClient) -> None:
     document = open_client(api_keys="alpha-secret", torchserve_url="http://10.0.0.9:1234").get("/openapi.json").text
     assert "alpha-secret" not in document
     assert "10.0.0.9" not in document
+
+
+KEY = "fuzz"
+
+schemathesis.openapi.format("binary", st.sampled_from([picture(kind) for kind in ("JPEG", "PNG", "WEBP")]))
+
+
+CHOSEN = Settings(api_keys=SecretStr(KEY), rate_limit_enabled=False, drift_file=Path())
+schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(CHOSEN, TorchServe().transport()))
+
+
+@pytest.mark.slow
+@schema.parametrize()
+@hypothesis.settings(
+    max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+)
+def test_the_gateway_does_what_its_description_says(case: schemathesis.Case[Any]) -> None:
+    """Schemathesis holds the running gateway against its own description."""
+    # No schema can say that bytes are an image, so some that fit the schema are rightly refused.
+    case.call_and_validate(headers={"X-API-Key": KEY}, excluded_checks=[positive_data_acceptance])

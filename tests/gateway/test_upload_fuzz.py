@@ -58,9 +58,16 @@ PART_HEADERS = [
     DISPOSITION + b"\r\n" + b"X" * 20_000 + b": y",
 ]
 BOUNDARIES = ["", "other", "c" * 5000, "cut; boundary=other"]
-BOUNDARIES += ["cut; charset=idna", "cut; charset=utf-16", "cut; charset=no-such-thing"]
+CHARSETS = ["utf-7", "idna", "punycode", "unicode_escape", "undefined", "hex", "utf-16", "no-such-thing"]
+BOUNDARIES += [f"cut; charset={charset}" for charset in CHARSETS]
+PIECES = [b"--cut", b"--cut--", b"\r\n", b"Content-Disposition: form-data;", b' name="file"', b"; filename=", b"a"]
 CONTENT_TYPES = [f"multipart/form-data; boundary={boundary}" for boundary in BOUNDARIES]
-CONTENT_TYPES += ["multipart/form-data", 'MULTIPART/Form-Data ; x=y; boundary="cut"', "multipart/mixed; boundary=cut"]
+CONTENT_TYPES += [
+    "multipart/form-data",
+    "multipart/form-data;;=",
+    'MULTIPART/Form-Data ; x=y; boundary="cut"',
+    "multipart/mixed; boundary=cut",
+]
 CONTENT_TYPES += ["application/x-www-form-urlencoded", "image/jpeg"]
 
 Chance = random.Random
@@ -201,6 +208,7 @@ def form(chance: Chance, field: str) -> bytes:
         b"--cut\r\n" + chance.choice(PART_HEADERS) + b"\r\n\r\n" + content,
         head.replace(b"\r\n", b"\n") + b"\n\n" + content,
         (head + b"\r\n\r\n\r\n") * chance.choice([2, 50]) + body,
+        b"".join(chance.choices([*PIECES, content, chance.randbytes(20)], k=15)),
     ]
     return chance.choice([*broken, *[body] * 8])
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from gateway.app import create_app
@@ -262,31 +260,3 @@ def test_many_small_bodies_do_not_take_every_connection() -> None:
             stack.enter_context(budget.hold())(10)
             held += 1
     assert held < settings.max_connections
-
-
-PIECES = [
-    b"--cut",
-    b"--cut--",
-    b"\r\n",
-    b"Content-Disposition: form-data;",
-    b' name="file"',
-    b"; filename=",
-    b"a",
-    JPEG,
-]
-FORMS = st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=15).map(b"".join)
-CHARSETS = ["", "utf-7", "idna", "punycode", "unicode_escape", "undefined", "hex", "utf-16"]
-OPTIONS = ["", ";;=", "; boundary=", ' ; boundary="cut', *(f"; boundary=cut; charset={name}" for name in CHARSETS)]
-TYPES = st.sampled_from([f"multipart/form-data{options}" for options in OPTIONS])
-
-
-def test_no_form_breaks_the_gateway(client: TestClient) -> None:
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(content_type=TYPES, content=FORMS | st.binary(max_size=60).map(lambda data: multipart("file", data)))
-    def fuzz(content_type: str, content: bytes) -> None:
-        answer = client.post("/predict", content=content, headers={"Content-Type": content_type})
-        expected = {200: {"prediction", "probability", "confidence", "inference_time_ms", "model_version"}}
-        assert answer.status_code != 500
-        assert set(answer.json()) == expected.get(answer.status_code, {"error", "detail"})
-
-    fuzz()

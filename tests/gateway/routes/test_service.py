@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tomllib
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from gateway.drift.reference import Histogram
+from gateway.schemas import PrivacyBody
+from gateway.services import read_version
 from gateway.settings import Settings
+from tests.checks import none
 from tests.gateway.conftest import OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, TorchServe, multipart, picture, upload
 
@@ -187,14 +190,6 @@ def test_without_a_reference_the_windows_scores_are_in_ten_bins(
     assert client.get("/drift?include=histogram").json()["histogram"] == expected
 
 
-def test_another_extra_is_refused_as_the_document_says(open_client: OpenClient) -> None:
-    client = open_client()
-    refused = client.get("/drift?include=evidence")
-    assert (refused.status_code, refused.json()["detail"]) == (400, "Values of `include`: histogram.")
-    content = client.get("/openapi.json").json()["paths"]["/drift"]["get"]["responses"]["400"]["content"]
-    assert content["application/json"]["examples"]["invalid_parameter"]["value"] == refused.json()
-
-
 @pytest.mark.parametrize(("edges", "share"), [([0, 1], [0.5, 0.5]), ([0, 0.5, 0.5, 1], [0.2, 0.3, 0.5]), ([0], [])])
 def test_a_histogram_that_does_not_fit_its_bins_is_refused(edges: list[float], share: list[float]) -> None:
     with pytest.raises(ValidationError):
@@ -229,38 +224,16 @@ def test_the_index_names_version_and_routes(client: TestClient, path: str) -> No
     }
 
 
-class Links(HTMLParser):
-    """The addresses that a page loads, and whether it has scripts or styles of its own."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.inline = 0
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        address = given.get("src") or (given.get("href") if tag == "link" else None)
-        self.loaded += [address] if address else []
-        self.inline += (tag == "script" and "src" not in given) or tag == "style" or any(n[:2] == "on" for n in given)
-
-
 @pytest.mark.parametrize("path", ["/docs", "/v1/docs"])
 def test_swagger_ui_comes_from_files_that_are_installed_here(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    links = Links(answer.text)
-    assert links.inline == 0
-    assert links.loaded == ["data:,", "docs/swagger-ui.css", "docs/swagger-ui-bundle.js", "docs/docs.js"]
+    # No script or style of its own: the page's policy allows none.
+    assert not re.search(r"<style|<script(?! src=)|\bon[a-z]+=", answer.text)
+    loaded = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]+)"', answer.text)
+    assert loaded == ["data:,", "docs/swagger-ui.css", "docs/swagger-ui-bundle.js", "docs/docs.js"]
     prefix = path.removesuffix("docs")
-    assert [client.get(prefix + link).status_code for link in links.loaded[1:]] == [200, 200, 200]
-
-
-def test_the_start_script_reads_the_document_beside_the_page(client: TestClient) -> None:
-    script = client.get("/docs/docs.js")
-    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
-    assert 'new URL("openapi.json", document.baseURI)' in script.text
-    assert "http" not in script.text
+    assert [client.get(prefix + address).status_code for address in loaded[1:]] == [200, 200, 200]
 
 
 @pytest.mark.parametrize("path", ["/docs/", "/docs/nowhere", "/docs/..%2f..%2fapp.py", "/docs/%00", "/docs/docs.js/x"])
@@ -280,3 +253,66 @@ def test_head_and_options_work_on_every_route(client: TestClient) -> None:
         assert options.headers["allow"] == ("GET, HEAD, OPTIONS" if reads else "OPTIONS, POST")
         head = client.head(path)
         assert (head.status_code, head.content) == (200 if reads else 405, b"")
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+JSON, HTML = "application/json", "text/html; charset=utf-8"
+PREFERENCES = {
+    "": JSON,
+    "*/*": JSON,
+    "application/json": JSON,
+    "text/html;q=0.5, application/json": JSON,
+    "text/html, application/json": JSON,
+    "text/html;q=0, */*;q=0.1": JSON,
+    "image/png": JSON,
+    "text/html;q=2": JSON,
+    "text/html;q=nan": JSON,
+    ",;q=": JSON,
+    "\xe9;q=1": JSON,
+    BROWSER: HTML,
+    "Text/HTML": HTML,
+    "text/*": HTML,
+    "*/*, application/json;q=0.1": HTML,
+    "text/html;level=1;q=0.9, application/*;q=0.8": HTML,
+}
+
+
+def test_a_page_comes_to_those_who_prefer_one(client: TestClient) -> None:
+    found = {
+        accept: client.get("/v1/privacy", headers=[(b"Accept", accept.encode("latin-1"))]).headers["content-type"]
+        for accept in PREFERENCES
+    }
+    assert found == PREFERENCES
+
+
+def test_privacy_names_what_is_not_logged(client: TestClient) -> None:
+    answer = client.get("/privacy")
+    assert (answer.status_code, answer.headers["vary"]) == (200, "Accept")
+    body = PrivacyBody.model_validate(answer.json())
+    assert (body.service, body.version, body.contact) == ("ai-product-photo-detector", read_version(), None)
+    assert {"File names.", "API keys."} <= set(body.not_logged)
+
+
+def test_a_browser_gets_a_page_with_the_same_statement(client: TestClient) -> None:
+    body = PrivacyBody.model_validate(client.get("/privacy").json())
+    answer = client.get("/privacy", headers={"Accept": BROWSER})
+    assert (answer.status_code, answer.headers["vary"]) == (200, "Accept")
+    entries = [*body.processed, *body.logged, *body.not_logged, *body.recipients, body.summary]
+    none((entry for entry in entries if entry.replace("'", "&#x27;") not in answer.text), of=entries)
+    assert "Contact" not in answer.text
+
+
+def test_the_contact_is_a_setting_and_no_markup(open_client: OpenClient) -> None:
+    client = open_client(privacy_contact="Ann <privacy@example.com>")
+    assert client.get("/privacy").json()["contact"] == "Ann <privacy@example.com>"
+    page = client.get("/privacy", headers={"Accept": BROWSER}).text
+    assert "<li>Ann &lt;privacy@example.com&gt;</li>" in page
+
+
+def test_a_shadow_version_keeps_a_sample_a_little_longer(open_client: OpenClient) -> None:
+    def kept(**changes: str) -> dict[str, str]:
+        return {entry["data"]: entry["kept"] for entry in open_client(**changes).get("/privacy").json()["retention"]}
+
+    sample = "At most 20 s after the answer, in memory, for a second version of the model."
+    assert kept(shadow_version="2.0")["A sample of the images"] == sample
+    assert "A sample of the images" not in kept()

@@ -1,13 +1,24 @@
-"""What reaches a collector, and that nothing else does."""
+"""What reaches a collector and what does not; off costs nothing, and a dead collector is nobody's problem."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import perf_counter, sleep
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from pydantic import HttpUrl
@@ -16,10 +27,64 @@ from starlette.testclient import TestClient
 from gateway.app import create_app
 from gateway.services import read_version
 from gateway.settings import Settings
+from gateway.tracing import exporting
 from tests.checks import none
-from tests.gateway.collector import Collector, attributes, open_collector
-from tests.gateway.conftest import LogLines
+from tests.e2e.processes import running_gateway
+from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
+
+
+@dataclass
+class Collector:
+    """Keeps the spans that it was sent, by name where names are unique."""
+
+    url: str
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    resource: dict[str, Any] = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)
+    raw: bytes = b""
+    attempts: int = 0
+
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        self.attempts += 1
+        self.headers = headers
+        if self.status == 200 and path == "/v1/traces":
+            self.raw += body
+            for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+                self.resource = attributes(group.resource)
+                self.spans += [span for scope in group.scope_spans for span in scope.spans]
+        return self.status if path == "/v1/traces" else 404
+
+    def named(self, name: str) -> list[Span]:
+        return [span for span in self.spans if span.name == name]
+
+
+def attributes(of: Any) -> dict[str, Any]:  # noqa: ANN401 - a span or a resource
+    return {pair.key: getattr(pair.value, str(pair.value.WhichOneof("value"))) for pair in of.attributes}
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(collector.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            """Keep quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        collector = Collector(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield collector
+        server.shutdown()
+        thread.join()
+
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADER = f"00-{TRACE}-{PARENT}-01"
@@ -34,12 +99,6 @@ CALL = {
 PHOTO = {"file": upload(picture("JPEG"), "holiday-in-secret.jpg")}
 
 Traced = Callable[..., TestClient]
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    with open_collector() as collector:
-        yield collector
 
 
 @pytest.fixture
@@ -202,3 +261,112 @@ def test_the_service_is_named_and_the_collector_gets_its_headers(
     assert collector.resource["service.version"] == read_version()
     assert collector.headers["authorization"] == "Basic dTpw"
     assert collector.headers["x-team"] == "a=b"
+
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+OFF = """
+import sys
+import gateway.__main__
+from gateway.app import create_app
+from starlette.testclient import TestClient
+with TestClient(create_app()) as client:
+    assert client.get("/healthz").status_code == 200
+ours = ("gateway.tracing", "opentelemetry.exporter", "opentelemetry.sdk.trace", "requests", "google.protobuf")
+print(*(name for name in sys.modules if name.startswith(ours)))
+"""
+MISSING = """
+import sys
+sys.modules["opentelemetry"] = None
+import gateway.__main__
+gateway.__main__.main()
+"""
+
+
+@pytest.fixture
+def closed() -> Iterator[HttpUrl]:
+    with socket.socket() as taken:  # bound and not listening: every connection is refused
+        taken.bind(("127.0.0.1", 0))
+        yield HttpUrl(f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("endpoint", "blocked"),
+    [({}, 'import sys\nsys.modules["opentelemetry"] = None\n'), ({ENDPOINT: ""}, "")],
+    ids=["not installed", "empty setting"],
+)
+def test_nothing_of_it_is_imported_when_off(endpoint: dict[str, str], blocked: str) -> None:
+    # Redis's client imports OpenTelemetry's API for itself where it is installed.
+    command = [sys.executable, "-W", "error", "-c", blocked + OFF]
+    done = subprocess.run(command, env=os.environ | endpoint, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
+@pytest.mark.slow
+def test_a_missing_package_is_named_at_the_start() -> None:
+    environment = os.environ | {ENDPOINT: "http://127.0.0.1:4318", "GATEWAY_PORT": "0"}
+    command = [sys.executable, "-c", MISSING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed." in done.stderr
+    assert "pip install 'ai-product-photo-detector[gateway,tracing]'" in done.stderr
+
+
+@pytest.mark.slow
+def test_sigterm_sends_what_is_left_and_exits_0(collector: Collector, tmp_path: Path) -> None:
+    with running_gateway(tmp_path / "log", **{ENDPOINT: collector.url}) as gateway:
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(60) == 0
+    assert {span.name for span in collector.spans} == {"GET /healthz"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("headers", ["token=hunter2", "hunter1", "token=hunter2%0d%0aX: y", "=hunter"])
+def test_a_dead_collector_costs_requests_nothing_and_logs_one_line(
+    closed: HttpUrl, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch, headers: str
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")  # several batches fail within the test
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+    with TestClient(create_app(Settings(otlp_endpoint=closed))) as client:
+        started = perf_counter()
+        for _ in range(40):
+            assert client.get("/healthz").status_code == 200
+            sleep(0.01)
+        took = perf_counter() - started
+    lines = log_lines()
+    assert [line["event"] for line in lines if line["event"] != "request"] == ["collector_trouble"]
+    assert took < 10
+    assert max(line["duration_ms"] for line in lines if line["event"] == "request") < 1000
+    assert "hunter" not in str(lines)
+
+
+def test_the_end_waits_a_moment_for_a_dead_collector_and_no_longer(closed: HttpUrl, log_lines: LogLines) -> None:
+    settings = Settings(otlp_endpoint=closed, shutdown_timeout_s=1)
+    client = TestClient(create_app(settings))
+    with client:
+        client.get("/healthz")
+        started = perf_counter()
+    assert 0.9 < perf_counter() - started < 8
+    events: list[str] = []
+    while "collector_trouble" not in events:  # the loss is told all the same
+        events += [line["event"] for line in log_lines()]
+        sleep(0.01)
+
+
+@pytest.mark.anyio
+async def test_trouble_and_recovery_are_logged_once_each(
+    collector: Collector, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch, open_client: OpenClient
+) -> None:
+    open_client()  # configures the log
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    async with exporting(Settings(otlp_endpoint=HttpUrl(collector.url)), "name", "1.0") as tracer:
+        for status, attempts in ((401, 3), (200, 5)):
+            collector.status = status
+            while collector.attempts < attempts:
+                tracer.start_span("work").end()
+                await asyncio.sleep(0.02)
+    assert [(line["event"], line.get("status")) for line in log_lines()] == [
+        ("collector_trouble", 401),
+        ("collector_recovered", None),
+    ]
