@@ -12,8 +12,7 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack
 import httpx
 
 from gateway.client import answers, calls
-from gateway.client.calls import Call, Photo, content, identity, try_content
-from gateway.client.checking import Ask, Checking, Options, Read, Steps, Wait, next_step
+from gateway.client.calls import Call, Options, Photo, Steps, content
 from gateway.client.errors import GatewayError, transport_error
 
 T = TypeVar("T")
@@ -42,7 +41,7 @@ class _Opened(Generic[Http, Transport]):
         user_agent: str = USER_AGENT,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._who = identity(api_key)
+        self._who = calls.identity(api_key)
         self._timeout_s = timeout_s
         self._http: Http = self._open(
             transport=transport,
@@ -57,11 +56,11 @@ class _Opened(Generic[Http, Transport]):
     def acting_for(self, *, api_key: str = "", caller: str = "") -> Self:
         """Return a client on the same connections with another's key, and address for the gateway's rates."""
         other = copy.copy(self)
-        other._who = identity(api_key, caller)  # noqa: SLF001 - our own kind
+        other._who = calls.identity(api_key, caller)  # noqa: SLF001 - our own kind
         return other
 
     def _steps(self, photos: Iterable[Photo], options: Options) -> Steps:
-        return Checking(timeout_s=self._timeout_s, **options).steps(photos)
+        return calls.Checking(timeout_s=self._timeout_s, **options).steps(photos)
 
 
 class Client(_Opened[httpx.Client, httpx.BaseTransport]):
@@ -105,11 +104,11 @@ class Client(_Opened[httpx.Client, httpx.BaseTransport]):
 
     def ready(self) -> bool:
         """Whether an inference can be served now."""
-        return self._ask(calls.ready())
+        return self._ask(calls.READY).ready
 
     def alive(self) -> bool:
         """Whether the gateway lives; its model is not looked at."""
-        return self._ask(calls.alive())
+        return self._ask(calls.ALIVE).alive
 
     def drift(self, *, histogram: bool = False) -> answers.Drift:
         """The newest predictions beside the model's reference."""
@@ -117,7 +116,7 @@ class Client(_Opened[httpx.Client, httpx.BaseTransport]):
 
     def about(self) -> answers.About:
         """Name and version of the gateway; the model's version is in `health`."""
-        return self._ask(calls.about())
+        return self._ask(calls.ABOUT)
 
     def _ask(self, call: Call[T]) -> T:
         try:
@@ -128,23 +127,20 @@ class Client(_Opened[httpx.Client, httpx.BaseTransport]):
 
     def _take(self, steps: Steps) -> Iterator[answers.Outcome]:
         reply: object = None
-        while step := next_step(steps, reply):
+        while step := calls.next_step(steps, reply):
             reply = None
-            match step:
-                case Read(photo):
-                    reply = try_content(photo)
-                case Ask(call):
-                    reply = self._try(call)
-                case Wait(seconds):
-                    time.sleep(seconds)
-                case _:
-                    yield step
-
-    def _try(self, call: Call[Any]) -> object:
-        try:
-            return self._ask(call)
-        except GatewayError as error:
-            return error
+            try:
+                match step:
+                    case calls.Read(photo):
+                        reply = content(photo)
+                    case Call():
+                        reply = self._ask(step)
+                    case calls.Wait(seconds):
+                        time.sleep(seconds)
+                    case _:
+                        yield step
+            except GatewayError as error:
+                reply = error
 
 
 class AsyncClient(_Opened[httpx.AsyncClient, httpx.AsyncBaseTransport]):
@@ -188,11 +184,11 @@ class AsyncClient(_Opened[httpx.AsyncClient, httpx.AsyncBaseTransport]):
 
     async def ready(self) -> bool:
         """As `Client.ready`."""
-        return await self._ask(calls.ready())
+        return (await self._ask(calls.READY)).ready
 
     async def alive(self) -> bool:
         """As `Client.alive`."""
-        return await self._ask(calls.alive())
+        return (await self._ask(calls.ALIVE)).alive
 
     async def drift(self, *, histogram: bool = False) -> answers.Drift:
         """As `Client.drift`."""
@@ -200,7 +196,7 @@ class AsyncClient(_Opened[httpx.AsyncClient, httpx.AsyncBaseTransport]):
 
     async def about(self) -> answers.About:
         """As `Client.about`."""
-        return await self._ask(calls.about())
+        return await self._ask(calls.ABOUT)
 
     async def _ask(self, call: Call[T]) -> T:
         try:
@@ -211,23 +207,20 @@ class AsyncClient(_Opened[httpx.AsyncClient, httpx.AsyncBaseTransport]):
 
     async def _take(self, steps: Steps) -> AsyncIterator[answers.Outcome]:
         reply: object = None
-        while step := next_step(steps, reply):
+        while step := calls.next_step(steps, reply):
             reply = None
-            match step:
-                case Read(photo):
-                    reply = await asyncio.to_thread(try_content, photo)
-                case Ask(call):
-                    reply = await self._try(call)
-                case Wait(seconds):
-                    await asyncio.sleep(seconds)
-                case _:
-                    yield step
-
-    async def _try(self, call: Call[Any]) -> object:
-        try:
-            return await self._ask(call)
-        except GatewayError as error:
-            return error
+            try:
+                match step:
+                    case calls.Read(photo):
+                        reply = await _content(photo)
+                    case Call():
+                        reply = await self._ask(step)
+                    case calls.Wait(seconds):
+                        await asyncio.sleep(seconds)
+                    case _:
+                        yield step
+            except GatewayError as error:
+                reply = error
 
 
 async def _content(photo: Photo) -> bytes:
