@@ -85,14 +85,14 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[bytes], T]
-    files: Sequence[tuple[str, bytes]] = ()
+    files: Sequence[tuple[str, Photo]] = ()
     params: Mapping[str, str] = field(default_factory=dict)
     also: frozenset[int] = frozenset()
 
     def arguments(self) -> dict[str, Any]:
-        """What httpx wants of it."""
+        """What httpx wants of it; reads the images, as `content`."""
         # The files' own names stay here: the gateway needs none, and a name can tell more than its image.
-        files = [(name, ("photo", data, "application/octet-stream")) for name, data in self.files]
+        files = [(name, ("photo", content(photo), "application/octet-stream")) for name, photo in self.files]
         return {"method": self.method, "url": self.path, "params": self.params, "files": files or None}
 
     def answer(self, response: httpx.Response) -> T:
@@ -118,41 +118,52 @@ def _include(extra: str, wanted: bool) -> Mapping[str, str]:
     return {"include": extra} if wanted else {}
 
 
-def predict(image: bytes, *, evidence: bool) -> Call[Verdict]:
-    """Predict one image."""
-    return Call("POST", "predict", _reader(Verdict), [("file", image)], _include("evidence", evidence))
+def predict(photo: Photo, *, evidence: bool = False) -> Call[Verdict]:
+    """Predict one image; its bytes go as they are, and without the file's name."""
+    return Call("POST", "predict", _reader(Verdict), [("file", photo)], _include("evidence", evidence))
 
 
-def explain(image: bytes, *, evidence: bool) -> Call[answers.Explanation]:
+def explain(photo: Photo, *, evidence: bool = False) -> Call[answers.Explanation]:
     """Predict one image and show which regions drove the verdict."""
     reader = _reader(answers.Explanation)
-    return Call("POST", "predict/explain", reader, [("file", image)], _include("evidence", evidence))
+    return Call("POST", "predict/explain", reader, [("file", photo)], _include("evidence", evidence))
 
 
-def compare(image: bytes) -> Call[answers.Comparison]:
-    """Predict one image by the live and by the shadow version."""
-    return Call("POST", "predict/compare", _reader(answers.Comparison), [("file", image)])
+def compare(photo: Photo) -> Call[answers.Comparison]:
+    """Predict one image by the live and by the shadow version of the model."""
+    return Call("POST", "predict/compare", _reader(answers.Comparison), [("file", photo)])
 
 
-def predict_batch(images: Sequence[bytes]) -> Call[BatchResult]:
-    """Predict several images in one request."""
-    read = partial(answers.read_batch, sent=len(images))
-    return Call("POST", "predict/batch", read, [("files", image) for image in images])
+def predict_batch(photos: Iterable[Photo]) -> Call[BatchResult]:
+    """Predict as many images as one request takes; a bad one fails alone."""
+    files = [("files", photo) for photo in photos]
+    return Call("POST", "predict/batch", partial(answers.read_batch, sent=len(files)), files)
 
 
-def health(*, model: bool) -> Call[answers.Health]:
-    """State of the service; 503 has the same body."""
+def health(*, model: bool = False) -> Call[answers.Health]:
+    """State of the service, also while no inference can be served."""
     return Call("GET", "health", _reader(answers.Health), params=_include("model", model), also=UNHEALTHY)
 
 
-def drift(*, histogram: bool) -> Call[answers.Drift]:
+def ready() -> Call[bool]:
+    """Whether an inference can be served now."""
+    return Call("GET", "readyz", lambda body: answers.read(schemas.ReadyBody, body).ready, also=UNHEALTHY)
+
+
+def alive() -> Call[bool]:
+    """Whether the gateway lives; its model is not looked at."""
+    return Call("GET", "healthz", lambda body: answers.read(schemas.AliveBody, body).alive)
+
+
+def drift(*, histogram: bool = False) -> Call[answers.Drift]:
     """The newest predictions beside the model's reference."""
     return Call("GET", "drift", _reader(answers.Drift), params=_include("histogram", histogram))
 
 
-READY: Final = Call("GET", "readyz", _reader(schemas.ReadyBody), also=UNHEALTHY)
-ALIVE: Final = Call("GET", "healthz", _reader(schemas.AliveBody))
-ABOUT: Final = Call("GET", "", _reader(answers.About))
+def about() -> Call[answers.About]:
+    """Name and version of the gateway; the model's version is in `health`."""
+    return Call("GET", "", _reader(answers.About))
+
 
 OnWait = Callable[[float, errors.GatewayError], None]
 """Is told before each wait how long it is, and why."""

@@ -75,10 +75,14 @@ class Gateway:
     first: list[httpx.Response | type[httpx.TransportError]] = field(default_factory=list)
     most: int = 10
     asked: list[tuple[str, list[bytes]]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/healthz":
+            return httpx.Response(200, json={"alive": True})
         photos = photos_in(request)
         self.asked.append((request.url.path, photos))
+        self.keys.append(request.headers.get("X-API-Key"))
         if self.first:
             answer = self.first.pop(0)
             if isinstance(answer, httpx.Response):
