@@ -15,14 +15,7 @@ from PIL import Image
 
 from deploy.layout import ROOT, free_port
 from deploy.local.stack import LocalStack
-from gateway.client import (
-    Client,
-    GatewayError,
-    PhotoRefusedError,
-    PhotoTooLargeError,
-    RequestRefusedError,
-    Verdict,
-)
+from gateway.client import Client, GatewayError, RequestRefusedError, Verdict
 from tests.e2e.processes import running_gateway
 
 PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -32,15 +25,6 @@ PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
 def client(stack: LocalStack) -> Iterator[Client]:
     with Client(stack.gateway_url) as opened:
         yield opened
-
-
-@pytest.fixture
-def torchserve(stack: LocalStack) -> dict[str, str]:
-    """The settings of a gateway of its own in front of the same TorchServe."""
-    return {
-        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
-        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
-    }
 
 
 def test_every_method_reads_what_the_real_gateway_answers(client: Client, coffee: Path) -> None:
@@ -62,15 +46,6 @@ def test_every_method_reads_what_the_real_gateway_answers(client: Client, coffee
     with pytest.raises(RequestRefusedError) as no_shadow:
         client.compare(coffee)
     assert no_shadow.value.code == "no_shadow_version"
-
-
-def test_the_real_refusals_are_told_apart(client: Client) -> None:
-    with pytest.raises(PhotoRefusedError) as refused:
-        client.predict(b"GIF89a no photo")
-    assert (refused.value.code, len(refused.value.request_id)) == ("invalid_image_format", 32)
-    with pytest.raises(PhotoTooLargeError) as too_large:
-        client.predict(bytes(6 * 1024 * 1024))
-    assert (too_large.value.code, too_large.value.detail) == ("file_too_large", "Maximum file size: 5 MB")
 
 
 def test_ten_files_of_more_than_a_batch_takes_lose_no_other(client: Client, coffee: Path) -> None:

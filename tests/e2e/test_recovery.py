@@ -43,11 +43,12 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="module")
-def gateways(stack: LocalStack, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gateway]]:
+def gateways(
+    torchserve: dict[str, str], redis: Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Gateway]]:
     logs = tmp_path_factory.mktemp("logs")
     settings = {
-        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
-        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
+        **torchserve,
         "GATEWAY_REDIS_URL": redis.url,
         "redis_timeout_s": str(REDIS_TIMEOUT_S),
         "GATEWAY_PREDICT_RATE": "100000",
