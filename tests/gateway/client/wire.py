@@ -103,28 +103,17 @@ def client(handler: Handler, **options: Any) -> Client:  # noqa: ANN401 - any of
 
 def sync_call(handler: Handler, name: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - any method
     with client(handler) as opened:
-        return getattr(opened, name)(*arguments, **options)
+        answer = getattr(opened, name)(*arguments, **options)
+        return list(answer) if name == "check" else answer
 
 
 def async_call(handler: Handler, name: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - any method
     async def call() -> Any:  # noqa: ANN401 - any method's answer
         async with AsyncClient(URL, transport=httpx.MockTransport(handler)) as opened:
-            return await getattr(opened, name)(*arguments, **options)
+            answer = getattr(opened, name)(*arguments, **options)
+            return [outcome async for outcome in answer] if name == "check" else await answer
 
     return asyncio.run(call())
-
-
-def sync_check(handler: Handler, photos: Iterable[Any], **options: Any) -> list[Outcome]:  # noqa: ANN401
-    with client(handler) as opened:
-        return list(opened.check(photos, **options))
-
-
-def async_check(handler: Handler, photos: Iterable[Any], **options: Any) -> list[Outcome]:  # noqa: ANN401
-    async def check() -> list[Outcome]:
-        async with AsyncClient(URL, transport=httpx.MockTransport(handler)) as opened:
-            return [outcome async for outcome in opened.check(photos, **options)]
-
-    return asyncio.run(check())
 
 
 def short(outcomes: Iterable[Outcome]) -> Outcomes:
