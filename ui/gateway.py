@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from gateway.client import AsyncClient, Failure, GatewayError, Outcome
-from gateway.client.checking import BATCH_BYTES, BATCH_FILES
+from gateway.client.calls import BATCH_BYTES, BATCH_FILES
 from ui import wording
 from ui.photos import THUMBNAIL_MAX, drawn
 from ui.settings import Settings

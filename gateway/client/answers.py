@@ -8,18 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gateway import schemas
 from gateway.client.errors import GatewayError, item_error
-from gateway.schemas import (
-    Confidence,
-    DriftCheck,
-    DriftHistogram,
-    DriftStatistics,
-    DriftSummary,
-    ModelInfo,
-    Prediction,
-    Strength,
-)
-
-__all__ = ["Confidence", "DriftCheck", "DriftHistogram", "DriftStatistics", "DriftSummary", "ModelInfo", "Prediction"]
+from gateway.schemas import Confidence, DriftHistogram, ModelInfo, Prediction, Strength
 
 JPEG_START = b"\xff\xd8"
 EMPTY_HEATMAP = b"no region speaks for this verdict"
@@ -85,6 +74,7 @@ class Failure:
 
 
 Outcome = Verdict | Failure
+About = schemas.IndexBody
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,10 +103,6 @@ class Health(schemas.HealthBody):
 
     model: ModelInfo | None = None
     """None unless it was asked for, and while no model has answered."""
-
-
-class About(schemas.IndexBody):
-    """Name and version of the gateway, and its routes by their names."""
 
 
 class Drift(schemas.DriftBody):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from gateway.client import answers, calls
-from gateway.client.calls import Call, Photo, content, identity, try_content
-from gateway.client.checking import Ask, Checking, Options, Read, Steps, Wait, next_step
+from gateway.client import calls
+from gateway.client.answers import Outcome
+from gateway.client.calls import Call, Options, Photo, Steps
 from gateway.client.errors import GatewayError, transport_error
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 Transport = TypeVar("Transport", httpx.BaseTransport, httpx.AsyncBaseTransport)
@@ -27,10 +29,39 @@ USER_AGENT: Final = "product-photo-client"
 ACCEPT: Final = "application/json, application/problem+json"
 
 
+class _Method(Generic[P, T]):
+    """A call as a method: of `Client` it returns the answer, of `AsyncClient` what is awaited for it."""
+
+    def __init__(self, make: Callable[P, Call[T]]) -> None:
+        self._make = make
+
+    @overload
+    def __get__(self, client: Client, _: type[Client]) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: AsyncClient, _: type[AsyncClient]) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(
+        self, client: Client | AsyncClient, _: type[Client | AsyncClient]
+    ) -> Callable[P, T | Coroutine[Any, Any, T]]:
+        @functools.wraps(self._make)
+        def method(*args: P.args, **options: P.kwargs) -> T | Coroutine[Any, Any, T]:
+            return client._ask(self._make(*args, **options))  # noqa: SLF001 - our own kind
+
+        return method
+
+
 class _Opened(Generic[Http, Transport]):
-    """The connections to a gateway, and who asks."""
+    """The connections to a gateway, who asks, and what can be asked."""
 
     _open: ClassVar[Callable[..., Any]]
+    predict = _Method(calls.predict)
+    explain = _Method(calls.explain)
+    compare = _Method(calls.compare)
+    predict_batch = _Method(calls.predict_batch)
+    health = _Method(calls.health)
+    ready = _Method(calls.ready)
+    alive = _Method(calls.alive)
+    drift = _Method(calls.drift)
+    about = _Method(calls.about)
 
     def __init__(  # noqa: PLR0913 - all but two by name
         self,
@@ -42,7 +73,7 @@ class _Opened(Generic[Http, Transport]):
         user_agent: str = USER_AGENT,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._who = identity(api_key)
+        self._who = calls.identity(api_key)
         self._timeout_s = timeout_s
         self._http: Http = self._open(
             transport=transport,
@@ -57,11 +88,11 @@ class _Opened(Generic[Http, Transport]):
     def acting_for(self, *, api_key: str = "", caller: str = "") -> Self:
         """Return a client on the same connections with another's key, and address for the gateway's rates."""
         other = copy.copy(self)
-        other._who = identity(api_key, caller)  # noqa: SLF001 - our own kind
+        other._who = calls.identity(api_key, caller)  # noqa: SLF001 - our own kind
         return other
 
     def _steps(self, photos: Iterable[Photo], options: Options) -> Steps:
-        return Checking(timeout_s=self._timeout_s, **options).steps(photos)
+        return calls.Checking(timeout_s=self._timeout_s, **options).steps(photos)
 
 
 class Client(_Opened[httpx.Client, httpx.BaseTransport]):
@@ -79,45 +110,9 @@ class Client(_Opened[httpx.Client, httpx.BaseTransport]):
         """Close the connections; the client is of no use any more."""
         self._http.close()
 
-    def predict(self, photo: Photo, *, evidence: bool = False) -> answers.Verdict:
-        """Predict one image; its bytes go as they are, and without the file's name."""
-        return self._ask(calls.predict(content(photo), evidence=evidence))
-
-    def explain(self, photo: Photo, *, evidence: bool = False) -> answers.Explanation:
-        """Predict one image and show which regions drove the verdict."""
-        return self._ask(calls.explain(content(photo), evidence=evidence))
-
-    def compare(self, photo: Photo) -> answers.Comparison:
-        """Predict one image by the live and by the shadow version of the model."""
-        return self._ask(calls.compare(content(photo)))
-
-    def predict_batch(self, photos: Iterable[Photo]) -> answers.BatchResult:
-        """Predict as many images as one request takes; a bad one fails alone."""
-        return self._ask(calls.predict_batch([content(photo) for photo in photos]))
-
-    def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> Iterator[answers.Outcome]:
+    def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> Iterator[Outcome]:
         """Predict any number of images, and yield one outcome per image, in order and as they come; see `Options`."""
         return self._take(self._steps(photos, options))
-
-    def health(self, *, model: bool = False) -> answers.Health:
-        """State of the service, also while no inference can be served."""
-        return self._ask(calls.health(model=model))
-
-    def ready(self) -> bool:
-        """Whether an inference can be served now."""
-        return self._ask(calls.ready())
-
-    def alive(self) -> bool:
-        """Whether the gateway lives; its model is not looked at."""
-        return self._ask(calls.alive())
-
-    def drift(self, *, histogram: bool = False) -> answers.Drift:
-        """The newest predictions beside the model's reference."""
-        return self._ask(calls.drift(histogram=histogram))
-
-    def about(self) -> answers.About:
-        """Name and version of the gateway; the model's version is in `health`."""
-        return self._ask(calls.about())
 
     def _ask(self, call: Call[T]) -> T:
         try:
@@ -126,25 +121,22 @@ class Client(_Opened[httpx.Client, httpx.BaseTransport]):
             raise transport_error(error) from error
         return call.answer(response)
 
-    def _take(self, steps: Steps) -> Iterator[answers.Outcome]:
+    def _take(self, steps: Steps) -> Iterator[Outcome]:
         reply: object = None
-        while step := next_step(steps, reply):
+        while step := calls.next_step(steps, reply):
             reply = None
-            match step:
-                case Read(photo):
-                    reply = try_content(photo)
-                case Ask(call):
-                    reply = self._try(call)
-                case Wait(seconds):
-                    time.sleep(seconds)
-                case _:
-                    yield step
-
-    def _try(self, call: Call[Any]) -> object:
-        try:
-            return self._ask(call)
-        except GatewayError as error:
-            return error
+            try:
+                match step:
+                    case calls.Read(photo):
+                        reply = calls.content(photo)
+                    case Call():
+                        reply = self._ask(step)
+                    case calls.Wait(seconds):
+                        time.sleep(seconds)
+                    case _:
+                        yield step
+            except GatewayError as error:
+                reply = error
 
 
 class AsyncClient(_Opened[httpx.AsyncClient, httpx.AsyncBaseTransport]):
@@ -162,73 +154,31 @@ class AsyncClient(_Opened[httpx.AsyncClient, httpx.AsyncBaseTransport]):
         """Close the connections; the client is of no use any more."""
         await self._http.aclose()
 
-    async def predict(self, photo: Photo, *, evidence: bool = False) -> answers.Verdict:
-        """As `Client.predict`."""
-        return await self._ask(calls.predict(await _content(photo), evidence=evidence))
-
-    async def explain(self, photo: Photo, *, evidence: bool = False) -> answers.Explanation:
-        """As `Client.explain`."""
-        return await self._ask(calls.explain(await _content(photo), evidence=evidence))
-
-    async def compare(self, photo: Photo) -> answers.Comparison:
-        """As `Client.compare`."""
-        return await self._ask(calls.compare(await _content(photo)))
-
-    async def predict_batch(self, photos: Iterable[Photo]) -> answers.BatchResult:
-        """As `Client.predict_batch`."""
-        return await self._ask(calls.predict_batch([await _content(photo) for photo in photos]))
-
-    def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> AsyncIterator[answers.Outcome]:
+    def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> AsyncIterator[Outcome]:
         """As `Client.check`."""
         return self._take(self._steps(photos, options))
 
-    async def health(self, *, model: bool = False) -> answers.Health:
-        """As `Client.health`."""
-        return await self._ask(calls.health(model=model))
-
-    async def ready(self) -> bool:
-        """As `Client.ready`."""
-        return await self._ask(calls.ready())
-
-    async def alive(self) -> bool:
-        """As `Client.alive`."""
-        return await self._ask(calls.alive())
-
-    async def drift(self, *, histogram: bool = False) -> answers.Drift:
-        """As `Client.drift`."""
-        return await self._ask(calls.drift(histogram=histogram))
-
-    async def about(self) -> answers.About:
-        """As `Client.about`."""
-        return await self._ask(calls.about())
-
     async def _ask(self, call: Call[T]) -> T:
+        arguments = await asyncio.to_thread(call.arguments)  # it may read files
         try:
-            response = await self._http.request(headers=self._who, **call.arguments())
+            response = await self._http.request(headers=self._who, **arguments)
         except httpx.HTTPError as error:
             raise transport_error(error) from error
         return call.answer(response)
 
-    async def _take(self, steps: Steps) -> AsyncIterator[answers.Outcome]:
+    async def _take(self, steps: Steps) -> AsyncIterator[Outcome]:
         reply: object = None
-        while step := next_step(steps, reply):
+        while step := calls.next_step(steps, reply):
             reply = None
-            match step:
-                case Read(photo):
-                    reply = await asyncio.to_thread(try_content, photo)
-                case Ask(call):
-                    reply = await self._try(call)
-                case Wait(seconds):
-                    await asyncio.sleep(seconds)
-                case _:
-                    yield step
-
-    async def _try(self, call: Call[Any]) -> object:
-        try:
-            return await self._ask(call)
-        except GatewayError as error:
-            return error
-
-
-async def _content(photo: Photo) -> bytes:
-    return await asyncio.to_thread(content, photo)
+            try:
+                match step:
+                    case calls.Read(photo):
+                        reply = await asyncio.to_thread(calls.content, photo)
+                    case Call():
+                        reply = await self._ask(step)
+                    case calls.Wait(seconds):
+                        await asyncio.sleep(seconds)
+                    case _:
+                        yield step
+            except GatewayError as error:
+                reply = error

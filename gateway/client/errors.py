@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Final
 
 import httpx
@@ -15,6 +16,7 @@ ID_MAX_CHARS: Final = 128
 RETRY_MAX_DIGITS: Final = 6  # more than a week
 
 
+@dataclass(eq=False)
 class GatewayError(Exception):
     """A call that ended without its answer; `status` is None when no answer came at all."""
 
@@ -23,21 +25,12 @@ class GatewayError(Exception):
     again: ClassVar[bool] = False
     """Whether the same call may succeed later."""
 
-    def __init__(
-        self,
-        detail: str = "",
-        *,
-        status: int | None = None,
-        code: str = "",
-        request_id: str = "",
-        retry_after_s: int | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-        self.retry_after_s = retry_after_s
+    detail: str = ""
+    _: KW_ONLY
+    status: int | None = None
+    code: str = ""
+    request_id: str = ""
+    retry_after_s: int | None = None
 
     def __str__(self) -> str:
         said = f"{self.title}: {self.detail}" if self.detail else self.title

@@ -4,6 +4,7 @@ import argparse
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -79,20 +80,18 @@ class Heatmaps:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._taken: set[str] = set()
+        self._saved: Counter[str] = Counter()
 
     def save(self, photo: str, outcome: Outcome) -> str | None:
         """Write an image's heat map; return its path, or None if there is none."""
         if not isinstance(outcome, Explanation):
             return None
-        stem, number = STDIN_STEM if photo == STDIN else PurePath(photo).stem, 1
-        name = f"{stem}-heatmap.jpg"
-        while name.lower() in self._taken:  # some file systems know no case
-            number += 1
-            name = f"{stem}-heatmap-{number}.jpg"
-        self._taken.add(name.lower())
-        (self._folder / name).write_bytes(outcome.heatmap)
-        return str(self._folder / name)
+        stem = STDIN_STEM if photo == STDIN else PurePath(photo).stem
+        self._saved[stem.lower()] += 1  # some file systems know no case
+        number = self._saved[stem.lower()]
+        path = self._folder / (f"{stem}-heatmap.jpg" if number == 1 else f"{stem}-heatmap-{number}.jpg")
+        path.write_bytes(outcome.heatmap)
+        return str(path)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,16 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from gateway.client import (
-    Confidence,
-    Evidence,
-    Explanation,
-    Failure,
-    GatewayError,
-    KeyRefusedError,
-    Outcome,
-    Prediction,
-)
+from gateway import client
 from gateway.command.options import Exit
 
 STYLES = {"ai_generated": "bold red", "real": "green"}
@@ -37,20 +28,20 @@ class Row:
     """An image's line; the fields are CSV's columns and JSON's names, in their order."""
 
     photo: str
-    prediction: Prediction | None = None
+    prediction: client.Prediction | None = None
     probability: float | None = None
-    confidence: Confidence | None = None
+    confidence: client.Confidence | None = None
     inference_time_ms: float | None = None
     model_version: str | None = None
     heatmap: str | None = None
-    evidence: Sequence[Evidence] | None = None
+    evidence: Sequence[client.Evidence] | None = None
     code: str | None = None
     error: str | None = None
 
 
-def row_of(name: str, outcome: Outcome, heatmap: str | None) -> Row:
+def row_of(name: str, outcome: client.Outcome, heatmap: str | None) -> Row:
     """Put a verdict or a failure into a line."""
-    if isinstance(outcome, Failure):
+    if isinstance(outcome, client.Failure):
         return Row(name, code=outcome.error.code, error=outcome.error.detail or outcome.error.title)
     return Row(
         name, **outcome.model_dump(exclude={"heatmap_base64", "evidence"}), heatmap=heatmap, evidence=outcome.evidence
@@ -64,15 +55,15 @@ class Tally:
     fail_on: str | None
     predictions: Counter[str] = field(default_factory=Counter)
     empty: int = 0
-    failures: list[GatewayError] = field(default_factory=list)
+    failures: list[client.GatewayError] = field(default_factory=list)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: client.Outcome) -> None:
         """Count an image."""
-        if isinstance(outcome, Failure):
+        if isinstance(outcome, client.Failure):
             self.failures.append(outcome.error)
         else:
             self.predictions[outcome.prediction] += 1
-            self.empty += isinstance(outcome, Explanation) and outcome.heatmap_is_empty
+            self.empty += isinstance(outcome, client.Explanation) and outcome.heatmap_is_empty
 
     @property
     def count(self) -> int:
@@ -82,7 +73,7 @@ class Tally:
     @property
     def advice(self) -> str:
         """What to do about the first failure that is not the image's own."""
-        return next((str(one) for one in self.failures if one.again or isinstance(one, KeyRefusedError)), "")
+        return next((str(one) for one in self.failures if one.again or isinstance(one, client.KeyRefusedError)), "")
 
     def summary(self) -> str:
         """Summarise the counts."""
@@ -94,7 +85,7 @@ class Tally:
 
     def exit(self) -> Exit:
         """The most severe outcome wins, but a match of --fail-on outweighs an image without a prediction."""
-        if any(isinstance(one, KeyRefusedError) for one in self.failures):
+        if any(isinstance(one, client.KeyRefusedError) for one in self.failures):
             return Exit.KEY_REFUSED
         if any(one.again for one in self.failures):
             return Exit.UNREACHABLE
@@ -178,33 +169,31 @@ def _no_formula(name: str) -> str:
     return f"./{name}" if name.startswith(FORMULA_STARTS) and name != "-" else name
 
 
+@dataclass(frozen=True)
 class Reporter:
-    """Moves a bar, or writes a line per wait."""
+    """Moves the bar if it is shown, else writes a line per wait."""
 
-    def __init__(self, bar: Progress | None = None, total: int = 0, *, quiet: bool = False) -> None:
-        self._bar, self._quiet = bar, quiet
-        self._task = bar.add_task("checking", total=total) if bar else TaskID(0)
+    bar: Progress
+    task: TaskID
+    quiet: bool
 
     def advance(self) -> None:
         """An image is done."""
-        if self._bar:
-            self._bar.update(self._task, advance=1, description="checking")
+        self.bar.update(self.task, advance=1, description="checking")
 
-    def waiting(self, seconds: float, error: GatewayError) -> None:
+    def waiting(self, seconds: float, error: client.GatewayError) -> None:
         """The gateway is given time: say how long and why."""
         said = f"waiting {seconds:.0f} s: {error.title[0].lower()}{error.title[1:]}"
-        if self._bar:
-            self._bar.update(self._task, description=said)
-        elif not self._quiet:
+        self.bar.update(self.task, description=said)
+        if self.bar.disable and not self.quiet:
             print(said, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def reporting(total: int, *, quiet: bool, rows_come: bool) -> Iterator[Reporter]:
-    """Open the reporter that fits; rows that come into the same terminal leave no place for a bar."""
-    if quiet or not sys.stderr.isatty() or (rows_come and sys.stdout.isatty()):
-        yield Reporter(quiet=quiet)
-    else:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-            yield Reporter(progress, total)
+    """Open the reporter; rows that come into the same terminal leave no place for a bar."""
+    no_bar = quiet or not sys.stderr.isatty() or (rows_come and sys.stdout.isatty())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    error = Console(stderr=True)
+    with Progress(*columns, console=error, transient=True, redirect_stdout=False, disable=no_bar) as bar:
+        yield Reporter(bar, bar.add_task("checking", total=total), quiet)

@@ -38,10 +38,6 @@ def _results(*path: str) -> AliasPath:
     return AliasPath("validation_results", *path)
 
 
-class _Agent(BaseModel):
-    name: str = ""
-
-
 class _Assertion(BaseModel):
     label: str
     data: Any = None
@@ -59,7 +55,7 @@ class _Ingredient(BaseModel):
 
 class _Manifest(BaseModel):
     claim_generator: str = ""
-    claim_generator_info: list[_Agent] = []
+    claim_generator_info: list[Any] = []
     assertions: list[_Assertion] = []
     ingredients: list[_Ingredient] = []
 
@@ -76,7 +72,7 @@ class _Manifest(BaseModel):
     def agents(self) -> Iterator[str]:
         """Whatever names the tools that made the claim or the image."""
         yield self.claim_generator
-        yield from (agent.name for agent in self.claim_generator_info)
+        yield from map(_text, self.claim_generator_info)
         for assertion in filter(_has_actions, self.assertions):
             for action in assertion.entries("actions", "templates"):
                 yield from (_text(action.get("softwareAgent")), _text(action.get("description")))

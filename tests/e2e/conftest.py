@@ -32,6 +32,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def torchserve(stack: LocalStack) -> dict[str, str]:
+    """The settings of a gateway of its own in front of the stack's TorchServe."""
+    return {
+        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
+        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
+    }
+
+
 @pytest.fixture
 def gateway(stack: LocalStack) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=stack.gateway_url, timeout=60, trust_env=False) as client:

@@ -7,23 +7,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from deploy.layout import ROOT, free_port
+from deploy.layout import ROOT
 from deploy.local.stack import LocalStack
-from gateway.client import (
-    Client,
-    GatewayError,
-    PhotoRefusedError,
-    PhotoTooLargeError,
-    RequestRefusedError,
-    Verdict,
-)
-from tests.e2e.processes import running_gateway
+from gateway.client import Client, RequestRefusedError, Verdict
 
 PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -32,15 +23,6 @@ PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
 def client(stack: LocalStack) -> Iterator[Client]:
     with Client(stack.gateway_url) as opened:
         yield opened
-
-
-@pytest.fixture
-def torchserve(stack: LocalStack) -> dict[str, str]:
-    """The settings of a gateway of its own in front of the same TorchServe."""
-    return {
-        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
-        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
-    }
 
 
 def test_every_method_reads_what_the_real_gateway_answers(client: Client, coffee: Path) -> None:
@@ -62,45 +44,6 @@ def test_every_method_reads_what_the_real_gateway_answers(client: Client, coffee
     with pytest.raises(RequestRefusedError) as no_shadow:
         client.compare(coffee)
     assert no_shadow.value.code == "no_shadow_version"
-
-
-def test_the_real_refusals_are_told_apart(client: Client) -> None:
-    with pytest.raises(PhotoRefusedError) as refused:
-        client.predict(b"GIF89a no photo")
-    assert (refused.value.code, len(refused.value.request_id)) == ("invalid_image_format", 32)
-    with pytest.raises(PhotoTooLargeError) as too_large:
-        client.predict(bytes(6 * 1024 * 1024))
-    assert (too_large.value.code, too_large.value.detail) == ("file_too_large", "Maximum file size: 5 MB")
-
-
-def test_ten_files_of_more_than_a_batch_takes_lose_no_other(client: Client, coffee: Path) -> None:
-    large = bytes(9 * 1024 * 1024)
-    outcomes = list(client.check([large, coffee, *[large] * 7, coffee]))
-    assert [type(outcome).__name__ for outcome in outcomes] == ["Failure", "Verdict", *["Failure"] * 7, "Verdict"]
-
-
-def test_a_gateway_that_dies_between_two_batches_and_takes_less_when_it_comes_back_loses_no_photo(
-    torchserve: dict[str, str], tmp_path: Path, coffee: Path
-) -> None:
-    photo, port = coffee.read_bytes(), str(free_port())
-    photos = [photo, *[photo[:1000]] * 2, *[photo] * 9]
-    waits: list[GatewayError] = []
-    with ExitStack() as closing, Client(f"http://127.0.0.1:{port}") as client:
-        first = closing.enter_context(running_gateway(tmp_path / "first.log", GATEWAY_PORT=port, **torchserve))
-
-        def restart(_: float, error: GatewayError) -> None:
-            waits.append(error)
-            if len(waits) == 1:
-                settings = {**torchserve, "GATEWAY_PORT": port, "GATEWAY_MAX_BATCH_FILES": "3"}
-                closing.enter_context(running_gateway(tmp_path / "second.log", **settings))
-
-        outcomes = client.check(photos, batch_size=4, on_wait=restart)
-        kinds = [type(next(outcomes)).__name__ for _ in range(4)]
-        first.process.kill()
-        first.process.wait()
-        kinds += [type(outcome).__name__ for outcome in outcomes]
-    assert kinds == ["Verdict", "Failure", "Failure", *["Verdict"] * 9]
-    assert waits[0].code == "no_answer"
 
 
 @pytest.mark.parametrize("number", range(4))

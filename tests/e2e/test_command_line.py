@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from deploy.layout import ROOT
 from deploy.local.stack import LocalStack
-from tests.e2e.processes import running_gateway
+from tests.e2e.shell import Shell
+from tests.pages import documented
 
-PAGE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
-COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+COMMANDS = documented((ROOT / "docs" / "command-line.md").read_text(encoding="utf-8"))
 ELSEWHERE = {
     "product-photo-detector serve": "tests/e2e/test_demo.py",
-    "product-photo-detector models promote 1.3.0": "tests/gateway/command/test_main.py",
-    "product-photo-detector models rollback": "tests/gateway/command/test_main.py",
+    "product-photo-detector models promote 1.3.0": "tests/e2e/test_versions.py",
+    "product-photo-detector models rollback": "tests/e2e/test_versions.py",
 }
 """What would disturb the other tests' stack, and the test that runs it on one of its own."""
 # The command and make as a user has them, with this stack's places in the place of the defaults.
-SHELL = """
+FUNCTIONS = """
 set -o pipefail
 product-photo-detector() {
   case $1 in
@@ -52,9 +48,8 @@ def places(tmp_path: Path, coffee: Path) -> Path:
 
 
 @pytest.fixture
-def environment(stack: LocalStack) -> dict[str, str]:
-    return {
-        **os.environ,
+def shell(stack: LocalStack, places: Path) -> Shell:
+    variables = {
         "PYTHON": sys.executable,
         "PYTHONPATH": str(ROOT),
         "ROOT": str(ROOT),
@@ -63,52 +58,20 @@ def environment(stack: LocalStack) -> dict[str, str]:
         "URL": stack.gateway_url,
         "DETECTOR_URL": stack.gateway_url,
     }
-
-
-def shell(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    words = ["bash", "-c", f"{SHELL}\n{command}"]
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return Shell(places, stack.gateway_url, variables)
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ELSEWHERE])
-def test_each_command_of_the_documentation_runs(command: str, places: Path, environment: dict[str, str]) -> None:
+def test_each_command_of_the_documentation_runs(command: str, shell: Shell) -> None:
+    def run(command: str) -> CompletedProcess[str]:
+        return shell.run(f"{FUNCTIONS}\n{command}")
+
     if "--rotate" in command:
-        assert shell("product-photo-detector keys new shop --file keys.json", places, environment).returncode == 0
+        run("product-photo-detector keys new shop --file keys.json").check_returncode()
     if "--fail-on" in command:
-        said = shell("product-photo-detector check photo.jpg --json", places, environment)
+        said = run("product-photo-detector check photo.jpg --json")
         expected = int(json.loads(said.stdout)["prediction"] == "ai_generated")
     else:
         expected = next((code for word, code in EXIT_CODES.items() if word in command), 0)
-    ended = shell(command, places, environment)
+    ended = run(command)
     assert ended.returncode == expected, ended.stderr
-
-
-@contextmanager
-def keyed(folder: Path, stack: LocalStack) -> Iterator[str]:
-    """A gateway that wants a key of the folder's file."""
-    settings = {
-        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
-        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
-        "API_KEYS_FILE": str(folder / "keys.json"),
-    }
-    with running_gateway(folder / "gateway.log", **settings) as gateway:
-        yield gateway.url
-
-
-def test_a_new_key_opens_a_running_gateway_and_another_does_not(
-    places: Path, environment: dict[str, str], stack: LocalStack
-) -> None:
-    new = "product-photo-detector keys new"
-    shell(f"{new} other --file keys.json > other.key", places, environment)
-    with keyed(places, stack) as url:
-        environment["DETECTOR_URL"] = url
-        check = "product-photo-detector check photo.jpg --quiet"
-        assert shell(check, places, environment).returncode == 5
-        assert shell(f"{check} --api-key-file shop.key", places, environment).returncode == 5
-        shell(f"{new} shop --file keys.json --predict 1 > shop.key", places, environment)
-        ended = shell(f"{check} --api-key-file shop.key --csv", places, environment)
-        assert (ended.returncode, ended.stdout.count("\n")) == (0, 2)
-        ended = shell(f"{check} --api-key-file shop.key --patience 1", places, environment)
-        assert ended.returncode == 4  # the rate that the key was made with
-        assert "At most 1 requests a minute." in ended.stderr
-    assert (places / "shop.key").read_text().strip() not in (places / "gateway.log").read_text()

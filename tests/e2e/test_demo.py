@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -60,18 +59,6 @@ def test_the_api_alone_is_served_without_the_page_and_stops_when_told_even_while
     assert "-m gateway" in modules
     assert "-m ui" not in modules
     assert list(tmp_path.glob("*-heatmap.jpg")) == []
-
-
-def test_a_taken_port_is_one_clear_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with _demo("--gateway-port", str(port)) as demo:
-            said, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 1
-    assert said == (
-        f"demo: port {port} (gateway) is in use: stop what uses it, or use free ports with "
-        '`make demo ARGS="--free-ports"`\n'
-    )
 
 
 def test_a_photo_that_is_not_there_is_one_clear_line() -> None:

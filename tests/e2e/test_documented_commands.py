@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -62,8 +61,3 @@ def _comparable(answer: dict[str, Any]) -> dict[str, Any]:
         if verdict.get("probability") is not None:
             verdict["probability"] = pytest.approx(verdict["probability"], abs=0.005)
     return {name: value for name, value in answer.items() if name not in TIMES}
-
-
-def test_the_commands_send_only_to_the_gateway() -> None:
-    addresses = {address for command in CURL for address in re.findall(r"(?:https?://)?[\w.]+:\d+", command)}
-    assert addresses == {"http://127.0.0.1:8080", "localhost:8080"}

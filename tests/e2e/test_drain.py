@@ -146,21 +146,8 @@ def until_refused(url: str) -> None:
         time.sleep(0.01)
 
 
-def test_a_request_on_a_connection_that_was_let_in_before_sigterm_is_answered(gateway: Gateway) -> None:
+def test_clients_that_are_let_in_are_told_to_leave_and_lose_nothing(gateway: Gateway) -> None:
     address = httpx.URL(gateway.url)
-    with socket.create_connection((address.host, address.port or 0)) as connection:
-        httpx.get(f"{gateway.url}/healthz", trust_env=False)  # let in after it, so it is in as well
-        gateway.process.send_signal(signal.SIGTERM)
-        until_refused(gateway.url)
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        answer = b"".join(iter(lambda: connection.recv(4096), b""))
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b"\r\nconnection: close\r\n" in answer
-    assert answer.endswith(b'{"alive":true}')
-    assert gateway.process.wait(10) == 0
-
-
-def test_clients_that_keep_their_connection_are_told_to_leave_and_lose_nothing(gateway: Gateway) -> None:
     all_are_in = threading.Barrier(5)
 
     def ask_on_and_on() -> set[int]:
@@ -174,11 +161,20 @@ def test_clients_that_keep_their_connection_are_told_to_leave_and_lose_nothing(g
                 if answer.headers.get("connection") == "close":
                     return statuses
 
-    with ThreadPoolExecutor(4) as pool:
+    with (
+        socket.create_connection((address.host, address.port or 0)) as silent,
+        ThreadPoolExecutor(4) as pool,
+    ):
         clients = [pool.submit(ask_on_and_on) for _ in range(4)]
-        all_are_in.wait(30)
+        all_are_in.wait(30)  # after the silent one, so it is in as well
         gateway.process.send_signal(signal.SIGTERM)
+        until_refused(gateway.url)
+        silent.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b"".join(iter(lambda: silent.recv(4096), b""))
         assert [client.result() for client in clients] == [{200}] * 4
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b'{"alive":true}')
     assert gateway.process.wait(10) == 0
 
 

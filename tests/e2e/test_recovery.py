@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from io import BytesIO
 from pathlib import Path
 
-import httpx
 import pytest
-from PIL import Image
 
 from deploy.local.stack import LocalStack
 from gateway.settings import Settings
@@ -25,7 +20,6 @@ from tests.gateway.test_ratelimit_redis import SERVER, Redis
 
 OPEN, CLOSED = "open", "closed"
 """The gateways, by what they do while Redis is away."""
-QUOTA = 5
 DEADLINE_S = Settings.model_fields["predict_timeout_s"].default
 REDIS_TIMEOUT_S = 2
 MANY = 3
@@ -43,15 +37,15 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="module")
-def gateways(stack: LocalStack, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gateway]]:
+def gateways(
+    torchserve: dict[str, str], redis: Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Gateway]]:
     logs = tmp_path_factory.mktemp("logs")
     settings = {
-        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
-        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
+        **torchserve,
         "GATEWAY_REDIS_URL": redis.url,
         "redis_timeout_s": str(REDIS_TIMEOUT_S),
         "GATEWAY_PREDICT_RATE": "100000",
-        "GATEWAY_EXPLAIN_RATE": str(QUOTA),
     }
     with ExitStack() as opened:
         yield {
@@ -60,30 +54,12 @@ def gateways(stack: LocalStack, redis: Redis, tmp_path_factory: pytest.TempPathF
         }
 
 
-@pytest.fixture(scope="module")
-def photo(coffee: Path) -> bytes:
-    buffer = BytesIO()
-    with Image.open(coffee) as image:
-        image.convert("RGB").save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
-def test_two_gateway_processes_enforce_one_quota(gateways: dict[str, Gateway], photo: bytes) -> None:
-    urls = [gateway.url for gateway in gateways.values()] * 2 * QUOTA
-
-    def explain(url: str) -> int:
-        return httpx.post(f"{url}/predict/explain", files={"file": photo}, timeout=60, trust_env=False).status_code
-
-    with ThreadPoolExecutor(4) as pool:
-        assert Counter(pool.map(explain, urls)) == {200: QUOTA, 429: 3 * QUOTA}
-
-
 @pytest.mark.timeout(4 * PATIENCE_S)
 def test_whatever_is_killed_clients_get_200_or_503_in_time_and_recovery_needs_no_hand(
-    stack: LocalStack, gateways: dict[str, Gateway], redis: Redis, photo: bytes
+    stack: LocalStack, gateways: dict[str, Gateway], redis: Redis, coffee: Path
 ) -> None:
     urls = {name: gateway.url for name, gateway in gateways.items()}
-    with steady(urls, photo, clients_each=2) as load:
+    with steady(urls, coffee.read_bytes(), clients_each=2) as load:
         _until_all_succeed(stack, load)
         _kill_a_worker(stack)
         _until_all_succeed(stack, load)

@@ -68,17 +68,13 @@ def test_an_archive_is_checked_and_another_takes_its_place(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def guarded(stack: LocalStack, tmp_path: Path) -> Iterator[tuple[Gateway, str]]:
+def guarded(torchserve: dict[str, str], tmp_path: Path) -> Iterator[tuple[Gateway, str]]:
     """A gateway of its own that knows one client by a file of keys, and the client's key."""
     key = secrets.token_hex(32)
     (tmp_path / "var" / "logs").mkdir(parents=True)
     _write_keys(tmp_path / "keys.json", key)
-    settings = {
-        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
-        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
-        "API_KEYS_FILE": str(tmp_path / "keys.json"),
-    }
-    with running_gateway(tmp_path / "var" / "logs" / "gateway.log", **settings) as gateway:
+    log, keys = tmp_path / "var" / "logs" / "gateway.log", str(tmp_path / "keys.json")
+    with running_gateway(log, API_KEYS_FILE=keys, **torchserve) as gateway:
         yield gateway, key
 
 

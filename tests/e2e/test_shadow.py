@@ -33,7 +33,9 @@ def images(coffee: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def gateway(stack: LocalStack, images: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(
+    stack: LocalStack, torchserve: dict[str, str], images: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     """A gateway beside whose live version is the same as another one, which flags one more of both images, or less."""
     folder = tmp_path_factory.mktemp("shadow")
     spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, folder)
@@ -42,13 +44,7 @@ def gateway(stack: LocalStack, images: list[bytes], tmp_path_factory: pytest.Tem
     cut = (low + high) / 2 if live[0]["prediction"] == live[1]["prediction"] else low - 1
     other = replace(spec, version=VERSION, offset=spec.offset + cut * spec.temperature)
     archive = build_archive(other, weights, stack.layout.store / f"{MODEL}-{VERSION}.mar")
-    settings = {
-        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
-        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
-        "RATE_LIMIT_ENABLED": "false",
-        "SHADOW_VERSION": VERSION,
-        "GATEWAY_SHADOW_FRACTION": "1",
-    }
+    settings = {**torchserve, "SHADOW_VERSION": VERSION, "GATEWAY_SHADOW_FRACTION": "1"}
     headers = {"Authorization": f"Bearer {stack.token('management')}"}
     query = {"url": archive.name, "model_name": MODEL, "initial_workers": "1", "synchronous": "true"}
     with httpx.Client(base_url=stack.management_url, headers=headers, timeout=120, trust_env=False) as management:

@@ -24,13 +24,8 @@ def test_it_predicts_the_sample_image(stack: LocalStack) -> None:
     assert done.stdout.startswith("coffee.png: real, probability 0.")
 
 
-def test_it_shows_the_key_of_its_environment(stack: LocalStack, tmp_path: Path) -> None:
-    settings = {
-        "GATEWAY_TORCHSERVE_URL": stack.inference_url,
-        "GATEWAY_TORCHSERVE_KEY_FILE": str(stack.layout.key_file),
-        "API_KEYS": "right",
-    }
-    with running_gateway(tmp_path / "gateway.log", **settings) as gateway:
+def test_it_shows_the_key_of_its_environment(torchserve: dict[str, str], tmp_path: Path) -> None:
+    with running_gateway(tmp_path / "gateway.log", API_KEYS="right", **torchserve) as gateway:
         right, wrong = (smoke_test(gateway.url, DETECTOR_API_KEY=key) for key in ("right", "wrong"))
     assert (right.returncode, right.stderr) == (0, "")
     assert wrong.returncode == 2

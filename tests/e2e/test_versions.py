@@ -43,10 +43,9 @@ def test_switches_under_load_fail_no_request(
 ) -> None:
     with steady({"gateway": stack.gateway_url}, coffee.read_bytes(), CLIENTS) as load:
         switched = [_switch(stack, load, "promote", NEW)]
-        switched += [_switch(stack, load, "rollback") for _ in range(2)]
-        switched += [_switch(stack, load, "promote", version) for version in (shipped, THIRD)]
         switched += [_switch(stack, load, "rollback")]
-    assert switched == [NEW, shipped, NEW, shipped, THIRD, shipped]
+        switched += [_switch(stack, load, "promote", THIRD), _switch(stack, load, "rollback")]
+    assert switched == [NEW, shipped, THIRD, shipped]
     assert load.broken == []
     none((answer.undocumented for answer in load.answers if answer.undocumented), of=load.answers)
     assert {answer.status for answer in load.answers} == {200}

@@ -3,8 +3,7 @@
 import base64
 from typing import Any
 
-from gateway.client import Evidence, Explanation, Verdict
-from gateway.client.answers import Confidence, Prediction
+from gateway.client import Confidence, Evidence, Explanation, Prediction, Verdict
 from ui.table import Row
 
 JPEG = b"\xff\xd8 heat map"

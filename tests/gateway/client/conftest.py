@@ -18,10 +18,10 @@ def call(request: pytest.FixtureRequest) -> Call:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=[wire.sync_check, wire.async_check], ids=["sync", "async"])
-def check(request: pytest.FixtureRequest) -> Call:
+@pytest.fixture
+def check(call: Call) -> Call:
     """Check photos with either client."""
-    return request.param  # type: ignore[no-any-return]
+    return lambda handler, photos, **options: call(handler, "check", photos, **options)
 
 
 @pytest.fixture(autouse=True)

@@ -10,14 +10,14 @@ from pydantic import BaseModel
 
 from deploy.layout import ROOT
 from gateway import schemas
-from gateway.client import Evidence, Explanation, Verdict, answers
+from gateway.client import Drift, Evidence, Explanation, Health, Verdict
 
 PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (Verdict, schemas.PredictionWithEvidence),
     (Explanation, schemas.ExplanationWithEvidence),
     (Evidence, schemas.Evidence),
-    (answers.Health, schemas.HealthWithModel),
-    (answers.Drift, schemas.DriftWithHistogram),
+    (Health, schemas.HealthWithModel),
+    (Drift, schemas.DriftWithHistogram),
 ]
 PROGRAM = """
 import sys

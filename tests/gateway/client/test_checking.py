@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.client import GatewayError, NotReadyError, TooManyRequestsError, Verdict, checking
+from gateway.client import GatewayError, NotReadyError, TooManyRequestsError, Verdict, calls
 from tests.gateway.client.wire import Gateway, batch, client, error_of, item, refusal, short, verdict
 
 Check = Callable[..., Any]
@@ -136,7 +136,7 @@ def test_a_batch_that_is_too_large_is_halved_and_its_large_photo_fails_alone(che
 
 
 def test_a_batch_never_has_more_bytes_than_the_gateway_takes(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "BATCH_BYTES", 5)
+    monkeypatch.setattr(calls, "BATCH_BYTES", 5)
     gateway = Gateway()
     check(gateway, [b"10", b"11", b"12", b"123456", b"14"])
     assert sizes(gateway) == [2, 1, 1, 1]

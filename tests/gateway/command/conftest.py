@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
 from gateway.command.__main__ import main
@@ -26,27 +25,13 @@ class Ended:
 Command = Callable[..., Ended]
 
 
-class Service(Gateway):
-    """The gateway's probe as well, and what came with each request."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.headers: list[httpx.Headers] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.headers.append(request.headers)
-        if request.url.path == "/healthz":
-            return httpx.Response(200, json={"alive": True})
-        return super().__call__(request)
+@pytest.fixture
+def service() -> Gateway:
+    return Gateway()
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture
-def url(service: Service) -> Iterator[str]:
+def url(service: Gateway) -> Iterator[str]:
     with served(service) as address:
         yield address
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.gateway.client.wire import batch, refusal, verdict
-from tests.gateway.command.conftest import Command, Service
+from tests.gateway.client.wire import Gateway, batch, refusal, verdict
+from tests.gateway.command.conftest import Command
 
 CSV_HEADER = "photo,prediction,probability,confidence,inference_time_ms,model_version,heatmap,evidence,code,error\n"
 HEATMAP = "/9j/4AAQ"
@@ -23,7 +23,7 @@ def cells(out: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines() if line.startswith("│")]
 
 
-def test_a_photo_is_predicted_into_a_table(check: Command, service: Service) -> None:
+def test_a_photo_is_predicted_into_a_table(check: Command, service: Gateway) -> None:
     Path("photo.jpg").write_bytes(b"87")
     ended = check("photo.jpg")
     assert cells(ended.out) == [["photo.jpg", "AI-generated", "0.8700", "high"]]
@@ -32,7 +32,7 @@ def test_a_photo_is_predicted_into_a_table(check: Command, service: Service) -> 
 
 
 def test_a_folder_is_predicted_by_name_and_a_broken_photo_ends_with_3(
-    check: Command, listings: Path, service: Service
+    check: Command, listings: Path, service: Gateway
 ) -> None:
     ended = check("listings")
     assert [row[:2] for row in cells(ended.out)] == [
@@ -59,7 +59,7 @@ def test_csv_has_a_row_a_photo_in_order(check: Command, listings: Path) -> None:
     assert ended.code == 3
 
 
-def test_json_is_an_object_a_line(check: Command, service: Service) -> None:
+def test_json_is_an_object_a_line(check: Command, service: Gateway) -> None:
     Path("one.jpg").write_bytes(b"87")
     found = [{"type": "generator_software", "value": "DALL-E", "strength": "weak"}]
     service.first = [httpx.Response(200, json=verdict(b"87", evidence=found)), refusal(400, "corrupt_image")]
@@ -84,7 +84,7 @@ def test_json_is_an_object_a_line(check: Command, service: Service) -> None:
     }
 
 
-def test_heat_maps_get_names_of_their_own_in_a_new_folder(check: Command, service: Service, tmp_path: Path) -> None:
+def test_heat_maps_get_names_of_their_own_in_a_new_folder(check: Command, service: Gateway, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "cup.jpg").write_bytes(b"87")
@@ -133,7 +133,7 @@ def test_a_service_that_is_not_there_is_told_before_any_photo(command: Command) 
     )
 
 
-def test_a_service_that_stays_busy_ends_with_4_and_with_all_other_verdicts(check: Command, service: Service) -> None:
+def test_a_service_that_stays_busy_ends_with_4_and_with_all_other_verdicts(check: Command, service: Gateway) -> None:
     for number in range(4):
         Path(f"{number}.jpg").write_bytes(b"12")
     service.first = [httpx.Response(200, json=batch([b"12"] * 2)), refusal(503, "service_unavailable")]
@@ -152,7 +152,7 @@ def test_a_service_that_stays_busy_ends_with_4_and_with_all_other_verdicts(check
 
 
 def test_a_wait_is_told_and_quiet_says_nothing(
-    check: Command, service: Service, monkeypatch: pytest.MonkeyPatch
+    check: Command, service: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
     Path("photo.jpg").write_bytes(b"12")
@@ -165,7 +165,7 @@ def test_a_wait_is_told_and_quiet_says_nothing(
     assert check("photo.jpg", "--quiet").err == ""
 
 
-def test_a_refused_key_ends_with_5(check: Command, service: Service) -> None:
+def test_a_refused_key_ends_with_5(check: Command, service: Gateway) -> None:
     Path("photo.jpg").write_bytes(b"12")
     service.first = [refusal(401, "unauthorized", "Missing or invalid API key")]
     ended = check("photo.jpg", "--json")
@@ -176,7 +176,7 @@ def test_a_refused_key_ends_with_5(check: Command, service: Service) -> None:
 
 
 def test_the_key_comes_from_the_environment_or_a_file(
-    check: Command, service: Service, monkeypatch: pytest.MonkeyPatch
+    check: Command, service: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, content in {"photo.jpg": b"12", "given.key": b"given\n", "named.key": b"named\r\nmore"}.items():
         Path(name).write_bytes(content)
@@ -186,8 +186,7 @@ def test_the_key_comes_from_the_environment_or_a_file(
     monkeypatch.setenv("DETECTOR_API_KEY", "from-environment")
     check("photo.jpg")
     check("photo.jpg", "--api-key-file", "given.key")
-    sent = [headers.get("X-API-Key") for headers in service.headers[1::2]]
-    assert sent == [None, "named", "from-environment", "given"]
+    assert service.keys == [None, "named", "from-environment", "given"]
 
 
 def test_a_key_file_that_is_not_there_is_one_line(check: Command) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.layout import ROOT
-from tests.gateway.command.conftest import Service
+from tests.gateway.client.wire import Gateway
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def test_make_puts_the_command_of_the_checkout_into_its_environment(venv: Path) 
     assert "is up to date" in again.stdout
 
 
-def test_elsewhere_the_client_is_all_that_is_installed(venv: Path, tmp_path: Path, service: Service, url: str) -> None:
+def test_elsewhere_the_client_is_all_that_is_installed(venv: Path, tmp_path: Path, service: Gateway, url: str) -> None:
     python = venv / "bin" / "python"
     locked: list[str | Path] = ["--python", python, "--constraints", LOCK, "--build-constraints", LOCK]
     environment = os.environ | {"UV_SYSTEM_CERTS": "true"}

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from deploy.layout import ROOT
-from tests.gateway.command.conftest import Service
+from tests.gateway.client.wire import Gateway
 from tests.gateway.command.service import served
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "gateway.command"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-class Slow(Service):
+class Slow(Gateway):
     """Holds every batch but the first until it is let go."""
 
     def __init__(self) -> None:

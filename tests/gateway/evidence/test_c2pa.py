@@ -5,7 +5,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -171,20 +170,14 @@ def acted(**action: object) -> dict[str, Any]:
     [
         ({"claim_generator": "Adobe_Firefly/1.0"}, "Adobe Firefly"),
         ({"claim_generator_info": [{"name": "Microsoft_Designer", "version": "1"}]}, "Microsoft Designer"),
-        ({"claim_generator": "Stability AI"}, "Stability AI"),
         (acted(softwareAgent="Sora"), "Sora"),
         (acted(softwareAgent={"name": "gpt-image-1"}), "OpenAI"),
-        (acted(softwareAgent={"name": "ChatGPT"}), "OpenAI"),
         (acted(description="Created by Google Generative AI."), "Google Generative AI"),
         (acted(softwareAgent="Google Imagen 4"), "Google Generative AI"),
         (acted(softwareAgent="FLUX.1 [pro]"), "FLUX (Black Forest Labs)"),
         ({"claim_generator_info": [{"name": "Black Forest Labs API"}]}, "FLUX (Black Forest Labs)"),
         ({"claim_generator": "xAI/1.0"}, "Grok (xAI)"),
-        ({"claim_generator_info": [{"name": "Grok"}]}, "Grok (xAI)"),
-        ({"claim_generator": "Recraft V3"}, "Recraft"),
-        (acted(softwareAgent={"name": "Seedream 4.0"}), "Seedream"),
         ({"claim_generator": "豆包AI"}, "Doubao (ByteDance)"),
-        (acted(softwareAgent="Qwen-Image"), "Qwen"),
         ({"assertions": [{"label": "c2pa.actions.v2", "data": AGENTS}]}, "Midjourney"),
     ],
 )
@@ -291,11 +284,3 @@ def test_a_scrambled_manifest_is_broken_or_unreadable(authority: Authority, trus
         "cannot be read",
     }
     assert padding < len(verdicts) / 2
-
-
-def test_threads_share_one_reader(authority: Authority, trusting: Examiner) -> None:
-    signed = authority.sign(picture("JPEG", (90, 90)), "image/jpeg", manifest())
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda data: tuple(findings(trusting, data)), [signed] * 80))
-    trusted = ("c2pa_manifest", "intact, trusted signer", "strong")
-    assert set(answers) == {(trusted, ("c2pa_source_type", "trainedAlgorithmicMedia", "strong"))}

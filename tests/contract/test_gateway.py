@@ -1,12 +1,16 @@
-"""The most that the gateway's settings allow is what the model server takes."""
+"""What gateway and handler say of the same things, neither importing the other."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import get_args
 
+from gateway.schemas import InputName
 from gateway.settings import MOST, Settings
 from handler import images
+from handler.statistics import DEFINITIONS
 
 
 def test_the_gateway_knows_what_the_model_server_takes() -> None:
@@ -18,3 +22,8 @@ def test_whoever_calls_the_model_server_without_limits_has_the_gateways_defaults
     limits = Settings().image_limits()
     ours = images.DEFAULT_LIMITS
     assert (limits.min_side, limits.max_side, limits.max_pixels) == (ours.min_side, ours.max_side, ours.max_pixels)
+
+
+def test_handler_gateway_and_the_shipped_reference_know_the_same_statistics() -> None:
+    shipped = json.loads(Path("model_store/reference.json").read_text(encoding="utf-8"))
+    assert get_args(InputName) == tuple(DEFINITIONS) == tuple(shipped["inputs"])
