@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.client import Evidence, Explanation, Verdict
 from gateway.client.answers import Confidence, Prediction
-from ui.table import Row
+from ui.views import Row
 
 JPEG = b"\xff\xd8 heat map"
 
