@@ -8,17 +8,16 @@ from typing import Any
 import gradio as gr
 
 from gateway.client import GatewayError, PhotoUnreadableError
-from ui import cards, table, wording
+from ui import views, wording
 from ui.gateway import Gateway, Photo, Run
-from ui.photos import PhotoShelf, caller_of, key_of, name_of, size_of, tab_of
-from ui.table import Row
+from ui.photos import PhotoShelf, caller_of, key_of, size_of, tab_of
+from ui.views import Row
 
 PHOTOS_MAX = 1000
 BATCHES_AT_ONCE = 8
 ROWS_MAX = 10_000  # of all batches that are kept
 # An upload that is not here any more fails alone, in its own row.
 NOWHERE = Path("/nonexistent")
-IDLE = table.IDLE.format(most=f"{PHOTOS_MAX:,}")
 PRIVACY = (
     '<p class="facts">JPEG, PNG or WebP. Each photo is sent unchanged to the service, and this page deletes it '
     "once it has a verdict. The table exists only in this tab: download the CSV before closing it.</p>"
@@ -44,9 +43,9 @@ class Batch:
             again = gr.Button("Check again", variant="primary", visible=False, elem_id="again")
             stop = gr.Button("Stop", visible=False, elem_id="stop")
         gr.HTML(PRIVACY, elem_classes="plain")
-        progress = gr.HTML(IDLE, elem_id="progress", elem_classes="plain")
+        progress = gr.HTML(views.IDLE.format(most=PHOTOS_MAX), elem_id="progress", elem_classes="plain")
         rows = gr.HTML(
-            table.NO_TABLE, html_template=table.TEMPLATE, elem_id="table", elem_classes="plain", js_on_load=None
+            views.NO_TABLE, html_template=views.TABLE, elem_id="table", elem_classes="plain", js_on_load=None
         )
         quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
         photos.change(self.choose, [photos], [check, progress], **quiet)
@@ -61,7 +60,7 @@ class Batch:
         self._shelf.keep(_chosen(tab), *paths)  # too many as well, so that they go with the tab
         if len(paths) > PHOTOS_MAX:
             error = wording.TooManyPhotosError(f"You chose {len(paths):,} photos; the limit is {PHOTOS_MAX:,} at once.")
-            return gr.update(interactive=False), cards.error_html(error)
+            return gr.update(interactive=False), views.error(error)
         return gr.update(interactive=bool(paths) and not self._busy(tab)), gr.skip()
 
     async def check(self, uploads: list[Any] | None, key: object, request: gr.Request) -> AsyncIterator[Change]:
@@ -93,7 +92,10 @@ class Batch:
 
     def _photos(self, uploads: list[Any] | None) -> list[Photo]:
         found = [(self._found(upload), upload) for upload in uploads or ()]
-        return [Photo(number, name_of(upload), path) for number, (path, upload) in enumerate(found, 1)]
+        return [
+            Photo(number, upload["orig_name"] or Path(upload["path"]).name, path)
+            for number, (path, upload) in enumerate(found, 1)
+        ]
 
     def _found(self, upload: object) -> Path:
         try:
@@ -135,8 +137,8 @@ class Batch:
             gr.update(interactive=run.ended and self._shelf.holds(_chosen(tab))),
             gr.update(visible=not run.ended),
             gr.update(visible=run.ended and left > 0, value=f"Check {wording.photos(left)} again"),
-            table.done_html(rows, run.trouble) if run.ended else table.running_html(rows, run.total, run.note),
-            table.table_of(rows, ended=run.ended) if rows else table.NO_TABLE,
+            views.progress(rows, total=run.total, ended=run.ended, note=run.note, trouble=run.trouble),
+            views.table_of(rows, ended=run.ended) if rows else views.NO_TABLE,
         )
 
     def _make_room(self, rows: int) -> None:

@@ -14,7 +14,7 @@ from gateway.client.calls import BATCH_BYTES, BATCH_FILES
 from ui import wording
 from ui.photos import THUMBNAIL_MAX, drawn
 from ui.settings import Settings
-from ui.table import Row
+from ui.views import Row
 
 # Bytes of photos on their way to the gateway at once: single ones, of which there are copies, and those of batches,
 # which send one request at a time. Apart, since a batch may take minutes and a reviewer of one photo does not wait.

@@ -11,16 +11,18 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from gateway.client import GatewayError
+from ui import views, wording
 from ui.batch import Batch
 from ui.gateway import Gateway
 from ui.guard import EVENTS_AT_ONCE, EVENTS_WAITING_MAX, STATES_MAX, Guard, Sessions
-from ui.photos import PhotoShelf
-from ui.service import Service
+from ui.photos import PhotoShelf, caller_of
 from ui.settings import Settings
 from ui.single import Single
 
 TITLE = "AI product photo detector"
 INTRO = f"<h1>{TITLE}</h1><p>Is this product photo a real photograph, or was it made by an image generator?</p>"
+WAITING = '<div class="card quiet"><h2>Asking the service</h2><p>Press Refresh if nothing appears.</p></div>'
 SWEEP_S = 60.0
 FORGET_S = 10.0
 
@@ -64,7 +66,7 @@ async def _every(seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
 
 def build(gateway: Gateway, shelf: PhotoShelf) -> gr.Blocks:
     """Lay the page out and connect it to the gateway."""
-    single, batch, service = Single(gateway, shelf), Batch(gateway, shelf), Service(gateway)
+    single, batch = Single(gateway, shelf), Batch(gateway, shelf)
     with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(INTRO, elem_id="intro", elem_classes="plain")
         key = _key()
@@ -74,7 +76,7 @@ def build(gateway: Gateway, shelf: PhotoShelf) -> gr.Blocks:
             with gr.Tab("Many photos", id="batch"):
                 batch.build(key)
             with gr.Tab("Service", id="service") as tab:
-                service.build(tab)
+                _service(gateway, tab)
         page.load(fn=None, js=_asset("page.js").read_text(encoding="utf-8"))
         page.unload(single.leave)
         page.unload(batch.leave)
@@ -115,6 +117,25 @@ def _key() -> gr.Textbox:
             html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
             elem_id="key",
         )
+
+
+def _service(gateway: Gateway, tab: gr.Tab) -> None:
+    """Lay out the tab for the service itself; nothing of it needs an API key."""
+    refresh = gr.Button("Refresh", elem_id="refresh")
+    report = gr.HTML(WAITING, elem_id="report", elem_classes="plain")
+
+    async def ask(request: gr.Request) -> str:
+        try:
+            async with gateway.client(caller=caller_of(request)) as client:
+                health, ready, drift = await asyncio.gather(
+                    client.health(model=True), client.ready(), client.drift(histogram=True)
+                )
+        except GatewayError as error:
+            return views.error(error, wording.words(error).remedy)
+        return views.html("service", health=health, ready=ready, drift=drift)
+
+    for event in (tab.select, refresh.click):
+        event(ask, outputs=[report], show_progress="hidden", api_visibility="private")
 
 
 def _theme() -> gr.themes.Base:

@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from gateway.client import GatewayError, PhotoRefusedError, PhotoUnreadableError
+from gateway.client import GatewayError, PhotoUnreadableError
 from gateway.client.calls import content
-from ui import cards, wording
+from ui import views, wording
 from ui.gateway import Gateway
 from ui.photos import PhotoShelf, caller_of, drawn, key_of, size_of, tab_of
 
@@ -63,7 +63,7 @@ class Single:
                 gr.HTML(PRIVACY, elem_classes="plain")
                 self._offer(photo)
             with gr.Column(scale=3, min_width=300):
-                answer = gr.HTML(cards.WELCOME, elem_id="answer", elem_classes="plain")
+                answer = gr.HTML(views.WELCOME, elem_id="answer", elem_classes="plain")
         # preprocess=False: Gradio would open the image, and fail on a damaged one before the gateway can say why.
         private: dict[str, Any] = {"preprocess": False, "api_visibility": "private"}
         photo.change(self.choose, [photo], [answer, button], show_progress="hidden", **private)
@@ -85,17 +85,17 @@ class Single:
         try:
             self._shelf.keep(tab_of(request), self._shelf.find(upload))
         except PhotoUnreadableError as error:
-            return cards.error_html(error), gr.update(interactive=False)
-        return cards.WELCOME, gr.update(interactive=True)
+            return views.error(error), gr.update(interactive=False)
+        return views.WELCOME, gr.update(interactive=True)
 
     async def check(self, upload: object, key: object, request: gr.Request) -> tuple[str, Any]:
         """Answer with a verdict or an error, and let go of the photo unless it is worth another try."""
         try:
-            html = await self._answer(self._find(upload), key_of(key), caller_of(request))
+            html = await self._answer(self._shelf.find(upload), key_of(key), caller_of(request))
         except GatewayError as error:
             if wording.may_come(error):
-                return cards.error_html(error), gr.skip()
-            html = cards.error_html(error)
+                return views.error(error), gr.skip()
+            html = views.error(error)
         self._shelf.drop(tab_of(request))
         return html, None
 
@@ -108,12 +108,7 @@ class Single:
             photo = await asyncio.to_thread(content, path)
             async with self._gateway.client(key, caller) as client:
                 answer = await client.explain(photo, evidence=True)
-            return cards.answer_html(answer, await drawn(photo))
-
-    def _find(self, upload: object) -> Path:
-        if upload is None:
-            raise PhotoRefusedError("No photo was chosen.")
-        return self._shelf.find(upload)
+            return views.html("answer", answer=answer, photo=await drawn(photo))
 
     @staticmethod
     def _offer(photo: gr.Image) -> None:

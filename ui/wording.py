@@ -1,10 +1,10 @@
-"""How the page words predictions; no HTML."""
+"""How the page words predictions, findings and errors; no HTML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway import client
-from gateway.client import Confidence, GatewayError, PhotoRefusedError, Prediction, Verdict
+from gateway.client import Confidence, Drift, GatewayError, PhotoRefusedError, Prediction, Verdict
 
 UNDECIDED = "undecided"
 CONFIDENCES: dict[Confidence, tuple[str, str]] = {
@@ -15,9 +15,40 @@ CONFIDENCES: dict[Confidence, tuple[str, str]] = {
 VERDICTS: dict[Prediction, str] = {"ai_generated": "Likely AI-generated", "real": "Likely a real photograph"}
 # Nearer than this to 0 or 1, a percentage with one decimal would read as a certainty.
 SURE = 0.001
-MS_IN_S = 1000
-S_IN_MIN = 60
-MIN_IN_H = 60
+# What the warm areas of a heat map speak for.
+WARM: dict[Prediction, str] = {"ai_generated": "AI generation", "real": "a real photograph"}
+# Kinds of evidence, the sources that it names, and how much it is worth; a newer gateway may know more.
+EVIDENCE = {
+    "c2pa_manifest": "Content Credentials (C2PA)",
+    "c2pa_source_type": "Kind of source, by its Content Credentials",
+    "c2pa_generator": "Tool, by its Content Credentials",
+    "c2pa_ingredient": "One of the pictures that it was made from, by its Content Credentials",
+    "iptc_source_type": "Kind of source, by its IPTC metadata",
+    "iptc_ai_field": "AI fields of its IPTC metadata",
+    "aigc_label": "Label that Chinese law requires",
+    "generator_parameters": "Settings of an image generator",
+    "generator_software": "Software that wrote the file",
+    "incomplete": "Not everything was read",
+}
+SOURCES = {
+    "trainedAlgorithmicMedia": "made by a trained model (AI)",
+    "compositeSynthetic": "put together with parts made by a computer",
+    "compositeWithTrainedAlgorithmicMedia": "partly made by a trained model (AI)",
+    "algorithmicMedia": "made by an algorithm",
+    "digitalCapture": "taken with a digital camera",
+    "computationalCapture": "taken with a digital camera",
+}
+STRENGTHS = {
+    "strong": "strong: signed by a signer that this service trusts",
+    "medium": "medium: a full statement that nobody vouches for",
+    "weak": "weak: a hint that anybody can type",
+}
+DRIFT = {
+    "monitoring": ("No drift", "The newest photos and scores look like those that the model was calibrated on."),
+    "collecting": ("Not enough predictions yet", "Drift is checked once there are enough predictions."),
+    "other_version": ("Not compared", "The reference belongs to another version of the model. Ship both together."),
+    "no_reference": ("Not compared", "The service has no reference statistics. Ship them with the model."),
+}
 OPERATOR = "If it keeps happening, tell the service's operator."
 
 
@@ -40,30 +71,30 @@ def percent(probability: float) -> str:
     return f"{probability:.1%}"
 
 
-def duration(milliseconds: float) -> str:
-    """Write a time the way people read it."""
-    return f"{milliseconds:.0f} ms" if milliseconds < MS_IN_S else f"{milliseconds / MS_IN_S:.1f} s"
-
-
 def seconds(count: float) -> str:
     """Write a number of seconds as words."""
     return "1 second" if round(count) == 1 else f"{count:.0f} seconds"
 
 
 def uptime(count: float) -> str:
-    """Write how long something has been running, as roughly as people say it."""
-    if count < S_IN_MIN:
-        return seconds(count)
-    minutes = int(count) // S_IN_MIN
-    if minutes < MIN_IN_H:
-        return photos(minutes, "minute")
-    hours, rest = divmod(minutes, MIN_IN_H)
-    return f"{photos(hours, 'hour')} {photos(rest, 'minute')}"
+    """Write for how many seconds something has been running."""
+    hours, minutes = divmod(int(count) // 60, 60)
+    return f"{photos(hours, 'hour')} {photos(minutes, 'minute')}"
 
 
 def photos(count: int, thing: str = "photo") -> str:
     """Write a number of things."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def drift(found: Drift) -> tuple[str, str]:
+    """Return the title and the advice for a state of drift."""
+    if found.drift_detected:
+        return (
+            "Drift: something has changed",
+            "Look at the checks over their threshold, then check a sample of recent photos by eye.",
+        )
+    return DRIFT.get(found.status, (found.status, ""))
 
 
 class TooManyPhotosError(PhotoRefusedError):

@@ -13,7 +13,7 @@ from tests.ui.made import rows
 from tests.ui.photos import many_jpegs
 from ui.gateway import STOPPED, Gateway, Photo, Run
 from ui.settings import Settings
-from ui.table import Row
+from ui.views import Row
 
 Handler = Callable[[httpx.Request], Coroutine[Any, Any, httpx.Response]]
 ITEM = {"filename": "photo", "prediction": "real", "probability": 0.1, "confidence": "high", "error": None}
