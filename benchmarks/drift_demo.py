@@ -45,7 +45,6 @@ STEADY: Final = "10s"
 FOR: Final = re.compile(r"^( +for: )(\d+)([mh])$", re.MULTILINE)
 START_S: Final = 60
 PATIENCE_S: Final = 120
-POLL_S: Final = 0.5
 PAUSE_S: Final = 0.1
 PREDICT: Final = ("/predict", "file", 1)
 OTHERS: Final = (("/predict/explain", "file", 1), ("/predict/batch", "files", 3), ("/predict", "file", 0))
@@ -184,28 +183,18 @@ class Story:
         usual, full = list(images), float(SETTINGS["GATEWAY_DRIFT_WINDOW"])
         window = partial(self.prometheus.value, "max(aidetect_drift_window_size)")
         self._until("the drift window is full of ordinary images", lambda: window() == full)
-        self.rest(calm_s)
+        self.stack.supervisor.watch(calm_s)
         images[:] = odd
         self._until(f"{ALERT} is pending", lambda: self.prometheus.alert(ALERT) == "pending")
         self._until(f"{ALERT} is firing", lambda: self.prometheus.alert(ALERT) == "firing")
         images[:] = usual
         lately = f"max(max_over_time(aidetect_drift_detected[{STEADY}]))"
         self._until(f"{ALERT} is resolved", lambda: self.prometheus.value(lately) == 0)
-        self.rest(calm_s)
-
-    def rest(self, seconds: float) -> None:
-        """Let time pass while all processes are watched."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self.stack.supervisor.check()
-            time.sleep(POLL_S)
+        self.stack.supervisor.watch(calm_s)
 
     def _until(self, what: str, happened: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not happened():
-            if time.monotonic() > deadline:
-                raise StackError(f"waited {PATIENCE_S} s in vain until {what}; the machine may be too busy, try again")
-            self.rest(POLL_S)
+        late = f"waited {PATIENCE_S} s in vain until {what}; the machine may be too busy, try again"
+        self.stack.supervisor.wait(happened, PATIENCE_S, late)
         window, score = (self.prometheus.value(f"max(aidetect_drift_{name})") for name in ("window_size", "score"))
         figures = f"window {window:.0f}, drift score {score:.2f}, alert {self.prometheus.alert(ALERT)}"
         self.console.print(f"{time.monotonic() - self.began:5.0f} s  {what}: {figures}")
@@ -234,12 +223,12 @@ def _demo(stack: LocalStack, console: Console, arguments: argparse.Namespace) ->
         prometheus = _started(stack, arguments.minute)
     console.print(f"Gateway     {stack.gateway_url}\nPrometheus  {prometheus.url}/alerts")
     console.print(f"Each minute of a rule's `for` takes {arguments.minute / 1000:g} s here.")
-    (images, odd), story = usual_and_odd(), Story(stack, prometheus, console)
+    images, odd = usual_and_odd()
     with clients(stack.gateway_url, images):
-        story.tell(images, odd, arguments.calm)
+        Story(stack, prometheus, console).tell(images, odd, arguments.calm)
         if arguments.serve:
             console.print("Ordinary images continue. Press Ctrl-C to stop.")
-            story.rest(float("inf"))
+            stack.supervisor.watch()
 
 
 def _started(stack: LocalStack, minute_ms: int) -> Prometheus:
@@ -248,12 +237,9 @@ def _started(stack: LocalStack, minute_ms: int) -> Prometheus:
     ports = {"gateway": stack.ports.gateway, "torchserve": stack.ports.metrics}
     targets = {"prometheus": here} | {job: f"{HOST}:{port}" for job, port in ports.items()}
     stack.supervisor.start("prometheus", prepare(folder, targets, minute_ms), folder)
-    prometheus, deadline = Prometheus(f"http://{here}"), time.monotonic() + START_S
-    while not prometheus.settled(set(targets)):
-        stack.supervisor.check()
-        if time.monotonic() > deadline:
-            raise StackError(f"Prometheus has not scraped all of {', '.join(targets)} within {START_S} s")
-        time.sleep(POLL_S)
+    prometheus = Prometheus(f"http://{here}")
+    late = f"Prometheus has not scraped all of {', '.join(targets)} within {START_S} s"
+    stack.supervisor.wait(lambda: prometheus.settled(set(targets)), START_S, late)
     return prometheus
 
 

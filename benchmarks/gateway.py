@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import secrets
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +25,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from benchmarks.load import HOST, Load, Spread, measure, upload
-from benchmarks.stacks import SIZES, direct, process, sample
-from deploy.layout import free_port
+from benchmarks.stacks import SIZES, direct, processes, sample, wait
+from deploy.layout import ROOT, free_port
+from deploy.local.supervisor import Supervisor
 
 VERDICT: Final = json.dumps(
     {
@@ -47,6 +49,15 @@ WIDTH: Final = 140
 
 
 @dataclass(frozen=True)
+class Round:
+    """One target in one round: requests one by one, then many at once, and those per second of its time on a core."""
+
+    alone: Load
+    together: Load
+    per_cpu_s: float
+
+
+@dataclass(frozen=True)
 class Target:
     """A process that answers a request on a port."""
 
@@ -58,22 +69,11 @@ class Target:
     def measured(self, plan: argparse.Namespace) -> Round:
         """Send requests one by one, then over all connections."""
         alone = measure(self.port, self.request, requests=plan.alone, connections=1)
-        before = self._cpu_s()
+        before = self.process.cpu_times()
         together = measure(self.port, self.request, requests=plan.together, connections=plan.connections)
-        return Round(alone, together, plan.together / max(self._cpu_s() - before, TICK_S))
-
-    def _cpu_s(self) -> float:
-        """Processor seconds that the process has used, all of its threads."""
-        return float(sum(self.process.cpu_times()[:2]))
-
-
-@dataclass(frozen=True)
-class Round:
-    """One target in one round: requests one by one, then many at once, and those per second of its time on a core."""
-
-    alone: Load
-    together: Load
-    per_cpu_s: float
+        after = self.process.cpu_times()  # of all threads
+        cpu_s = after.user - before.user + after.system - before.system
+        return Round(alone, together, plan.together / max(cpu_s, TICK_S))
 
 
 Rounds = list[dict[str, Round]]
@@ -148,38 +148,37 @@ def run(plan: argparse.Namespace, photo: bytes) -> Rounds:
 
 @contextmanager
 def running_targets(photo: bytes) -> Iterator[list[Target]]:
-    """Start all of them and wait until they answer; the gateway as in production, but for the limit of rates.
+    """Start each and wait until it answers; the gateway as in production, but for the limit of rates.
 
     Raises:
-        BenchmarkError: One of them does not come up.
+        StackError: One of them does not come up.
     """
-    ports, key = [free_port() for _ in TARGETS], secrets.token_hex()
-    with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
-        folder = Path(name)
-        (folder / "key_file.json").write_text(json.dumps({"inference": {"key": secrets.token_hex(4)}}))
-        settings = {
+    (null, echoing, own), key = [free_port() for _ in TARGETS], secrets.token_hex()
+    with tempfile.TemporaryDirectory() as folder:
+        key_file = Path(folder) / "key_file.json"
+        key_file.write_text(json.dumps({"inference": {"key": secrets.token_hex(4)}}))
+        environment = os.environ | {
             "API_KEYS": key,
             "RATE_LIMIT_ENABLED": "false",
-            "GATEWAY_PORT": str(ports[2]),
-            "GATEWAY_TORCHSERVE_URL": f"http://{HOST}:{ports[0]}",
-            "GATEWAY_TORCHSERVE_KEY_FILE": str(folder / "key_file.json"),
+            "GATEWAY_PORT": str(own),
+            "GATEWAY_TORCHSERVE_URL": f"http://{HOST}:{null}",
+            "GATEWAY_TORCHSERVE_KEY_FILE": str(key_file),
             "GATEWAY_DRIFT_FILE": ".",
         }
-        commands = (_uvicorn("null_model", ports[0]), _uvicorn("echo", ports[1]), [sys.executable, "-m", "gateway"])
-        requests = (
-            direct(photo),
-            upload("/predict", "file", [photo]),
-            upload("/predict", "file", [photo], f"X-API-Key: {key}"),
-        )
-        yield [
-            Target(target, port, request, opened.enter_context(process(command, port, folder, settings)))
-            for target, port, request, command in zip(TARGETS, ports, requests, commands, strict=True)
-        ]
+        plain, with_key = (upload("/predict", "file", [photo], *header) for header in ((), (f"X-API-Key: {key}",)))
+        uvicorn = ("uvicorn", "--host", HOST, "--no-access-log", "--log-level", "warning", "--port")
+        with Supervisor(Path(folder), environment) as supervisor:
+            yield [
+                _start(supervisor, NULL, null, direct(photo), *uvicorn, str(null), "benchmarks.gateway:null_model"),
+                _start(supervisor, ECHO, echoing, plain, *uvicorn, str(echoing), "benchmarks.gateway:echo"),
+                _start(supervisor, GATEWAY, own, with_key, "gateway"),
+            ]
 
 
-def _uvicorn(application: str, port: int) -> list[str]:
-    options = ["--host", HOST, "--port", str(port), "--no-access-log", "--log-level", "warning"]
-    return [sys.executable, "-m", "uvicorn", f"benchmarks.gateway:{application}", *options]
+def _start(supervisor: Supervisor, name: str, port: int, request: bytes, *module: str) -> Target:
+    supervisor.start(name, [sys.executable, "-m", *module], ROOT)
+    wait(supervisor, port, request)
+    return Target(name, port, request, *processes(supervisor, name))
 
 
 async def null_model(scope: Scope, receive: Receive, send: Send) -> None:

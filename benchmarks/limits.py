@@ -25,10 +25,10 @@ from rich.table import Table
 from benchmarks.load import form
 from benchmarks.stacks import BenchLayout, sample
 from deploy.layout import Ports
-from deploy.local.stack import LocalStack, running
+from deploy.local.stack import running
 
 MIB: Final = 1024 * 1024
-MOST: Final = {"gateway": 512 * MIB, "page": 512 * MIB, "TorchServe": 3072 * MIB}
+MOST: Final = {"gateway": 512 * MIB, "page": 512 * MIB, "torchserve": 3072 * MIB}
 """Memory that each may take; TorchServe's is the limit of its container, JVM and workers together."""
 HUNG_S: Final = 60.0
 """No honest request may take longer: its deadlines end before."""
@@ -161,7 +161,7 @@ def measure(layout: BenchLayout, attacks: list[Attack], seconds: float, console:
         for url in (f"{stack.gateway_url}/readyz", stack.page_url):
             stack.wait(url, url, lambda _: None)
         target = Target(httpx.URL(stack.gateway_url), httpx.URL(stack.page_url), layout.api_key)
-        watch, honest = Watch(_processes(stack)), Honest(target)
+        watch, honest = Watch(stack.supervisor.pids), Honest(target)
         honest.ask()  # the first one pays for what is loaded late
         with ThreadPoolExecutor(len(attacks) + 2) as pool:
             work = [pool.submit(attack, target) for attack in attacks]
@@ -182,11 +182,11 @@ def measure(layout: BenchLayout, attacks: list[Attack], seconds: float, console:
 class Watch:
     """The most memory and descriptors of each process and its children, and the processor time that they took."""
 
-    def __init__(self, processes: Mapping[str, psutil.Process]) -> None:
-        self._processes = processes
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
         self._rss: Counter[str] = Counter()
         self._files: Counter[str] = Counter()
-        self._cpu_before = {name: self._cpu(one) for name, one in processes.items()}
+        self._cpu_before = {name: self._cpu(one) for name, one in self._processes.items()}
         self._cpu_s: dict[str, float] = {}
 
     def run_for(self, stop: Event) -> None:
@@ -251,16 +251,6 @@ class Honest:
         if answer.status_code != httpx.codes.OK and "retry-after" not in answer.headers:
             self.wrong.append(f"an honest request got {answer.status_code}: {answer.text[:200]}")
         return str(answer.status_code)
-
-
-def _processes(stack: LocalStack) -> dict[str, psutil.Process]:
-    names = {stack.ports.gateway: "gateway", stack.ports.page: "page", stack.ports.inference: "TorchServe"}
-    return {
-        names[connection.laddr.port]: child
-        for child in psutil.Process().children()
-        for connection in child.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port in names
-    }
 
 
 def _parse() -> argparse.Namespace:

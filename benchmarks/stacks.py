@@ -3,23 +3,23 @@
 import os
 import secrets
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-import httpx
 import psutil
 from PIL import Image
 
-from benchmarks.load import HOST, BenchmarkError, get, measure, post, upload
+from benchmarks.load import BenchmarkError, get, measure, post, upload
 from deploy.layout import ROOT, Layout, Ports, free_port
 from deploy.local.demo import sample_photo
 from deploy.local.stack import START_S, LocalStack, running
+from deploy.local.supervisor import Supervisor
 from deploy.torchserve.process import MODEL
 
 TORCHSERVE, GATEWAY = "TorchServe direct", "through the gateway"
@@ -27,7 +27,6 @@ PREDICT, EXPLAIN, BATCH, HEALTH = "predict", "explain", "batch of 10", "health u
 BATCH_FILES: Final = 10
 SIZES: Final = {"100kB": (600, 95), "1MB": (3600, 92)}
 """Width in pixels and JPEG quality of the sample image that come to this size."""
-POLL_S: Final = 0.05
 
 
 def sample(size: str) -> bytes:
@@ -43,38 +42,6 @@ def sample(size: str) -> bytes:
 def direct(photo: bytes, *headers: str) -> bytes:
     """The request for a prediction as TorchServe itself takes it."""
     return post(f"/predictions/{MODEL}", "application/octet-stream", photo, *headers)
-
-
-@contextmanager
-def process(
-    command: list[str], port: int, folder: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[psutil.Process]:
-    """Start a process, wait until it listens on a port, and stop it on the way out.
-
-    Raises:
-        BenchmarkError: It does not come up.
-    """
-    log = folder / f"{port}.log"
-    with (
-        log.open("wb") as out,
-        psutil.Popen(command, cwd=ROOT, env=os.environ | (environment or {}), stdout=out, stderr=out) as started,
-    ):
-        try:
-            deadline = time.monotonic() + START_S
-            while not _listens(port):
-                if time.monotonic() > deadline or started.poll() is not None:
-                    raise BenchmarkError(f"nothing listens on port {port}; its log ends with: {log.read_text()[-500:]}")
-                time.sleep(POLL_S)
-            yield started
-        finally:
-            started.terminate()
-
-
-def _listens(port: int) -> bool:
-    with suppress(httpx.TransportError):
-        httpx.get(f"http://{HOST}:{port}/healthz", trust_env=False)
-        return True
-    return False
 
 
 @dataclass(frozen=True)
@@ -110,13 +77,15 @@ def plain(name: str, sides: Sequence[int], photo: bytes, folder: Path) -> Iterat
     """Start the plain service with a view of each side, in pixels.
 
     Raises:
-        BenchmarkError: It gives no prediction.
+        StackError: It gives no prediction.
     """
     port, request, started = free_port(), upload("/predict", "file", [photo]), perf_counter()
     command = [sys.executable, "-m", "benchmarks.baseline", "--port", str(port), "--sides", *map(str, sides)]
-    with process(command, port, folder) as service:
-        start_s = _first_answer(port, request, started)
-        yield Stack(name, port, {PREDICT: request, HEALTH: get("/healthz")}, [service], start_s)
+    with Supervisor(folder, os.environ) as supervisor:
+        supervisor.start(name, command, ROOT)
+        wait(supervisor, port, request)
+        start_s = perf_counter() - started
+        yield Stack(name, port, {PREDICT: request, HEALTH: get("/healthz")}, processes(supervisor, name), start_s)
 
 
 @contextmanager
@@ -124,43 +93,54 @@ def product(photo: bytes, layout: BenchLayout) -> Iterator[list[Stack]]:
     """Start the product; TorchServe alone and the whole with its gateway are a stack each.
 
     Raises:
-        BenchmarkError: It gives no prediction.
-        StackError: A process ended.
+        StackError: It gives no prediction, or a process ended.
     """
-    others, started = set(psutil.Process().children()), perf_counter()
+    started = perf_counter()
     with running(layout, Ports.free(), page=False) as stack:
-        model_server, gateway = sorted(set(psutil.Process().children()) - others, key=psutil.Process.create_time)
+        stack.supervisor.wait(partial(_has_token, stack), START_S, "TorchServe has made no tokens")
         key = f"X-API-Key: {layout.api_key}"
-        bare = direct(photo, f"Authorization: Bearer {_token(stack)}", "X-Request-Id: benchmark")
+        bare = direct(photo, f"Authorization: Bearer {stack.token('inference')}", "X-Request-Id: benchmark")
         requests = {
             PREDICT: upload("/predict", "file", [photo], key),
             EXPLAIN: upload("/predict/explain", "file", [photo], key),
             BATCH: upload("/predict/batch", "files", [photo] * BATCH_FILES, key),
             HEALTH: get("/healthz"),
         }
-        bare_s = _first_answer(stack.ports.inference, bare, started, stack.supervisor.check)
-        start_s = _first_answer(stack.ports.gateway, requests[PREDICT], started, stack.supervisor.check)
-        yield [
-            Stack(TORCHSERVE, stack.ports.inference, {PREDICT: bare}, [model_server], bare_s),
-            Stack(GATEWAY, stack.ports.gateway, requests, [model_server, gateway], start_s),
-        ]
+        found = []
+        for name, port, asked, of in (
+            (TORCHSERVE, stack.ports.inference, {PREDICT: bare}, ["torchserve"]),
+            (GATEWAY, stack.ports.gateway, requests, ["torchserve", "gateway"]),
+        ):
+            wait(stack.supervisor, port, asked[PREDICT])
+            found.append(Stack(name, port, asked, processes(stack.supervisor, *of), perf_counter() - started))
+        yield found
 
 
-def _token(stack: LocalStack) -> str:
-    while True:
-        stack.supervisor.check()
-        with suppress(OSError, ValueError):  # not there yet, or half of it
-            return stack.token("inference")
-        time.sleep(POLL_S)
+def _has_token(stack: LocalStack) -> bool:
+    with suppress(OSError, ValueError):  # not there yet, or half of it
+        return bool(stack.token("inference"))
+    return False
 
 
-def _first_answer(port: int, request: bytes, started: float, check: Callable[[], None] = lambda: None) -> float:
-    while (elapsed := perf_counter() - started) < START_S:
-        check()
+def processes(supervisor: Supervisor, *names: str) -> list[psutil.Process]:
+    """Return a supervisor's processes of these names."""
+    return [psutil.Process(supervisor.pids[name]) for name in names]
+
+
+def wait(supervisor: Supervisor, port: int, request: bytes) -> None:
+    """Wait until a request on a port is answered with 200.
+
+    Raises:
+        StackError: A process ended, or the time is over.
+    """
+
+    def answered() -> bool:
         try:
             measure(port, request, requests=1, connections=1)
         except* (OSError, EOFError, BenchmarkError):
-            time.sleep(POLL_S)
+            pass
         else:
-            return perf_counter() - started
-    raise BenchmarkError(f"no prediction from port {port} within {elapsed:.0f} s")
+            return True
+        return False
+
+    supervisor.wait(answered, START_S, f"no answer from port {port} within {START_S} s")

@@ -39,7 +39,13 @@ def heat_maps(head: Head, features: Sequence[torch.Tensor], *, positive: bool) -
         Of each view a shape (h, w), not negative; all zeros where no region spoke for the verdict. All are on the scale
         of the logit: what it would be by this feature if the whole view looked like the region.
     """
-    return [view for alike in features for view in _heat_maps(head, alike, positive=positive)]
+    maps: list[torch.Tensor] = []
+    for alike in features:
+        with torch.enable_grad():
+            raw = LayerGradCam(head, head.features).attribute(alike, target=0)[:, 0].detach()
+        scaled = raw * raw[0].numel()  # the gradient is that of a mean over so many regions
+        maps.extend((scaled if positive else -scaled).clamp(min=0))
+    return maps
 
 
 def small(image: Image.Image) -> Image.Image:
@@ -90,10 +96,3 @@ def _caption(preview: Image.Image) -> None:
     font = ImageFont.load_default(max(1, preview.width / 20))
     place = (preview.width / 2, preview.height - preview.width / 40)
     ImageDraw.Draw(preview).text(place, EMPTY, "white", font, anchor="mb", stroke_width=1, stroke_fill="black")
-
-
-def _heat_maps(head: Head, features: torch.Tensor, *, positive: bool) -> torch.Tensor:
-    with torch.enable_grad():
-        raw = LayerGradCam(head, head.features).attribute(features, target=0)
-    maps: torch.Tensor = raw[:, 0].detach() * raw[0, 0].numel()  # the gradient is that of a mean over so many regions
-    return (maps if positive else -maps).clamp(min=0)

@@ -5,7 +5,7 @@ It needs PyTorch alone: timm would cost a CPU's worker seconds and 0.2 GB.
 
 import math
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import torch
 from safetensors import safe_open
@@ -30,18 +30,6 @@ class PooledHead(nn.Module):
         self.classifier = nn.Linear(weight.shape[1], 1)
         self.classifier.load_state_dict({"weight": weight, "bias": bias})
         self.eval()
-
-    @classmethod
-    def of(cls, weights: Path) -> Self:
-        """Read the linear layer alone from a network's safetensors file.
-
-        Raises:
-            ValueError: The network is none of timm's EfficientNet family.
-        """
-        found = read_weights(weights, "classifier.")
-        if "weight" not in found:
-            raise ValueError("Grad-CAM needs a network of timm's EfficientNet family (a last layer named classifier)")
-        return cls(found["weight"], found["bias"])
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits, shape (N, 1), of feature maps, shape (N, C, h, w)."""
@@ -98,15 +86,6 @@ class TransformerHead(nn.Module):
             *([nn.Linear(read, spec.hidden), nn.GELU()] if spec.hidden else []), nn.Linear(spec.hidden or read, 1)
         )
 
-    @classmethod
-    def of(cls, weights: Path, spec: ModelSpec) -> Self:
-        """Read the head alone from a network's safetensors file."""
-        found = read_weights(weights, "head.")
-        hidden, width = found["block.fc1.weight"].shape
-        head = cls(spec, width, hidden)
-        head.load_state_dict(found)
-        return head.eval()
-
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits, shape (N, 1), of features, shape (N, K - 1 + T, C).
 
@@ -131,7 +110,16 @@ def load(weights: Path, spec: ModelSpec) -> Head:
     Raises:
         ValueError: The network is none that Grad-CAM can explain.
     """
-    return TransformerHead.of(weights, spec) if spec.blocks else PooledHead.of(weights)
+    if spec.blocks:
+        found = read_weights(weights, "head.")
+        hidden, width = found["block.fc1.weight"].shape
+        head = TransformerHead(spec, width, hidden)
+        head.load_state_dict(found)
+        return head.eval()
+    found = read_weights(weights, "classifier.")
+    if "weight" not in found:
+        raise ValueError("Grad-CAM needs a network of timm's EfficientNet family (a last layer named classifier)")
+    return PooledHead(found["weight"], found["bias"])
 
 
 def read_weights(file: Path, prefix: str = "") -> dict[str, torch.Tensor]:

@@ -138,17 +138,25 @@ def _give_back_memory() -> None:
 
 
 def _open(data: bytes | bytearray, limits: Limits = DEFAULT_LIMITS) -> tuple[ImageFile, Parts]:
-    """Read the header, and check the size before anything is decoded."""
-    if data[:3] == b"\xff\xd8\xff":
-        take_apart = _open_jpeg
-    elif data[:8] == b"\x89PNG\r\n\x1a\n":
-        take_apart = _open_png
-    elif data[:4] + data[8:12] == b"RIFFWEBP":
-        take_apart = _open_webp
-    else:
-        raise BadImageError("unsupported_format")
+    """Read the header, and check the size before anything is decoded.
+
+    By Pillow's readers directly: `Image.open` would add a bomb check whose limit and warning are global to the process,
+    and try MPO, a JPEG with a second image behind it.
+    """
+    image: ImageFile
     with _as_corrupt():
-        image, parts = take_apart(data)
+        if data[:3] == b"\xff\xd8\xff":
+            parts = jpeg_parts(data)
+            image = JpegImageFile(io.BytesIO(parts.data))
+        elif data[:8] == b"\x89PNG\r\n\x1a\n":
+            parts = png_parts(data)
+            image = PngImageFile(io.BytesIO(parts.data))
+        elif data[:4] + data[8:12] == b"RIFFWEBP":
+            image = WebPImageFile(io.BytesIO(data))
+            exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+            parts = Parts(data, orientation(exif), image.info.get("icc_profile", b""))
+        else:
+            raise BadImageError("unsupported_format")
     width, height = image.size
     if min(width, height) < limits.min_side or max(width, height) > min(limits.max_side, MOST_SIDE):
         raise BadImageError("bad_dimensions")
@@ -163,28 +171,10 @@ def _open(data: bytes | bytearray, limits: Limits = DEFAULT_LIMITS) -> tuple[Ima
 def _as_corrupt() -> Iterator[None]:
     try:
         yield
-    except MemoryError:
+    except (MemoryError, BadImageError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         raise BadImageError("corrupt_image") from error
-
-
-# Pillow's readers directly: `Image.open` would add a bomb check whose limit and warning are global to the process, and
-# try MPO, a JPEG with a second image behind it.
-def _open_jpeg(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
-    parts = jpeg_parts(data)
-    return JpegImageFile(io.BytesIO(parts.data)), parts
-
-
-def _open_png(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
-    parts = png_parts(data)
-    return PngImageFile(io.BytesIO(parts.data)), parts
-
-
-def _open_webp(data: bytes | bytearray) -> tuple[ImageFile, Parts]:
-    image = WebPImageFile(io.BytesIO(data))
-    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
-    return image, Parts(data, orientation(exif), image.info.get("icc_profile", b""))
 
 
 def _upright(image: ImageFile, parts: Parts, shortest: int | None) -> Image.Image:

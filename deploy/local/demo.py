@@ -5,7 +5,6 @@ import base64
 import importlib.util
 import os
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,9 +60,7 @@ def _demo(console: Console, photo: Path | None, layout: Layout, ports: Ports) ->
             console.print(f"\nPage      {stack.page_url}")
         console.print(f"REST API  {stack.gateway_url}\nLogs      {stack.layout.logs}")
         console.print("Press Ctrl-C to stop.")
-        while True:
-            stack.supervisor.check()
-            time.sleep(0.5)
+        stack.supervisor.watch()
 
 
 def _predict(console: Console, stack: LocalStack, photo: Path) -> None:

@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -60,14 +60,16 @@ class LocalStack:
             StackError: A process ended, or the time is over.
         """
         start = time.monotonic()
-        while (elapsed := time.monotonic() - start) < START_S:
-            self.supervisor.check()
+
+        def answers() -> bool:
             process.check_loaded(self.layout.logs / f"{TORCHSERVE}.log")
-            report(f"waiting for {what} ({elapsed:.0f} s)")
-            if _answers(url):
-                return
-            time.sleep(0.25)
-        raise StackError(f"{what} did not answer within {START_S} s; see {self.layout.logs}")
+            report(f"waiting for {what} ({time.monotonic() - start:.0f} s)")
+            with suppress(httpx.HTTPError):
+                return httpx.get(url, timeout=10, trust_env=False).status_code == httpx.codes.OK
+            return False
+
+        late = f"{what} did not answer within {START_S} s; see {self.layout.logs}"
+        self.supervisor.wait(answers, START_S, late)
 
 
 @contextmanager
@@ -112,10 +114,3 @@ def _folders(layout: Layout) -> dict[str, str]:
     if free < FREE_BYTES:
         raise StackError(f"only {free >> 20} MB are free below {layout.var}: free at least {FREE_BYTES >> 20} MB")
     return layout.environment()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=10, trust_env=False).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False

@@ -1,12 +1,13 @@
 """Child processes: each with a log, watched and brought back while they run, stopped in reverse order."""
 
 import contextlib
+import math
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ STEADY_S = 10
 FIRST_PAUSE_S = 1
 """Seconds before a process is started again; twice as many each time that it is not steady in between."""
 ATTEMPTS = 5
+POLL_S = 0.1
 LOG_BYTES = 10 * 1024 * 1024
 """Where a log goes on as a new one; the old one is kept beside it as `NAME.log.1`, so two of these are all."""
 
@@ -93,6 +95,30 @@ class Supervisor(contextlib.AbstractContextManager["Supervisor"]):
             turn_over(child.log)
             if child.process.poll() is not None:
                 self._mend(child, time.monotonic())
+
+    def wait(self, happened: Callable[[], bool], seconds: float, late: str) -> None:
+        """Check the processes until something has happened.
+
+        Raises:
+            StackError: As of `check`, or `late`, since so many seconds were not enough.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.check()
+            if happened():
+                return
+            time.sleep(POLL_S)
+        raise StackError(late)
+
+    def watch(self, seconds: float = math.inf) -> None:
+        """Check the processes for so long; raises as `check` does."""
+        deadline = time.monotonic() + seconds
+        self.wait(lambda: time.monotonic() >= deadline, math.inf, "")
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The ids of the processes by their names."""
+        return {child.name: child.process.pid for child in self._children}
 
     def stop(self) -> None:
         """Stop every process, the last started first; kill what does not go."""
