@@ -33,8 +33,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Fit the calibration; write the finished ModelSpec, the report and the diagram; return the report.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule.
-        MissingReportError: The run has no weights.
+        StageError: The data folder breaks a rule, or the run has no weights.
     """
     require(paths.weights, "train")
     data = PhotoDataModule(params)

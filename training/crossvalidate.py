@@ -18,7 +18,7 @@ import torch
 from training import train
 from training.data import manifest
 from training.data.datamodule import PhotoDataModule
-from training.data.manifest import LABELS, InvalidDataError, Photo
+from training.data.manifest import LABELS, Photo
 from training.evaluation import figures
 from training.evaluation.figures import Scored, score
 from training.evaluation.plots import dots
@@ -45,12 +45,12 @@ def assign(photos: Sequence[Photo], folds: int, seed: int) -> list[Fold]:
     sources are then the most there can be, and leave out its sources one at a time.
 
     Raises:
-        InvalidDataError: A class has fewer than two sources, or a fold would leave nothing of it to train on.
+        StageError: A class has fewer than two sources, or a fold would leave nothing of it to train on.
     """
     sizes = {label: Counter(photo.source for photo in photos if photo.label == label) for label in LABELS}
     for label, sources in sizes.items():
         if len(sources) < 2:  # noqa: PLR2004 - one to leave out, one to train on
-            raise InvalidDataError(
+            raise StageError(
                 f"leave-sources-out needs two sources per class; {label} has {len(sources)}: "
                 "set crossvalidate.folds to 0, or name the sources in the manifest"
             )
@@ -62,9 +62,7 @@ def assign(photos: Sequence[Photo], folds: int, seed: int) -> list[Fold]:
     for fold in left_out:
         for label, sources in sizes.items():
             if not sources.keys() - fold:
-                raise InvalidDataError(
-                    f"a fold would leave no {label} photo to train on: set crossvalidate.folds higher"
-                )
+                raise StageError(f"a fold would leave no {label} photo to train on: set crossvalidate.folds higher")
     return [frozenset(fold) for fold in left_out]
 
 
@@ -85,19 +83,15 @@ def _fill(sizes: Counter[str], left_out: Sequence[set[str]], avoid: set[str]) ->
         fold.add(again[turn % len(again)])
 
 
-class UnfairStartError(StageError):
-    """The weights to start from may have seen the images that the folds leave out."""
-
-
 def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Train and evaluate each fold; write the report, the left-out images' logits and a plot; return the report.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule, or its sources cannot be left out.
-        UnfairStartError: The folds would start from a detector that may have seen what they leave out.
+        StageError: The data folder breaks a rule, or its sources cannot be left out.
+        StageError: The folds would start from a detector that may have seen what they leave out.
     """
     if params.crossvalidate.folds and is_trained(params.model.weights) and not params.model.blocks:
-        raise UnfairStartError(
+        raise StageError(
             f"{params.model.weights} may have seen the sources that a fold leaves out: set model.weights to package, "
             "hub or random, or crossvalidate.folds to 0"
         )

@@ -9,8 +9,8 @@ from typing import Any
 
 from training.data import cifake, folder, manifest, tiny
 from training.data.cifake import Hub, HuggingFace, Kaggle
-from training.data.manifest import InvalidDataError, Photo, read_rows
-from training.files import Paths, refusals, write_json
+from training.data.manifest import Photo, read_rows
+from training.files import Paths, StageError, refusals, write_json
 from training.params import DataParams, Params, parse_command_line
 from training.tracking import tracked
 
@@ -25,8 +25,8 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
     `data.root`.download, so that one that broke off goes on.
 
     Raises:
-        HubUnavailableError: CIFAKE cannot be had; `data.root` is as it was.
-        InvalidDataError: The source breaks a rule, or `data.root` has files that are not ours; it is as it was.
+        StageError: CIFAKE cannot be had; `data.root` is as it was.
+        StageError: The source breaks a rule, or `data.root` has files that are not ours; it is as it was.
     """
     data = params.data
     root = data.root.resolve()
@@ -58,11 +58,9 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
 def _refuse_to_lose(root: Path, data: DataParams) -> None:
     source = Path(data.source).resolve()
     if source == root or root in source.parents:
-        raise InvalidDataError(
-            f"data.source {data.source} is in data.root, which download replaces: set another data.root"
-        )
+        raise StageError(f"data.source {data.source} is in data.root, which download replaces: set another data.root")
     if changed := manifest.changed(root):
-        raise InvalidDataError(
+        raise StageError(
             f"data.root {data.root} has files that download did not write ({changed[0]}, {len(changed)} in all): "
             "set another data.root, or move them away"
         )

@@ -28,8 +28,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Evaluate on dev and, if asked for, on test; return what `metrics.json` holds, with tables, plots and the page.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule.
-        MissingReportError: The run has not been calibrated.
+        StageError: The data folder breaks a rule, or the run has not been calibrated.
     """
     spec, calibration = read_spec(paths), read_json(paths.calibration, "calibrate")
     data = PhotoDataModule(params)

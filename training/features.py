@@ -47,8 +47,7 @@ def run(params: Params, paths: Paths) -> int:
     (M, 1, V, blocks, C); both are float16 and in the manifest's order.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule.
-        PretrainedUnavailableError: The weights that `model.weights` asks for are not to be had.
+        StageError: The data folder breaks a rule, or the weights that `model.weights` asks for are not to be had.
     """
     paths.run.mkdir(parents=True, exist_ok=True)
     if not params.model.blocks:

@@ -32,8 +32,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Write the statistics of dev's scores and images, and return them.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule.
-        MissingReportError: The run has not been calibrated.
+        StageError: The data folder breaks a rule, or the run has not been calibrated.
     """
     spec = read_spec(paths)
     data = PhotoDataModule(params)

@@ -35,18 +35,14 @@ LEAKS = {
 """Parts of the leak report, what they are, and the limit that applies."""
 
 
-class DataChecksFailedError(StageError):
-    """Checks found errors in the data and `validate.strict` is set; the message lists them."""
-
-
 def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Check the data, write `data_validation.json` and its page, and return the report.
 
     Images and rows that are broken are findings. They take no part in the later checks.
 
     Raises:
-        InvalidDataError: No manifest, or one without our columns.
-        DataChecksFailedError: `validate.strict` is set and a check found an error; the reports are written.
+        StageError: No manifest, or one without our columns.
+        StageError: `validate.strict` is set and a check found an error; the reports are written.
     """
     rows = [Photo(**row) for row in read_rows(params.data.root / params.data.manifest)]
     known = [photo for photo in rows if checks.is_known(photo)]
@@ -79,7 +75,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     write_page(paths.data_validation.with_suffix(".html"), params.data, report, found, photos)
     errors = [f"{finding.count} {finding.check}" for finding in found if finding.severity == "error"]
     if params.validate.strict and errors:
-        raise DataChecksFailedError(f"{', '.join(errors)}; see {paths.data_validation.with_suffix('.html')}")
+        raise StageError(f"{', '.join(errors)}; see {paths.data_validation.with_suffix('.html')}")
     return report
 
 

@@ -13,8 +13,9 @@ from PIL import Image
 
 from training import params
 from training.data import manifest
-from training.data.cifake import Entry, Hub, HubUnavailableError
+from training.data.cifake import Entry, Hub
 from training.data.manifest import Photo
+from training.files import StageError
 from training.params import Params
 
 SIDE = 32
@@ -74,7 +75,7 @@ class DeadHub(Hub):
 
     def entries(self, cache: Path) -> Iterable[Entry]:
         assert not cache.exists()
-        raise HubUnavailableError(self.reason)
+        raise StageError(self.reason)
 
 
 def cifake(train: int, test: int) -> list[Entry]:

@@ -14,9 +14,9 @@ from tests.training.conftest import Log
 from tests.training.pictures import DeadHub, FakeHub, cifake, row, save, save_folder, small
 from training import download
 from training.data import manifest
-from training.data.cifake import Entry, HubUnavailableError
-from training.data.manifest import LABELS, InvalidDataError, Photo, read_manifest
-from training.files import Paths
+from training.data.cifake import Entry
+from training.data.manifest import LABELS, Photo, read_manifest
+from training.files import Paths, StageError
 
 MANIFEST = Path("manifest.csv")
 
@@ -116,7 +116,7 @@ def test_a_picture_that_cifake_has_twice_is_taken_once(tmp_path: Path) -> None:
 
 
 def test_more_than_cifake_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidDataError, match=r"^CIFAKE has 2 real pictures to test with: lower data\.per_class$"):
+    with pytest.raises(StageError, match=r"^CIFAKE has 2 real pictures to test with: lower data\.per_class$"):
         fetch(tmp_path / "photos", "data.per_class=20", hubs=(FakeHub(cifake(train=20, test=2)),))
     assert list(tmp_path.iterdir()) == []
 
@@ -124,7 +124,7 @@ def test_more_than_cifake_has_is_refused(tmp_path: Path) -> None:
 def test_without_a_hub_one_line_says_what_to_do_and_the_pictures_stay(generated: Path, tmp_path: Path) -> None:
     root = tmp_path / "photos"
     fetch(root, "data.source=tiny")
-    with pytest.raises(HubUnavailableError) as refused:
+    with pytest.raises(StageError) as refused:
         fetch(root, hubs=(DeadHub("one: gone"), DeadHub("two: HTTP 403")))
     assert str(refused.value) == (
         "CIFAKE is unavailable (one: gone; two: HTTP 403); set data.source to a folder of your own images, "
@@ -172,7 +172,7 @@ def test_what_download_did_not_write_is_not_replaced(
     else:
         save(root, path, content)
     before = contents(root)
-    with pytest.raises(InvalidDataError) as refused:
+    with pytest.raises(StageError) as refused:
         fetch(root, "data.source=tiny")
     assert str(refused.value) == (
         f"data.root {root} has files that download did not write ({path}, 1 in all): set another data.root, or move "
@@ -190,7 +190,7 @@ def test_hidden_files_are_no_obstacle(tmp_path: Path) -> None:
 def test_a_source_within_the_root_is_refused(tmp_path: Path) -> None:
     save_folder(tmp_path / "photos", [row("a.png", "real")])
     for source in (tmp_path / "photos", tmp_path / "photos" / "real"):
-        with pytest.raises(InvalidDataError, match=r"is in data\.root, which download replaces: set another"):
+        with pytest.raises(StageError, match=r"is in data\.root, which download replaces: set another"):
             fetch(tmp_path / "photos", f"data.source={source}")
 
 

@@ -17,9 +17,8 @@ from tests.training.marks import NOISE
 from training import params, train
 from training.data.datamodule import PhotoDataModule
 from training.data.manifest import of_split
-from training.files import Paths
+from training.files import Paths, StageError
 from training.model.predict import predict
-from training.model.pretrained import PretrainedUnavailableError
 
 pytestmark = [pytest.mark.slow, *NOISE]
 
@@ -113,7 +112,7 @@ def test_unreachable_pretrained_weights_name_the_setting(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("timm.create_model", unreachable)
-    with pytest.raises(PretrainedUnavailableError, match=r"efficientnet_b0 .* set model\.weights: package"):
+    with pytest.raises(StageError, match=r"efficientnet_b0 .* set model\.weights: package"):
         train.run(tiny("model.weights=hub"), Paths(tmp_path))
     assert list(tmp_path.iterdir()) == []
 

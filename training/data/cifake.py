@@ -18,7 +18,7 @@ from huggingface_hub import HfApi, RepoFile, hf_hub_download
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn, track
 
 from training.data import manifest
-from training.data.manifest import LABELS, InvalidDataError, Photo
+from training.data.manifest import LABELS, Photo
 from training.files import StageError
 from training.params import DataParams
 
@@ -30,15 +30,11 @@ SUFFIX = {b"\x89PNG": ".png", b"RIFF": ".webp"}
 """By the first four bytes; what begins otherwise is JPEG, which CIFAKE was published as."""
 
 
-class HubUnavailableError(StageError):
-    """A hub does not answer, refuses, or sends something unexpected; the message says which."""
-
-
 def fetch(client: httpx.Client, url: str, target: Path, what: str) -> None:
     """Download a file unless it is there; what came before a connection broke stays beside it, for the next call.
 
     Raises:
-        HubUnavailableError: The file did not come whole.
+        StageError: The file did not come whole.
     """
     if target.is_file():
         return
@@ -48,13 +44,13 @@ def fetch(client: httpx.Client, url: str, target: Path, what: str) -> None:
         with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 partial.unlink()
-                raise HubUnavailableError(f"{what}: the file changed since its download began; try again")
+                raise StageError(f"{what}: the file changed since its download began; try again")
             response.raise_for_status()
             _save(response, partial, what)
     except httpx.HTTPStatusError as error:
-        raise HubUnavailableError(f"{what}: HTTP {error.response.status_code}") from error
+        raise StageError(f"{what}: HTTP {error.response.status_code}") from error
     except httpx.HTTPError as error:  # as where less comes than was announced
-        raise HubUnavailableError(f"{what}: {str(error) or type(error).__name__}") from error
+        raise StageError(f"{what}: {str(error) or type(error).__name__}") from error
     partial.replace(target)
 
 
@@ -86,7 +82,7 @@ class Hub(Protocol):
         """Download into the cache, or resume, and yield every image.
 
         Raises:
-            HubUnavailableError: It cannot be had from here.
+            StageError: It cannot be had from here.
         """
 
 
@@ -101,11 +97,11 @@ class HuggingFace:
         folder = cache / "hugging_face"
         try:
             files = [(split, self._download(name, folder)) for split, name in self.FILES]
-        except HubUnavailableError:
+        except StageError:
             raise
         except Exception as error:  # the hub's client raises its own, OSError's, and those of its HTTP library
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise HubUnavailableError(f"Hugging Face: {reason}") from error
+            raise StageError(f"Hugging Face: {reason}") from error
         for split, file in files:
             yield from _read_parquet(file, split)
 
@@ -115,11 +111,11 @@ class HuggingFace:
             return folder / name
         found = HfApi().get_paths_info(self.REPOSITORY, name, repo_type="dataset")
         if not found or not isinstance(found[0], RepoFile):
-            raise HubUnavailableError(f"Hugging Face: {self.REPOSITORY} has no file {name}")
+            raise StageError(f"Hugging Face: {self.REPOSITORY} has no file {name}")
         file = Path(hf_hub_download(self.REPOSITORY, name, repo_type="dataset", local_dir=folder))
         if found[0].lfs is not None and manifest.sha256(file) != found[0].lfs.sha256:
             file.unlink()
-            raise HubUnavailableError(f"Hugging Face: {name} does not match its announced size or hash; try again")
+            raise StageError(f"Hugging Face: {name} does not match its announced size or hash; try again")
         done.touch()
         return file
 
@@ -139,15 +135,15 @@ class Kaggle:
         with httpx.Client(transport=self.transport, **options) as client:
             try:
                 fetch(client, self.URL, file, "Kaggle")
-            except HubUnavailableError as error:
+            except StageError as error:
                 hint = "" if _credentials() else " (without KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY)"
-                raise HubUnavailableError(f"{error}{hint}") from error
+                raise StageError(f"{error}{hint}") from error
         try:
             with zipfile.ZipFile(file) as archive:
                 yield from _read_zip(archive)
         except (zipfile.BadZipFile, zlib.error) as error:  # a zip has checksums of what is in it
             file.unlink()
-            raise HubUnavailableError("Kaggle: the download is not a whole zip file; try again") from error
+            raise StageError("Kaggle: the download is not a whole zip file; try again") from error
 
 
 def _credentials() -> dict[str, str]:
@@ -181,8 +177,8 @@ def fill(params: DataParams, folder: Path, hubs: Sequence[Hub]) -> list[Photo]:
     source: figures on its test split say nothing about others.
 
     Raises:
-        HubUnavailableError: None of the hubs can be had; the message has each one's reason and says what to do.
-        InvalidDataError: `per_class` is more than CIFAKE has.
+        StageError: None of the hubs can be had; the message has each one's reason and says what to do.
+        StageError: `per_class` is more than CIFAKE has.
     """
     entries = _first(hubs, params.root.with_name(f"{params.root.name}.download"))
     test = round(params.per_class * TEST_SHARE)
@@ -192,9 +188,7 @@ def fill(params: DataParams, folder: Path, hubs: Sequence[Hub]) -> list[Photo]:
         for split, count in (("test", test), ("train", params.per_class - test)):
             chosen = ranked[label, split][:count]
             if len(chosen) < count:
-                raise InvalidDataError(
-                    f"CIFAKE has {len(chosen)} {label} pictures to {split} with: lower data.per_class"
-                )
+                raise StageError(f"CIFAKE has {len(chosen)} {label} pictures to {split} with: lower data.per_class")
             photos += [_write(entry, folder) for entry in track(chosen, f"writing {label} of {split}")]
     known = {"train": 1 - 2 * TEST_SHARE, "dev": TEST_SHARE}
     test_photos = [photo for photo in photos if photo.split == "test"]
@@ -206,9 +200,9 @@ def _first(hubs: Sequence[Hub], cache: Path) -> list[Entry]:
     for hub in hubs:
         try:
             return list(hub.entries(cache))
-        except HubUnavailableError as error:
+        except StageError as error:
             reasons.append(str(error))
-    raise HubUnavailableError(
+    raise StageError(
         f"CIFAKE is unavailable ({'; '.join(reasons)}); set data.source to a folder of your own images, or "
         "to tiny for a small generated set (--set data.source=tiny)"
     )

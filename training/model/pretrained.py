@@ -21,15 +21,11 @@ OPEN_GATE = 4.0
 """Bias of a squeeze-and-excitation gate that the donor lacks: sigmoid(4) = 0.98 passes nearly everything."""
 
 
-class PretrainedUnavailableError(StageError):
-    """The pretrained weights are unavailable; the message says what to do."""
-
-
 def build(spec: ModelSpec, weights: Weights) -> nn.Module:
     """Return the spec's network with its starting weights.
 
     Raises:
-        PretrainedUnavailableError: The hub cannot be reached, a file cannot be read, or weights do not fit the
+        StageError: The hub cannot be reached, a file cannot be read, or weights do not fit the
             architecture.
     """
     if weights == "hub":
@@ -53,7 +49,7 @@ def _from_hub(spec: ModelSpec) -> nn.Module:
     try:
         return network.build(spec, pretrained=True)
     except OSError as error:  # what timm's hub client raises when it cannot reach the hub
-        raise PretrainedUnavailableError(
+        raise StageError(
             f"cannot load pretrained weights of {spec.architecture} from the model hub; set model.weights: package to "
             'use the installed weights (make train SET="model.weights=package"), or random to use none'
         ) from error
@@ -63,11 +59,11 @@ def _from_tower(spec: ModelSpec, file: Path) -> nn.Module:
     try:
         return network.build(spec, tower=file)
     except (OSError, SafetensorError) as error:
-        raise PretrainedUnavailableError(
+        raise StageError(
             f"cannot read {file}: model.weights takes a safetensors file of the whole {spec.architecture}, or hub"
         ) from error
     except RuntimeError as error:
-        raise PretrainedUnavailableError(f"the weights of {file} do not fit {spec.architecture}") from error
+        raise StageError(f"the weights of {file} do not fit {spec.architecture}") from error
 
 
 def _start_from_lite0(model: nn.Module, architecture: str) -> None:
@@ -84,7 +80,7 @@ def _start_from_lite0(model: nn.Module, architecture: str) -> None:
     }
     convolutions = [name for name, tensor in own.items() if tensor.ndim == 4 and ".se." not in name]  # noqa: PLR2004
     if not shared.keys() >= set(convolutions):
-        raise PretrainedUnavailableError(
+        raise StageError(
             f"the package's weights are EfficientNet-Lite0's and do not fit {architecture}: "
             "set model.weights to hub or random"
         )
@@ -100,12 +96,12 @@ def _go_on_from(model: nn.Module, file: Path, architecture: str) -> None:
     try:
         model.load_state_dict(load(_serialized(file)))
     except (OSError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
-        raise PretrainedUnavailableError(
+        raise StageError(
             f"cannot read the weights of {file}: model.weights takes an archive that `package` made (.mar) or a run's "
             "model.safetensors"
         ) from error
     except RuntimeError as error:  # what torch raises for tensors that are missing, left over or of another shape
-        raise PretrainedUnavailableError(f"the weights of {file} do not fit {architecture}") from error
+        raise StageError(f"the weights of {file} do not fit {architecture}") from error
 
 
 def _serialized(file: Path) -> bytes:

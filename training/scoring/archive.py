@@ -29,10 +29,6 @@ DECIDING: Final = tuple(
 """Modules of the handler that a verdict depends on."""
 
 
-class InvalidArchiveError(StageError):
-    """A file is not an archive of this detector, or is one of incompatible code."""
-
-
 @dataclass(frozen=True)
 class Packed:
     """What an archive holds.
@@ -57,10 +53,10 @@ class Packed:
         """Return what runs the graph on so many threads of the CPU.
 
         Raises:
-            InvalidArchiveError: The archive has no graph.
+            StageError: The archive has no graph.
         """
         if self.graph is None:
-            raise InvalidArchiveError("an archive without a graph: repack its model with `python -m training.repack`")
+            raise StageError("an archive without a graph: repack its model with `python -m training.repack`")
         return OpenVinoEngine(self.graph, self.weights, self.spec, streams=threads, precision=precision)
 
 
@@ -68,7 +64,7 @@ def read_packed(archive: Path, folder: Path) -> Packed:
     """Read an archive, with its files unpacked into a folder.
 
     Raises:
-        InvalidArchiveError: There is none, or none that this code can score by.
+        StageError: There is none, or none that this code can score by.
     """
     try:
         spec, weights = read_archive(archive, folder)
@@ -83,7 +79,7 @@ def read_packed(archive: Path, folder: Path) -> Packed:
         other = [name for name in DECIDING if theirs.get(name) != (ours / name).read_bytes()]
         return Packed(network.load(spec, weights), weights, graph, spec, digest.hexdigest(), other)
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
-        raise InvalidArchiveError(f"{archive} is not an archive that this code can use: {error}") from error
+        raise StageError(f"{archive} is not an archive that this code can use: {error}") from error
 
 
 def measure_on_dev(

@@ -18,8 +18,9 @@ from handler.engines import AUTO, PRECISIONS, Engine, cpus
 from handler.network import TorchEngine
 from handler.spec import ModelSpec
 from handler.transforms import Pixels
-from training.data.manifest import InvalidDataError, Photo
+from training.data.manifest import Photo
 from training.evaluation.figures import calibration_error, ranking, score
+from training.files import StageError
 from training.scoring.archive import Packed, measure_on_dev
 from training.scoring.results import read_pixels
 
@@ -78,8 +79,7 @@ def run(packed: Packed, precision: str, root: Path, photos: Sequence[Photo]) -> 
     """Predict images with the archive's graph and with PyTorch in float32 on the CPU.
 
     Raises:
-        InvalidArchiveError: The archive has no graph.
-        InvalidDataError: An image cannot be decoded.
+        StageError: The archive has no graph, or an image cannot be decoded.
     """
     served = packed.engine(cpus(), precision)
     eager = TorchEngine(packed.model, packed.spec, torch.device("cpu"))
@@ -92,7 +92,7 @@ def run(packed: Packed, precision: str, root: Path, photos: Sequence[Photo]) -> 
 def _pixels(file: Path, spec: ModelSpec) -> Pixels:
     pixels = read_pixels(file, spec)
     if isinstance(pixels, str):
-        raise InvalidDataError(f"{file}: {pixels}")
+        raise StageError(f"{file}: {pixels}")
     return pixels
 
 

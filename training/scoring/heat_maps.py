@@ -54,7 +54,7 @@ def run(packed: Packed, root: Path, photos: Sequence[Photo], seed: int = 0) -> D
     """Measure an archive's heat maps on images, by the engine that serves.
 
     Raises:
-        InvalidArchiveError: The archive has no graph.
+        StageError: The archive has no graph.
     """
     engine, head = packed.engine(cpus(), AUTO), heads.load(packed.weights, packed.spec)
     random, falls = np.random.default_rng(seed), []

@@ -51,9 +51,8 @@ def run(plan: Plan) -> Summary | None:
     """Score what is not scored yet; return the figures in the first process, None in the others.
 
     Raises:
-        InvalidArchiveError: The archive cannot be used.
-        InvalidListError: The source cannot be used.
-        OtherJobError: The folder holds results of another list, model or setting.
+        StageError: The archive cannot be used, or the source cannot be used.
+        StageError: The folder holds results of another list, model or setting.
     """
     with tempfile.TemporaryDirectory() as folder:
         return _run(plan, read_packed(plan.archive, Path(folder)))

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from tests.training.pictures import cifake
-from training.data.cifake import Entry, Hub, HubUnavailableError, HuggingFace, Kaggle, fetch
+from training.data.cifake import Entry, Hub, HuggingFace, Kaggle, fetch
+from training.files import StageError
 
 ENTRIES = cifake(train=3, test=1)
 
@@ -107,7 +108,7 @@ def test_hugging_face_gives_every_image_with_split_and_label_by_name(names: tupl
 )
 def test_a_file_of_another_checksum_or_name_is_refused(server: HubServer, message: str, tmp_path: Path) -> None:
     served(server)
-    with pytest.raises(HubUnavailableError, match=f"^Hugging Face: {message}"):
+    with pytest.raises(StageError, match=f"^Hugging Face: {message}"):
         list(HuggingFace().entries(tmp_path))
     assert list(tmp_path.rglob("*.parquet")) == []
 
@@ -117,7 +118,7 @@ def test_an_unreachable_hugging_face_is_told_in_one_line(tmp_path: Path) -> None
         raise httpx2.ConnectError("[Errno -2] Name or service not known\nmore")
 
     huggingface_hub.set_client_factory(lambda: httpx2.Client(transport=httpx2.MockTransport(unreachable)))
-    with pytest.raises(HubUnavailableError) as refused:
+    with pytest.raises(StageError) as refused:
         list(HuggingFace().entries(tmp_path))
     assert str(refused.value) == "Hugging Face: [Errno -2] Name or service not known"
 
@@ -179,14 +180,14 @@ def test_kaggle_gets_the_credentials_and_its_storage_does_not(
 
 
 def test_a_refusal_without_credentials_names_the_variables(tmp_path: Path) -> None:
-    with pytest.raises(HubUnavailableError) as refused:
+    with pytest.raises(StageError) as refused:
         list(kaggle(KaggleServer(b"", status=403)).entries(tmp_path))
     assert str(refused.value) == ("Kaggle: HTTP 403 (without KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY)")
 
 
 @pytest.mark.parametrize("damage", [lambda _: b"<html>sign in</html>", lambda zipped: zipped[:-9], spoiled])
 def test_what_is_no_whole_zip_is_thrown_away(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    with pytest.raises(HubUnavailableError, match=r"^Kaggle: the download is not a whole zip file; try again$"):
+    with pytest.raises(StageError, match=r"^Kaggle: the download is not a whole zip file; try again$"):
         list(kaggle(KaggleServer(damage(archive()))).entries(tmp_path))
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
@@ -235,7 +236,7 @@ def test_a_file_that_is_there_is_not_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    with pytest.raises(HubUnavailableError, match=r"^Hub: connection reset$"):
+    with pytest.raises(StageError, match=r"^Hub: connection reset$"):
         get(Server(limit=1000), tmp_path / "file.zip")
     assert not (tmp_path / "file.zip").exists()
     server = Server()
@@ -252,13 +253,13 @@ def test_a_server_without_ranges_sends_the_file_anew(tmp_path: Path) -> None:
 
 def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path: Path) -> None:
     (tmp_path / "file.zip.part").write_bytes(bytes(20_000))
-    with pytest.raises(HubUnavailableError, match=r"the file changed since its download began; try again$"):
+    with pytest.raises(StageError, match=r"the file changed since its download began; try again$"):
         get(lambda _: httpx.Response(416), tmp_path / "file.zip")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_a_refusal_is_told(status: int, tmp_path: Path) -> None:
-    with pytest.raises(HubUnavailableError, match=f"^Hub: HTTP {status}$"):
+    with pytest.raises(StageError, match=f"^Hub: HTTP {status}$"):
         get(lambda _: httpx.Response(status), tmp_path / "file.zip")
     assert list(tmp_path.iterdir()) == []
