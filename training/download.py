@@ -1,14 +1,14 @@
-"""Stage `download`: images with a manifest in `data.root`, from CIFAKE's hubs, a folder, or made up."""
+"""Stage `download`: images with a manifest in `data.root`, from CIFAKE's hub, a folder, or made up."""
 
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from training.data import cifake, folder, manifest, tiny
-from training.data.cifake import Hub, HuggingFace, Kaggle
+from training.data.cifake import Entry
 from training.data.manifest import Photo, read_rows
 from training.files import Paths, StageError, refusals, write_json
 from training.params import DataParams, Params, parse_command_line
@@ -18,7 +18,11 @@ ORIGIN = "origin.json"
 """What the images were asked for with, beside the manifest."""
 
 
-def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list[Photo]:  # noqa: ARG001 - as every stage
+def run(
+    params: Params,
+    paths: Paths,  # noqa: ARG001 - every stage has the same signature
+    published: Callable[[Path], Iterable[Entry]] = cifake.entries,
+) -> list[Photo]:
     """Fill `data.root` and return its rows; what is there already, whole and from the same parameters, stays.
 
     The folder is built beside `data.root` and takes its place when it is complete. Downloads stay in
@@ -38,7 +42,7 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
     partial.mkdir(parents=True)
     try:
         if data.source == "cifake":
-            photos = cifake.fill(data, partial, (HuggingFace(), Kaggle()) if hubs is None else hubs)
+            photos = cifake.fill(data, partial, published(data.root.with_name(f"{data.root.name}.download")))
         else:
             photos = (tiny if data.source == "tiny" else folder).fill(data, partial)
         manifest.write_manifest(partial / data.manifest, photos)

@@ -14,7 +14,7 @@ from training.files import Paths, StageError
 
 def take(tmp_path: Path) -> list[Photo]:
     """Download from tmp_path/mine and return what a later stage reads."""
-    download.run(small(tmp_path / "photos", f"data.source={tmp_path / 'mine'}"), Paths(), ())
+    download.run(small(tmp_path / "photos", f"data.source={tmp_path / 'mine'}"), Paths())
     return read_manifest(tmp_path / "photos", Path("manifest.csv"))
 
 
