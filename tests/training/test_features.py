@@ -72,5 +72,5 @@ def test_features_of_other_photos_are_refused(frozen_pipeline: Pipeline, tiny: T
 
 def test_a_tower_that_cannot_be_had_is_named_with_what_to_do(tiny: Tiny, tmp_path: Path) -> None:
     nowhere = tmp_path / "tower.safetensors"
-    with pytest.raises(StageError, match=r"tower\.safetensors: model\.weights takes .* or hub$"):
+    with pytest.raises(StageError, match=r"tower\.safetensors of .*: model\.weights takes .* or hub$"):
         features.run(tiny(*FROZEN, f"model.weights={nowhere}"), Paths(tmp_path))

@@ -67,7 +67,7 @@ def test_a_file_that_holds_no_weights_is_named_in_a_clear_error(
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(StageError, match=rf"cannot read the weights of .*{name}"):
+    with pytest.raises(StageError, match=rf"cannot load the weights .*{name} of "):
         pretrained.build(SPEC, str(tmp_path / name))
 
 
