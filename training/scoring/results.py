@@ -8,8 +8,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from errno import EINVAL
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -202,25 +202,6 @@ def _regrouped(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
         yield held.combine_chunks()
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What all shards of a folder have in common.
-
-    Attributes:
-        pictures_in: Folder that relative paths begin at.
-        shard_size: Images in a shard.
-        precision: Lightning's name of the numbers that the network calculates in.
-        model_version: The model's own.
-        model_sha256: Of its weights and spec.
-    """
-
-    pictures_in: str
-    shard_size: int
-    precision: str
-    model_version: str
-    model_sha256: str
-
-
 class Results:
     """Shards of a list in a folder; a shard whose file is there is done."""
 
@@ -229,7 +210,7 @@ class Results:
         self.list = folder / "_job" / "list.parquet"  # readers of Parquet folders pass over names with an underscore
         self.description = folder / "_job" / "job.json"
 
-    def prepare(self, source: Path, terms: Terms, *, restart: bool = False) -> None:
+    def prepare(self, source: Path, shard_size: int, terms: Mapping[str, str], *, restart: bool = False) -> None:
         """List the source, and check that results that are there are of the same list and terms, or remove them.
 
         Raises:
@@ -238,7 +219,8 @@ class Results:
         self.list.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.list.with_suffix(".part")
         try:
-            job = {"list_sha256": write_list(source, fresh, terms.shard_size)} | asdict(terms)
+            digest = write_list(source, fresh, shard_size)
+            job = {"list_sha256": digest, "shard_size": shard_size, **terms}
             if restart:
                 self._clear()
             self._check(job)
