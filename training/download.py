@@ -10,9 +10,9 @@ from typing import Any
 from training.data import cifake, folder, manifest, tiny
 from training.data.cifake import Entry
 from training.data.manifest import Photo, read_rows
-from training.files import Paths, StageError, refusals, write_json
-from training.params import DataParams, Params, parse_command_line
-from training.tracking import tracked
+from training.files import Paths, StageError, write_json
+from training.params import DataParams, Params
+from training.tracking import stage
 
 ORIGIN = "origin.json"
 """What the images were asked for with, beside the manifest."""
@@ -83,8 +83,7 @@ def _origin(data: DataParams) -> dict[str, Any]:
 
 def main() -> None:
     """Run the stage from the command line."""
-    params, paths, _ = parse_command_line("download")
-    with refusals("download", OSError), tracked(params, paths, "download") as log:
+    with stage("download", OSError) as (params, paths, log):
         photos = run(params, paths)
         sizes = Counter(photo.split for photo in photos)
         log.metrics({f"data/{split}": float(count) for split, count in sizes.items()})

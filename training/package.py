@@ -19,10 +19,10 @@ from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.evaluation.goals import headline_split
 from training.evaluation.model_card import Reports, plot_links, render
-from training.files import Paths, StageError, read_spec, refusals, write_bytes
+from training.files import Paths, StageError, read_spec, write_bytes
 from training.model.export import write_graph
-from training.params import Params, parse_command_line
-from training.tracking import tracked
+from training.params import Params
+from training.tracking import stage
 
 MODEL_NAME = "product-photo-detector"
 ENTRY = "torchserve_entry.py"
@@ -111,8 +111,7 @@ def unpack(archive: Path, folder: Path) -> tuple[dict[str, Any], Path]:
 
 def main() -> None:
     """Run the stage from the command line."""
-    params, paths, _ = parse_command_line("package")
-    with refusals("package"), tracked(params, paths, "package") as log:
+    with stage("package") as (params, paths, log):
         archive = run(params, paths)
         log.artifact(archive)
         log.artifact(paths.store / "MODEL_CARD.md")

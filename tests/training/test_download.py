@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.training.conftest import Log
 from tests.training.pictures import FakeHub, cifake, row, save, save_folder, small
-from training import download
+from training import download, tracking
 from training.data import manifest
 from training.data.manifest import LABELS, Photo, read_manifest
 from training.files import Paths, StageError
@@ -198,7 +198,7 @@ def test_a_linked_root_stays_a_link(tmp_path: Path) -> None:
 
 def command(monkeypatch: pytest.MonkeyPatch, root: Path, source: str) -> Log:
     log = Log()
-    monkeypatch.setattr(download, "tracked", log.tracked)
+    monkeypatch.setattr(tracking, "tracked", log.tracked)
     monkeypatch.setattr(sys, "argv", ["download", "--set", f"data.root={root}", f"data.source={source}"])
     download.main()
     return log

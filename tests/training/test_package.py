@@ -16,7 +16,6 @@ from tests.handler.detectors import eager
 from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
 from training import package, repack
-from training.data.datamodule import PhotoDataModule
 from training.data.manifest import of_split, read_manifest
 from training.files import StageError
 from training.model.predict import predict
@@ -72,7 +71,7 @@ def test_what_was_packed_predicts_as_it_was_evaluated(pipeline: Pipeline) -> Non
     root = pipeline.params.data.root
     detector = eager(pipeline.spec, pipeline.paths.weights)
     photos = of_split(read_manifest(root, pipeline.params.data.manifest), "test")
-    logits = predict(PhotoDataModule(pipeline.params), pipeline.paths, photos)
+    logits = predict(pipeline.params, pipeline.paths, photos)
     answers = detector.predict([Item((root / photo.path).read_bytes()) for photo in photos])
     for answer, logit in zip(answers, logits.tolist(), strict=True):
         assert isinstance(answer, Prediction)

@@ -12,7 +12,7 @@ import pytest
 from tests.training.conftest import Log
 from tests.training.marks import NOISE
 from tests.training.pictures import encoded, noise, row, save, save_folder, small
-from training import validate
+from training import tracking, validate
 from training.data import manifest
 from training.data.manifest import LABELS, Photo
 from training.files import Paths, StageError
@@ -165,7 +165,7 @@ def test_the_command_logs_figures_and_reports(
 ) -> None:
     save_folder(tmp_path / "data", sound())
     log, reports = Log(), tmp_path / "reports"
-    monkeypatch.setattr(validate, "tracked", log.tracked)
+    monkeypatch.setattr(tracking, "tracked", log.tracked)
     words = [f"data.root={tmp_path / 'data'}", "data.num_workers=0", "train.input_size=32", "model.input_size=32"]
     monkeypatch.setattr(sys, "argv", ["validate", "--reports", str(reports), "--strict", "--set", *words])
     validate.main()

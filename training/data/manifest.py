@@ -65,7 +65,9 @@ def read_rows(file: Path, required: Collection[str] = REQUIRED) -> list[dict[str
         StageError: No such file, a required column that it lacks, or text that is not UTF-8.
     """
     if not file.is_file():
-        raise StageError(f"no manifest at {file}: run the stage download, or name your data with data.source")
+        raise StageError(
+            f"no manifest at {file}: run the stage download, or set your data folder with --set data.root=FOLDER"
+        )
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets begin with a byte order mark
             reader = csv.DictReader(lines)
@@ -85,11 +87,6 @@ def read_manifest(root: Path, manifest: Path) -> list[Photo]:
             splits.
     """
     file = root / manifest
-    if not file.is_file():
-        raise StageError(
-            f"no manifest at {file}: set your data folder with --set data.root=FOLDER; it holds {manifest} with the "
-            f"columns {', '.join(REQUIRED)} and the pictures"
-        )
     photos = [Photo(**row) for row in read_rows(file)]
     _check(photos, root, file)
     return photos

@@ -20,7 +20,7 @@ from handler.engines import AUTO, Engine, cpus
 from handler.spec import ModelSpec, decide
 from handler.transforms import to_pixels
 from training.data.manifest import Photo, read_photo
-from training.scoring.archive import Packed, measure_on_dev
+from training.scoring.archive import Packed, archive_and_dev
 
 SHARE: Final = 0.1
 """Of the image's area that is painted over."""
@@ -94,7 +94,8 @@ def _probabilities(engine: Engine, spec: ModelSpec, images: Sequence[Image.Image
 
 def main() -> None:
     """Measure from the command line."""
-    print(measure_on_dev("heat_maps", __doc__, lambda packed, arguments, photos: run(packed, arguments.data, photos)))
+    with archive_and_dev("heat_maps", __doc__) as (packed, arguments, photos):
+        print(run(packed, arguments.data, photos))
 
 
 if __name__ == "__main__":

@@ -40,15 +40,6 @@ def test_a_manifest_gives_its_photos_in_order(data_root: Path, rows: list[dict[s
     }
 
 
-def test_an_absent_manifest_says_where_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(StageError) as refused:
-        read_manifest(tmp_path, MANIFEST)
-    assert str(refused.value) == (
-        f"no manifest at {tmp_path}/manifest.csv: set your data folder with --set data.root=FOLDER; it holds "
-        "manifest.csv with the columns path, label, split, source, generator, domain, group, licence and the pictures"
-    )
-
-
 @pytest.mark.parametrize("column", ["path", "label", "split", "source", "generator", "domain", "group", "licence"])
 def test_a_missing_column_is_named(column: str, save_manifest: SaveManifest) -> None:
     root = save_manifest([row(0, "train", "real")])
@@ -95,7 +86,7 @@ def test_an_absent_file_of_rows_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StageError) as refused:
         read_rows(tmp_path / "m.csv")
     assert str(refused.value) == (
-        f"no manifest at {tmp_path}/m.csv: run the stage download, or name your data with data.source"
+        f"no manifest at {tmp_path}/m.csv: run the stage download, or set your data folder with --set data.root=FOLDER"
     )
 
 
