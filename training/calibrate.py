@@ -18,30 +18,27 @@ import torch
 import yaml
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.data.datamodule import PhotoDataModule
-from training.data.manifest import LABELS, Photo, label_tensor, of_split, sampling_weights
+from training.data.manifest import LABELS, Photo, label_tensor, of_split, read_manifest, sampling_weights
 from training.evaluation import figures, plots
 from training.evaluation.figures import Scored, score
 from training.evaluation.goals import by_source, operating_points, rates_at
-from training.files import Paths, refusals, require, write_bytes, write_json
+from training.files import Paths, require, write_bytes, write_json
 from training.model.predict import predict
-from training.params import Params, parse_command_line
-from training.tracking import tracked
+from training.params import Params
+from training.tracking import stage
 
 
 def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Fit the calibration; write the finished ModelSpec, the report and the diagram; return the report.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule.
-        MissingReportError: The run has no weights.
+        StageError: The data folder breaks a rule, or the run has no weights.
     """
     require(paths.weights, "train")
-    data = PhotoDataModule(params)
-    data.setup()
-    dev = of_split(data.photos, "dev")
-    left_out, left_out_logits = _left_out(paths.out_of_fold, data.photos)
-    photos, logits = [*dev, *left_out], torch.cat([predict(data, paths, dev), left_out_logits])
+    everything = read_manifest(params.data.root, params.data.manifest)
+    dev = of_split(everything, "dev")
+    left_out, left_out_logits = _left_out(paths.out_of_fold, everything)
+    photos, logits = [*dev, *left_out], torch.cat([predict(params, paths, dev), left_out_logits])
     labels = label_tensor(photos)
     temperature, offset = fit(logits, labels, source_weights(photos))
     balanced = score(photos, logits, params.model.spec(temperature, offset))
@@ -78,16 +75,20 @@ def fit(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tu
     log_temperature, offset = torch.zeros((), requires_grad=True), torch.zeros((), requires_grad=True)
     optimizer = torch.optim.LBFGS([log_temperature, offset], max_iter=100, line_search_fn="strong_wolfe")
 
+    def bounded() -> tuple[torch.Tensor, torch.Tensor]:
+        return log_temperature.clamp(math.log(0.05), math.log(20)).exp(), offset.clamp(-20, 20)
+
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        scaled = (logits - offset.clamp(-20, 20)) / log_temperature.clamp(math.log(0.05), math.log(20)).exp()
+        temperature, centre = bounded()
+        scaled = (logits - centre) / temperature
         loss = binary_cross_entropy_with_logits(scaled, labels, weights, reduction="sum")
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    temperature = log_temperature.detach().exp().clamp(0.05, 20)
-    return round(float(temperature), 4), round(float(offset.detach().nan_to_num().clamp(-20, 20)), 4)
+    temperature, centre = (found.detach() for found in bounded())
+    return round(float(temperature), 4), round(float(centre.nan_to_num()), 4)
 
 
 def calibration(scored: Scored) -> dict[str, float]:
@@ -136,8 +137,7 @@ def _left_out(file: Path, photos: Sequence[Photo]) -> tuple[list[Photo], torch.T
 
 def main() -> None:
     """Run the stage from the command line."""
-    params, paths, _ = parse_command_line("calibrate")
-    with refusals("calibrate"), tracked(params, paths, "calibrate") as log:
+    with stage("calibrate") as (params, paths, log):
         report = run(params, paths)
         fitted = {name: report[name] for name in ("temperature", "offset", "base_rate")}
         errors = {f"ece_{when}": report[when]["expected_calibration_error"] for when in ("before", "after")}

@@ -17,18 +17,17 @@ import torch
 
 from training import train
 from training.data import manifest
-from training.data.datamodule import PhotoDataModule
-from training.data.manifest import LABELS, InvalidDataError, Photo
+from training.data.manifest import LABELS, Photo
 from training.evaluation import figures
 from training.evaluation.figures import Scored, score
 from training.evaluation.plots import dots
-from training.files import Paths, StageError, read_json, refusals, write_csv, write_json
+from training.files import Paths, StageError, read_json, write_csv, write_json
 from training.model import module as head
 from training.model.module import Features, HeadModule
 from training.model.predict import predict, quiet
 from training.model.pretrained import is_trained
-from training.params import Params, parse_command_line
-from training.tracking import tracked
+from training.params import Params
+from training.tracking import stage
 
 Fold = frozenset[str]
 """Names of sources that are left out together."""
@@ -45,12 +44,12 @@ def assign(photos: Sequence[Photo], folds: int, seed: int) -> list[Fold]:
     sources are then the most there can be, and leave out its sources one at a time.
 
     Raises:
-        InvalidDataError: A class has fewer than two sources, or a fold would leave nothing of it to train on.
+        StageError: A class has fewer than two sources, or a fold would leave nothing of it to train on.
     """
     sizes = {label: Counter(photo.source for photo in photos if photo.label == label) for label in LABELS}
     for label, sources in sizes.items():
         if len(sources) < 2:  # noqa: PLR2004 - one to leave out, one to train on
-            raise InvalidDataError(
+            raise StageError(
                 f"leave-sources-out needs two sources per class; {label} has {len(sources)}: "
                 "set crossvalidate.folds to 0, or name the sources in the manifest"
             )
@@ -62,9 +61,7 @@ def assign(photos: Sequence[Photo], folds: int, seed: int) -> list[Fold]:
     for fold in left_out:
         for label, sources in sizes.items():
             if not sources.keys() - fold:
-                raise InvalidDataError(
-                    f"a fold would leave no {label} photo to train on: set crossvalidate.folds higher"
-                )
+                raise StageError(f"a fold would leave no {label} photo to train on: set crossvalidate.folds higher")
     return [frozenset(fold) for fold in left_out]
 
 
@@ -85,25 +82,20 @@ def _fill(sizes: Counter[str], left_out: Sequence[set[str]], avoid: set[str]) ->
         fold.add(again[turn % len(again)])
 
 
-class UnfairStartError(StageError):
-    """The weights to start from may have seen the images that the folds leave out."""
-
-
 def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Train and evaluate each fold; write the report, the left-out images' logits and a plot; return the report.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule, or its sources cannot be left out.
-        UnfairStartError: The folds would start from a detector that may have seen what they leave out.
+        StageError: The data folder breaks a rule, or its sources cannot be left out.
+        StageError: The folds would start from a detector that may have seen what they leave out.
     """
     if params.crossvalidate.folds and is_trained(params.model.weights) and not params.model.blocks:
-        raise UnfairStartError(
+        raise StageError(
             f"{params.model.weights} may have seen the sources that a fold leaves out: set model.weights to package, "
             "hub or random, or crossvalidate.folds to 0"
         )
-    data = PhotoDataModule(params)
-    data.setup()
-    trained_on = [photo for photo in data.photos if photo.split == "train"]
+    photos = manifest.read_manifest(params.data.root, params.data.manifest)
+    trained_on = [photo for photo in photos if photo.split == "train"]
     count = params.crossvalidate.folds
     folds = assign(trained_on, count, params.train.seed) if count else []
     shutil.rmtree(paths.folds, ignore_errors=True)
@@ -114,7 +106,9 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
         if features:
             predicted.append(_predict_left_out(params, fold, *features))
         else:
-            predicted.append(_train_without(data, fold, Paths(paths.folds / str(number), paths.folds, paths.folds)))
+            predicted.append(
+                _train_without(params, photos, fold, Paths(paths.folds / str(number), paths.folds, paths.folds))
+            )
     report = _report(params, folds, predicted)
     _write(report, predicted, paths)
     return read_json(paths.crossvalidation, "crossvalidate")
@@ -143,22 +137,19 @@ def _predict_left_out(params: Params, fold: Fold, train: Features, dev: Features
     return score(left_out.photos, logits, spec), logits.tolist()
 
 
-def _train_without(data: PhotoDataModule, fold: Fold, paths: Paths) -> tuple[Scored, list[float]]:
+def _train_without(params: Params, photos: Sequence[Photo], fold: Fold, paths: Paths) -> tuple[Scored, list[float]]:
     """Train without the fold's sources; return their images, scored without calibration, and their logits."""
-    train.run(_fold_params(data, fold, paths.run), paths)
-    left_out = [photo for photo in data.photos if photo.split == "train" and photo.source in fold]
-    logits = predict(data, paths, left_out)
+    train.run(_fold_params(params, photos, fold, paths.run), paths)
+    left_out = [photo for photo in photos if photo.split == "train" and photo.source in fold]
+    logits = predict(params, paths, left_out)
     shutil.rmtree(paths.checkpoints)  # of no more use, and large
-    return score(left_out, logits, data.params.model.spec()), logits.tolist()
+    return score(left_out, logits, params.model.spec()), logits.tolist()
 
 
-def _fold_params(data: PhotoDataModule, fold: Fold, folder: Path) -> Params:
+def _fold_params(params: Params, photos: Sequence[Photo], fold: Fold, folder: Path) -> Params:
     """Write the fold's manifest, with absolute paths and without test, and return parameters that point there."""
-    params = data.params
     folder.mkdir(parents=True)
-    kept = [
-        photo for photo in data.photos if photo.split == "dev" or (photo.split == "train" and photo.source not in fold)
-    ]
+    kept = [photo for photo in photos if photo.split == "dev" or (photo.split == "train" and photo.source not in fold)]
     absolute = [dataclasses.replace(photo, path=str((params.data.root / photo.path).resolve())) for photo in kept]
     manifest.write_manifest(folder / "manifest.csv", absolute)
     epochs = params.crossvalidate.epochs
@@ -230,8 +221,7 @@ def _write(report: dict[str, Any], predicted: Sequence[tuple[Scored, list[float]
 
 def main() -> None:
     """Run the stage from the command line."""
-    params, paths, _ = parse_command_line("crossvalidate")
-    with refusals("crossvalidate"), tracked(params, paths, "crossvalidate") as log:
+    with stage("crossvalidate") as (params, paths, log):
         report = run(params, paths)
         if report["folds"]:
             auroc = {f"crossvalidate/auroc_{name}": value for name, value in report["auroc"].items()}

@@ -1,32 +1,36 @@
-"""Stage `download`: images with a manifest in `data.root`, from CIFAKE's hubs, a folder, or made up."""
+"""Stage `download`: images with a manifest in `data.root`, from CIFAKE's hub, a folder, or made up."""
 
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from training.data import cifake, folder, manifest, tiny
-from training.data.cifake import Hub, HuggingFace, Kaggle
-from training.data.manifest import InvalidDataError, Photo, read_rows
-from training.files import Paths, refusals, write_json
-from training.params import DataParams, Params, parse_command_line
-from training.tracking import tracked
+from training.data.cifake import Entry
+from training.data.manifest import Photo, read_rows
+from training.files import Paths, StageError, write_json
+from training.params import DataParams, Params
+from training.tracking import stage
 
 ORIGIN = "origin.json"
 """What the images were asked for with, beside the manifest."""
 
 
-def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list[Photo]:  # noqa: ARG001 - as every stage
+def run(
+    params: Params,
+    paths: Paths,  # noqa: ARG001 - every stage has the same signature
+    published: Callable[[Path], Iterable[Entry]] = cifake.entries,
+) -> list[Photo]:
     """Fill `data.root` and return its rows; what is there already, whole and from the same parameters, stays.
 
     The folder is built beside `data.root` and takes its place when it is complete. Downloads stay in
     `data.root`.download, so that one that broke off goes on.
 
     Raises:
-        HubUnavailableError: CIFAKE cannot be had; `data.root` is as it was.
-        InvalidDataError: The source breaks a rule, or `data.root` has files that are not ours; it is as it was.
+        StageError: CIFAKE cannot be had; `data.root` is as it was.
+        StageError: The source breaks a rule, or `data.root` has files that are not ours; it is as it was.
     """
     data = params.data
     root = data.root.resolve()
@@ -38,7 +42,7 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
     partial.mkdir(parents=True)
     try:
         if data.source == "cifake":
-            photos = cifake.fill(data, partial, (HuggingFace(), Kaggle()) if hubs is None else hubs)
+            photos = cifake.fill(data, partial, published(data.root.with_name(f"{data.root.name}.download")))
         else:
             photos = (tiny if data.source == "tiny" else folder).fill(data, partial)
         manifest.write_manifest(partial / data.manifest, photos)
@@ -58,11 +62,9 @@ def run(params: Params, paths: Paths, hubs: Sequence[Hub] | None = None) -> list
 def _refuse_to_lose(root: Path, data: DataParams) -> None:
     source = Path(data.source).resolve()
     if source == root or root in source.parents:
-        raise InvalidDataError(
-            f"data.source {data.source} is in data.root, which download replaces: set another data.root"
-        )
+        raise StageError(f"data.source {data.source} is in data.root, which download replaces: set another data.root")
     if changed := manifest.changed(root):
-        raise InvalidDataError(
+        raise StageError(
             f"data.root {data.root} has files that download did not write ({changed[0]}, {len(changed)} in all): "
             "set another data.root, or move them away"
         )
@@ -81,8 +83,7 @@ def _origin(data: DataParams) -> dict[str, Any]:
 
 def main() -> None:
     """Run the stage from the command line."""
-    params, paths, _ = parse_command_line("download")
-    with refusals("download", OSError), tracked(params, paths, "download") as log:
+    with stage("download", OSError) as (params, paths, log):
         photos = run(params, paths)
         sizes = Counter(photo.split for photo in photos)
         log.metrics({f"data/{split}": float(count) for split, count in sizes.items()})

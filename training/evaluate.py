@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handler.spec import ModelSpec
-from training.data.datamodule import PhotoDataModule
-from training.data.manifest import Photo
+from training.data.manifest import Photo, read_manifest
 from training.evaluation import errors_page, figures, goals, robustness
 from training.evaluation.figures import Scored
 from training.evaluation.goals import rates_at
 from training.evaluation.plots import draw_scores, draw_tables, write_curves
 from training.evaluation.robustness import CLEAN, HeldOut
 from training.files import Paths, read_json, read_spec, refusals, write_json
-from training.params import EvaluateParams, Params, parse_command_line
-from training.tracking import tracked
+from training.params import EvaluateParams, Params
+from training.tracking import stage
 
 LEAST_OF_A_GENERATOR = 5
 """Photos; of fewer a figure says nothing."""
@@ -28,13 +27,11 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Evaluate on dev and, if asked for, on test; return what `metrics.json` holds, with tables, plots and the page.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule.
-        MissingReportError: The run has not been calibrated.
+        StageError: The data folder breaks a rule, or the run has not been calibrated.
     """
     spec, calibration = read_spec(paths), read_json(paths.calibration, "calibrate")
-    data = PhotoDataModule(params)
-    data.setup()
-    splits = robustness.predict_splits(data, paths)
+    photos = read_manifest(params.data.root, params.data.manifest)
+    splits = robustness.predict_splits(params, paths, photos)
     headline = {name: split.headline() for name, split in splits.items()}
     samples = params.evaluate.bootstrap_samples
     base_rates = {name: point["base_rate"] for name, point in calibration["operating_points"].items()}
@@ -61,7 +58,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
             "model_version": spec.version,
             "splits": tables,
             "product_domains": params.evaluate.product_domains,
-            "data": _summary(data.photos),
+            "data": _summary(photos),
         },
     )
     scored = {name: split.scored(spec) for name, split in headline.items()}
@@ -123,13 +120,12 @@ def flat(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
 
 def main() -> None:
     """Run the stage from the command line, and the gate after it."""
-    params, paths, _ = parse_command_line("evaluate")
+    with stage("evaluate") as (params, paths, log):
+        metrics = run(params, paths)
+        log.metrics(flat(metrics["splits"], "") | flat(metrics["robustness"], "robustness"))
+        for written in (paths.metrics, paths.tables, paths.figures / "evaluate", paths.evaluation_page):
+            log.artifact(written)
     with refusals("evaluate"):
-        with tracked(params, paths, "evaluate") as log:
-            metrics = run(params, paths)
-            log.metrics(flat(metrics["splits"], "") | flat(metrics["robustness"], "robustness"))
-            for written in (paths.metrics, paths.tables, paths.figures / "evaluate", paths.evaluation_page):
-                log.artifact(written)
         print(goals.run(params, paths))
 
 

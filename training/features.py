@@ -28,8 +28,7 @@ from handler.engines import cpus
 from handler.spec import ModelSpec
 from handler.transforms import normalise, to_pixels
 from training.data.augment import degradations
-from training.data.datamodule import PhotoDataModule
-from training.data.manifest import Photo, of_split, read_photo
+from training.data.manifest import Photo, of_split, read_manifest, read_photo
 from training.files import Paths, refusals
 from training.model import pretrained
 from training.params import Params, parse_command_line
@@ -47,19 +46,17 @@ def run(params: Params, paths: Paths) -> int:
     (M, 1, V, blocks, C); both are float16 and in the manifest's order.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule.
-        PretrainedUnavailableError: The weights that `model.weights` asks for are not to be had.
+        StageError: The data folder breaks a rule, or the weights that `model.weights` asks for are not to be had.
     """
     paths.run.mkdir(parents=True, exist_ok=True)
     if not params.model.blocks:
         save_file({}, paths.features)
         return 0
-    data = PhotoDataModule(params)
-    data.setup()
+    photos = read_manifest(params.data.root, params.data.manifest)
     pl.seed_everything(params.train.seed, verbose=False)  # random weights are those that the head is trained for
-    extractor = _Extractor(params, pretrained.build(data.spec, params.model.weights).eval())
-    train = extractor.run(of_split(data.photos, "train"), 1 + params.augment.degraded_copies, "train")
-    dev = extractor.run(of_split(data.photos, "dev"), 1, "dev")
+    extractor = _Extractor(params, pretrained.build(params.model.spec(), params.model.weights).eval())
+    train = extractor.run(of_split(photos, "train"), 1 + params.augment.degraded_copies, "train")
+    dev = extractor.run(of_split(photos, "dev"), 1, "dev")
     save_file({"train": train, "dev": dev}, paths.features)
     return len(train) + len(dev)
 

@@ -24,10 +24,6 @@ class StageError(RuntimeError):
     """What a stage refuses, in one line for its user."""
 
 
-class MissingReportError(StageError):
-    """A stage needs what an earlier one writes; the message names both."""
-
-
 class _Below:
     """A file or folder of one of the folders of `Paths`."""
 
@@ -121,17 +117,17 @@ def require(file: Path, stage: str) -> None:
     """Make sure that a stage has written a file.
 
     Raises:
-        MissingReportError: It has not.
+        StageError: It has not.
     """
     if not file.is_file():
-        raise MissingReportError(f"no {file}: run `python -m training.{stage}` first")
+        raise StageError(f"no {file}: run `python -m training.{stage}` first")
 
 
 def read_json(file: Path, stage: str) -> dict[str, Any]:
     """Read the report of a stage.
 
     Raises:
-        MissingReportError: The stage has not run.
+        StageError: The stage has not run.
     """
     require(file, stage)
     report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -147,7 +143,7 @@ def read_spec(paths: Paths) -> ModelSpec:
     """Read the calibrated spec of a run.
 
     Raises:
-        MissingReportError: The run has not been calibrated.
+        StageError: The run has not been calibrated.
     """
     require(paths.spec, "calibrate")
     return ModelSpec.from_mapping(yaml.safe_load(paths.spec.read_text(encoding="utf-8")))

@@ -19,10 +19,10 @@ from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.evaluation.goals import headline_split
 from training.evaluation.model_card import Reports, plot_links, render
-from training.files import Paths, StageError, read_spec, refusals, write_bytes
+from training.files import Paths, StageError, read_spec, write_bytes
 from training.model.export import write_graph
-from training.params import Params, parse_command_line
-from training.tracking import tracked
+from training.params import Params
+from training.tracking import stage
 
 MODEL_NAME = "product-photo-detector"
 ENTRY = "torchserve_entry.py"
@@ -39,16 +39,11 @@ SERVING = {
 }
 
 
-class PackagingError(StageError):
-    """The archiver refused; the message is its own."""
-
-
 def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has the same signature
     """Write the archive, the figures and the model card into the model store; return the archive's path.
 
     Raises:
-        MissingReportError: The run has not been calibrated or evaluated.
-        PackagingError: The archiver failed.
+        StageError: The run has not been calibrated or evaluated, or the archiver failed.
     """
     spec, reports = read_spec(paths), Reports.read(paths)
     used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
@@ -65,10 +60,10 @@ def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mappin
     """Pack an archive and return its path; its code is this checkout's `handler` package and nothing else of ours.
 
     Raises:
-        PackagingError: There are no weights, or the archiver failed.
+        StageError: There are no weights, or the archiver failed.
     """
     if not weights.is_file():
-        raise PackagingError(f"no weights at {weights}: train first, with `make train`")
+        raise StageError(f"no weights at {weights}: train first, with `make train`")
     settings = SERVING | dict(serving or {})
     archive.parent.mkdir(parents=True, exist_ok=True)
     source = Path(handler.__file__).parent
@@ -96,7 +91,7 @@ def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mappin
         environment = os.environ | {"TMPDIR": str(wiped)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
         if done.returncode != 0:
-            raise PackagingError(f"torch-model-archiver failed: {done.stderr.strip()}")
+            raise StageError(f"torch-model-archiver failed: {done.stderr.strip()}")
         shutil.move(temporary / f"{MODEL_NAME}.mar", archive)
     return archive
 
@@ -116,8 +111,7 @@ def unpack(archive: Path, folder: Path) -> tuple[dict[str, Any], Path]:
 
 def main() -> None:
     """Run the stage from the command line."""
-    params, paths, _ = parse_command_line("package")
-    with refusals("package"), tracked(params, paths, "package") as log:
+    with stage("package") as (params, paths, log):
         archive = run(params, paths)
         log.artifact(archive)
         log.artifact(paths.store / "MODEL_CARD.md")

@@ -13,13 +13,12 @@ from rich.progress import track
 from handler.images import decode
 from handler.spec import ModelSpec, confidence, decide
 from handler.statistics import DEFINITIONS, measure
-from training.data.datamodule import PhotoDataModule
-from training.data.manifest import Photo, of_split
+from training.data.manifest import Photo, of_split, read_manifest
 from training.evaluation.figures import Floats
-from training.files import Paths, read_spec, refusals, write_json
+from training.files import Paths, read_spec, write_json
 from training.model.predict import predict
-from training.params import Params, parse_command_line
-from training.tracking import tracked
+from training.params import Params
+from training.tracking import stage
 
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 BINS = 10
@@ -32,14 +31,11 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Write the statistics of dev's scores and images, and return them.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule.
-        MissingReportError: The run has not been calibrated.
+        StageError: The data folder breaks a rule, or the run has not been calibrated.
     """
     spec = read_spec(paths)
-    data = PhotoDataModule(params)
-    data.setup()
-    photos = of_split(data.photos, "dev")
-    verdicts = [decide(logit, spec) for logit in predict(data, paths, photos).tolist()]
+    photos = of_split(read_manifest(params.data.root, params.data.manifest), "dev")
+    verdicts = [decide(logit, spec) for logit in predict(params, paths, photos).tolist()]
     reference = {
         "model_version": spec.version,
         "split": "dev",
@@ -101,8 +97,7 @@ def summary(values: Floats) -> dict[str, Any]:
 
 def main() -> None:
     """Run the stage from the command line."""
-    params, paths, _ = parse_command_line("reference")
-    with refusals("reference"), tracked(params, paths, "reference") as log:
+    with stage("reference") as (params, paths, log):
         run(params, paths)
         log.artifact(paths.reference)
     print(f"reference statistics in {paths.reference}")

@@ -13,20 +13,16 @@ from training.files import StageError, refusals
 from training.package import MODEL_NAME, SERVING, build_archive, unpack
 
 
-class UnknownSettingError(StageError):
-    """A setting of serving that no archive has."""
-
-
 def run(archive: Path, version: str, serving: Mapping[str, Any] | None = None, base_rate: float | None = None) -> Path:
     """Write `product-photo-detector-VERSION.mar` beside the archive and return its path.
 
     Raises:
         InvalidSpecError: The archive's spec cannot be read, or the base rate is none.
-        UnknownSettingError: `serving` has a name that is not one of an archive's settings.
+        StageError: `serving` has a name that is not one of an archive's settings.
     """
     chosen = dict(serving or {})
     if unknown := sorted(set(chosen) - set(SERVING)):
-        raise UnknownSettingError(f"unknown serving settings: {', '.join(unknown)}; valid: {', '.join(SERVING)}")
+        raise StageError(f"unknown serving settings: {', '.join(unknown)}; valid: {', '.join(SERVING)}")
     with tempfile.TemporaryDirectory() as folder:
         fields, weights = unpack(archive, Path(folder))
         if "threshold" in fields:  # of archives before 2.0.0, which decided there on the probability for equal shares

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import TypeAdapter
 
-from training.files import Paths, write_bytes
-from training.params import Params
+from training.files import Paths, refusals, write_bytes
+from training.params import Params, parse_command_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -136,11 +136,19 @@ def tracked(params: Params, paths: Paths, stage: str) -> Iterator[RunLog]:
             status = "KILLED"
         raise
     finally:
-        if manifest := data_hash(params):  # again, because the stage may have created the data
+        if manifest := data_hash(params):  # now, because the stage may have created the data
             log.attempt(lambda client: client.set_tag(log.run_id, "data_hash", manifest))
         log.attempt(lambda client: client.set_terminated(log.run_id, status))
     if stage not in APART:
         write_bytes(_id_file(paths), f"{log.run_id}\n".encode())
+
+
+@contextmanager
+def stage(name: str, *also: type[Exception]) -> Iterator[tuple[Params, Paths, RunLog]]:
+    """Give a stage its command line and its log; end the process in one line where it refuses, or fails as named."""
+    params, paths, _ = parse_command_line(name)
+    with refusals(name, *also), tracked(params, paths, name) as log:
+        yield params, paths, log
 
 
 def _open(params: Params, paths: Paths, stage: str) -> RunLog:
@@ -172,8 +180,6 @@ def _begin(client: MlflowClient, params: Params, paths: Paths, stage: str) -> st
         return str(earlier.info.run_id)
     tags = {"stage": stage, "python": platform.python_version()} | git_tags()
     tags |= {name: version(name) for name in ("torch", "pytorch-lightning")}
-    if manifest := data_hash(params):
-        tags["data_hash"] = manifest
     if earlier is not None:
         tags[_PARENT] = earlier.data.tags.get(_PARENT, earlier.info.run_id)
     run = client.create_run(experiment, run_name=f"{params.model.version} {stage}", tags=tags)

@@ -77,8 +77,7 @@ def run(
         logger: Logs the run beside `logs/metrics.csv`.
 
     Raises:
-        InvalidDataError: The data folder breaks a rule.
-        PretrainedUnavailableError: The weights that `model.weights` asks for are not to be had.
+        StageError: The data folder breaks a rule, or the weights that `model.weights` asks for are not to be had.
     """
     pl.seed_everything(params.train.seed, workers=True, verbose=False)
     if params.model.blocks:

@@ -4,7 +4,6 @@ import dataclasses
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from training.checks import findings as checks
 from training.checks import leaks
 from training.checks.leaks import sample
 from training.data.manifest import LABELS, Photo, read_rows
-from training.files import Paths, StageError, refusals, write_json
-from training.params import DataParams, Params, parse_command_line
-from training.tracking import tracked
+from training.files import Paths, StageError, write_json
+from training.params import DataParams, Params
+from training.tracking import stage
 
 THUMBNAIL = 160
 """Pixels, long side."""
@@ -35,18 +34,14 @@ LEAKS = {
 """Parts of the leak report, what they are, and the limit that applies."""
 
 
-class DataChecksFailedError(StageError):
-    """Checks found errors in the data and `validate.strict` is set; the message lists them."""
-
-
 def run(params: Params, paths: Paths) -> dict[str, Any]:
     """Check the data, write `data_validation.json` and its page, and return the report.
 
     Images and rows that are broken are findings. They take no part in the later checks.
 
     Raises:
-        InvalidDataError: No manifest, or one without our columns.
-        DataChecksFailedError: `validate.strict` is set and a check found an error; the reports are written.
+        StageError: No manifest, or one without our columns.
+        StageError: `validate.strict` is set and a check found an error; the reports are written.
     """
     rows = [Photo(**row) for row in read_rows(params.data.root / params.data.manifest)]
     known = [photo for photo in rows if checks.is_known(photo)]
@@ -79,17 +74,8 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     write_page(paths.data_validation.with_suffix(".html"), params.data, report, found, photos)
     errors = [f"{finding.count} {finding.check}" for finding in found if finding.severity == "error"]
     if params.validate.strict and errors:
-        raise DataChecksFailedError(f"{', '.join(errors)}; see {paths.data_validation.with_suffix('.html')}")
+        raise StageError(f"{', '.join(errors)}; see {paths.data_validation.with_suffix('.html')}")
     return report
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An image on the page; without a thumbnail where it does not decode."""
-
-    thumbnail: str | None
-    path: str
-    note: str
 
 
 def write_page(
@@ -114,8 +100,9 @@ def _sheets(photos: Sequence[Photo], seed: int) -> Iterator[tuple[str, list[str]
                 yield f"{split}: {label}", mine
 
 
-def _shown(root: Path, paths: Sequence[str], notes: Mapping[str, str]) -> list[Shown]:
-    return [Shown(_thumbnail(root / path), path, notes.get(path, "")) for path in paths]
+def _shown(root: Path, paths: Sequence[str], notes: Mapping[str, str]) -> list[dict[str, str | None]]:
+    """Return images as the page shows them, without a thumbnail where they do not decode."""
+    return [{"thumbnail": _thumbnail(root / path), "path": path, "note": notes.get(path, "")} for path in paths]
 
 
 def _thumbnail(file: Path) -> str | None:
@@ -130,10 +117,8 @@ def _thumbnail(file: Path) -> str | None:
 
 def main() -> None:
     """Run the stage from the command line."""
-    params, paths, _ = parse_command_line("validate")
-    page_file = paths.data_validation.with_suffix(".html")
-    with refusals("validate"), tracked(params, paths, "validate") as log:
-        report = run(params, paths)
+    with stage("validate") as (params, paths, log):
+        report, page_file = run(params, paths), paths.data_validation.with_suffix(".html")
         log.metrics(_figures(report))
         log.artifact(paths.data_validation)
         log.artifact(page_file)

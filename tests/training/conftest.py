@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from handler.spec import ModelSpec
-from training import calibrate, crossvalidate, evaluate, features, package, params, reference, train
+from training import calibrate, crossvalidate, evaluate, features, package, params, reference, tracking, train
 from training.data.manifest import LABELS, Photo
 from training.files import Paths
 from training.model import predict
@@ -188,7 +188,7 @@ def command(pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         params.dump(pipeline.params, root / "params.yaml")
         options = {"params": root / "params.yaml", "run": paths.run, "store": paths.store, "reports": paths.reports}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        monkeypatch.setattr(stage, "tracked", log.tracked)
+        monkeypatch.setattr(tracking, "tracked", log.tracked)
         monkeypatch.setattr(sys, "argv", [stage.__name__, *words, *arguments])
         stage.main()
         return paths, log

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from PIL import Image
 
 from training import params
 from training.data import manifest
-from training.data.cifake import Entry, Hub, HubUnavailableError
+from training.data.cifake import Entry
 from training.data.manifest import Photo
+from training.files import StageError
 from training.params import Params
 
 SIDE = 32
@@ -54,27 +55,18 @@ def small(root: Path, *overrides: str) -> Params:
 
 
 @dataclass
-class FakeHub(Hub):
-    """A hub in memory, which counts how often it was asked."""
+class FakeHub:
+    """A hub in memory, which counts how often it was asked; without images it is not to be had."""
 
-    pictures: Sequence[Entry]
-    asked: int = field(default=0)
+    images: Sequence[Entry] = ()
+    asked: int = 0
 
-    def entries(self, cache: Path) -> Iterable[Entry]:
+    def __call__(self, cache: Path) -> Sequence[Entry]:
         assert not cache.exists()
         self.asked += 1
-        return self.pictures
-
-
-@dataclass(frozen=True)
-class DeadHub(Hub):
-    """A hub that is not to be had."""
-
-    reason: str
-
-    def entries(self, cache: Path) -> Iterable[Entry]:
-        assert not cache.exists()
-        raise HubUnavailableError(self.reason)
+        if not self.images:
+            raise StageError("CIFAKE is unavailable")
+        return self.images
 
 
 def cifake(train: int, test: int) -> list[Entry]:

@@ -17,7 +17,6 @@ from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo
 from training import calibrate
 from training.calibrate import calibration, cross_fitted, fit, source_weights
-from training.data.datamodule import PhotoDataModule
 from training.data.manifest import of_split, read_manifest
 from training.evaluation.figures import score
 from training.files import Paths
@@ -106,9 +105,8 @@ def test_the_report_counts_dev_and_holds_both_sides_of_calibration(pipeline: Pip
 
 
 def test_the_shipped_base_rate_flags_no_more_real_photos_of_dev_than_it_promises(pipeline: Pipeline) -> None:
-    data = PhotoDataModule(pipeline.params)
     photos = of_split(read_manifest(pipeline.params.data.root, pipeline.params.data.manifest), "dev")
-    predicted = score(photos, predict(data, pipeline.paths, photos), pipeline.spec)
+    predicted = score(photos, predict(pipeline.params, pipeline.paths, photos), pipeline.spec)
     point = pipeline.calibration["operating_points"]["false_alarms_5"]
     assert predicted.flagged[~predicted.generated].mean() == point["false_positive_rate"] == 0
     assert predicted.flagged[predicted.generated].mean() == pytest.approx(point["true_positive_rate"], abs=1e-6)

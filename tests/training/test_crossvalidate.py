@@ -13,8 +13,8 @@ from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo
 from training import crossvalidate
 from training.crossvalidate import assign
-from training.data.manifest import InvalidDataError, Photo, read_manifest
-from training.files import Paths
+from training.data.manifest import Photo, read_manifest
+from training.files import Paths, StageError
 from training.params import load
 
 pytestmark = [pytest.mark.slow, *NOISE]
@@ -84,14 +84,14 @@ def test_no_folds_are_no_work_and_leave_nothing_of_an_older_run(tiny: Tiny, tmp_
 def test_a_fold_that_leaves_nothing_to_train_on_stops_before_anything_is_removed(tiny: Tiny, tmp_path: Path) -> None:
     paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
     (paths.folds / "1").mkdir(parents=True)
-    with pytest.raises(InvalidDataError, match="a fold would leave no real photo to train on"):
+    with pytest.raises(StageError, match="a fold would leave no real photo to train on"):
         crossvalidate.run(tiny("crossvalidate.folds=1"), paths)
     assert (paths.folds / "1").is_dir()
 
 
 def test_folds_do_not_start_from_a_detector_that_may_have_seen_their_sources(tiny: Tiny, tmp_path: Path) -> None:
     paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
-    with pytest.raises(crossvalidate.UnfairStartError, match=r"^detector-1\.mar may have seen the sources"):
+    with pytest.raises(StageError, match=r"^detector-1\.mar may have seen the sources"):
         crossvalidate.run(tiny("crossvalidate.folds=2", "model.weights=detector-1.mar"), paths)
 
 
@@ -146,5 +146,5 @@ def test_a_source_with_both_classes_is_left_out_whole() -> None:
 
 
 def test_a_class_of_one_source_cannot_be_left_out() -> None:
-    with pytest.raises(InvalidDataError, match=r"two sources per class; real has 1: set crossvalidate\.folds"):
+    with pytest.raises(StageError, match=r"two sources per class; real has 1: set crossvalidate\.folds"):
         assign(photos_of({"a": 5}, {"x": 5, "y": 5}), 2, seed=0)

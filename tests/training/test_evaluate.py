@@ -14,7 +14,6 @@ from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
 from tests.training.photos import AI, REAL, photo
 from training import evaluate
-from training.data.datamodule import PhotoDataModule
 from training.data.manifest import of_split, read_manifest
 from training.evaluation.figures import score
 from training.evaluation.robustness import CONDITIONS, HeldOut
@@ -60,7 +59,7 @@ def test_figures_of_unseen_sources_leave_out_every_source_that_training_had(pipe
 
 def test_figures_are_those_of_the_models_predictions(pipeline: Pipeline) -> None:
     photos = of_split(read_manifest(pipeline.params.data.root, pipeline.params.data.manifest), "test")
-    predicted = score(photos, predict(PhotoDataModule(pipeline.params), pipeline.paths, photos), pipeline.spec)
+    predicted = score(photos, predict(pipeline.params, pipeline.paths, photos), pipeline.spec)
     found = pipeline.report["splits"]["test"]["all_sources"]
     assert found["auroc"] == pytest.approx(roc_auc_score(predicted.generated, predicted.probabilities), abs=1e-6)
     assert found["accuracy"] == pytest.approx((predicted.flagged == predicted.generated).mean(), abs=1e-6)

@@ -13,10 +13,9 @@ from tests.training.conftest import FROZEN, Pipeline, Tiny
 from tests.training.marks import NOISE
 from training import features
 from training.data.manifest import read_photo
-from training.files import MissingReportError, Paths
+from training.files import Paths, StageError
 from training.model import pretrained
 from training.model.module import read
-from training.model.pretrained import PretrainedUnavailableError
 
 pytestmark = [pytest.mark.slow, *NOISE]
 
@@ -67,11 +66,11 @@ def test_an_architecture_that_trains_whole_has_none(tiny: Tiny, tmp_path: Path) 
 def test_features_of_other_photos_are_refused(frozen_pipeline: Pipeline, tiny: Tiny, tmp_path: Path) -> None:
     paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
     features.run(tiny(), paths)
-    with pytest.raises(MissingReportError, match=r"other images or blocks: run `python -m training\.features`$"):
+    with pytest.raises(StageError, match=r"other images or blocks: run `python -m training\.features`$"):
         read(frozen_pipeline.params, paths)
 
 
 def test_a_tower_that_cannot_be_had_is_named_with_what_to_do(tiny: Tiny, tmp_path: Path) -> None:
     nowhere = tmp_path / "tower.safetensors"
-    with pytest.raises(PretrainedUnavailableError, match=r"tower\.safetensors: model\.weights takes .* or hub$"):
+    with pytest.raises(StageError, match=r"tower\.safetensors of .*: model\.weights takes .* or hub$"):
         features.run(tiny(*FROZEN, f"model.weights={nowhere}"), Paths(tmp_path))

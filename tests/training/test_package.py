@@ -16,10 +16,10 @@ from tests.handler.detectors import eager
 from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
 from training import package, repack
-from training.data.datamodule import PhotoDataModule
 from training.data.manifest import of_split, read_manifest
+from training.files import StageError
 from training.model.predict import predict
-from training.package import SERVING, PackagingError, build_archive
+from training.package import SERVING, build_archive
 
 pytestmark = NOISE
 CODE = Path(handler.__file__).parent
@@ -71,7 +71,7 @@ def test_what_was_packed_predicts_as_it_was_evaluated(pipeline: Pipeline) -> Non
     root = pipeline.params.data.root
     detector = eager(pipeline.spec, pipeline.paths.weights)
     photos = of_split(read_manifest(root, pipeline.params.data.manifest), "test")
-    logits = predict(PhotoDataModule(pipeline.params), pipeline.paths, photos)
+    logits = predict(pipeline.params, pipeline.paths, photos)
     answers = detector.predict([Item((root / photo.path).read_bytes()) for photo in photos])
     for answer, logit in zip(answers, logits.tolist(), strict=True):
         assert isinstance(answer, Prediction)
@@ -93,7 +93,7 @@ def test_a_run_that_was_not_evaluated_writes_no_archive(command: Command, tmp_pa
 
 
 def test_weights_that_are_not_there_are_reported_by_the_archiver(tmp_path: Path) -> None:
-    with pytest.raises(PackagingError, match=r"absent\.safetensors"):
+    with pytest.raises(StageError, match=r"absent\.safetensors"):
         build_archive(ModelSpec(version="1.0.0"), tmp_path / "absent.safetensors", tmp_path / "store" / "a.mar")
 
 

@@ -10,7 +10,6 @@ from handler.statistics import DEFINITIONS
 from tests.training.conftest import Command, Pipeline
 from tests.training.marks import NOISE
 from training import reference
-from training.data.datamodule import PhotoDataModule
 from training.data.manifest import of_split, read_manifest, read_photo
 from training.model.predict import predict
 from training.reference import QUANTILES, score_statistics, summary
@@ -40,7 +39,7 @@ def test_the_reference_is_of_the_calibration_split(pipeline: Pipeline) -> None:
     found = json.loads(pipeline.paths.reference.read_text(encoding="utf-8"))
     assert (found["model_version"], found["split"], found["n"]) == (pipeline.params.model.version, "dev", 12)
     photos = of_split(read_manifest(pipeline.params.data.root, pipeline.params.data.manifest), "dev")
-    logits = predict(PhotoDataModule(pipeline.params), pipeline.paths, photos).tolist()
+    logits = predict(pipeline.params, pipeline.paths, photos).tolist()
     served = [decide(logit, pipeline.spec) for logit in logits]
     assert found["scores"]["mean"] == pytest.approx(np.mean([verdict.probability for verdict in served]), abs=1e-6)
     flagged = np.mean([verdict.prediction == "ai_generated" for verdict in served])

@@ -12,10 +12,10 @@ import pytest
 from tests.training.conftest import Log
 from tests.training.marks import NOISE
 from tests.training.pictures import encoded, noise, row, save, save_folder, small
-from training import validate
+from training import tracking, validate
 from training.data import manifest
-from training.data.manifest import LABELS, InvalidDataError, Photo
-from training.files import Paths
+from training.data.manifest import LABELS, Photo
+from training.files import Paths, StageError
 from training.params import Params
 
 pytestmark = [pytest.mark.slow, *NOISE]
@@ -123,7 +123,7 @@ def test_names_are_shown_as_text(messy: Messy) -> None:
 def test_strict_fails_after_the_reports_are_written(messy: Messy, tmp_path: Path) -> None:
     params = dataclasses.replace(messy[0], validate=dataclasses.replace(messy[0].validate, strict=True))
     paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
-    with pytest.raises(validate.DataChecksFailedError) as failed:
+    with pytest.raises(StageError) as failed:
         validate.run(params, paths)
     assert str(failed.value) == (
         "1 unknown_labels, 1 groups_across_splits, 1 missing_pictures, 1 broken_pictures, "
@@ -155,7 +155,7 @@ def test_an_empty_manifest_gives_a_report(tmp_path: Path) -> None:
 
 
 def test_without_a_manifest_there_is_nothing_to_check(tmp_path: Path) -> None:
-    with pytest.raises(InvalidDataError, match="no manifest at"):
+    with pytest.raises(StageError, match="no manifest at"):
         validate.run(small(tmp_path), Paths(reports=tmp_path / "reports"))
     assert list(tmp_path.iterdir()) == []
 
@@ -165,7 +165,7 @@ def test_the_command_logs_figures_and_reports(
 ) -> None:
     save_folder(tmp_path / "data", sound())
     log, reports = Log(), tmp_path / "reports"
-    monkeypatch.setattr(validate, "tracked", log.tracked)
+    monkeypatch.setattr(tracking, "tracked", log.tracked)
     words = [f"data.root={tmp_path / 'data'}", "data.num_workers=0", "train.input_size=32", "model.input_size=32"]
     monkeypatch.setattr(sys, "argv", ["validate", "--reports", str(reports), "--strict", "--set", *words])
     validate.main()

@@ -26,6 +26,7 @@ BOUNDS = (0, 64, 128, 192, 256, 384, 512, 768, 1024, 2048)
 """Pixels, of the histogram of shorter sides."""
 Severity = Literal["error", "warning", "info"]
 EXAMPLES = 12
+MISSING = "missing"
 MIN_MINORITY = 0.25
 """Share of a split's rarer class below which the split is called unbalanced."""
 BLOCK = 512
@@ -56,29 +57,22 @@ class Facts:
     """64 bits of the DCT of its grey thumbnail (imagehash.phash); alike images differ in few."""
 
 
-@dataclass(frozen=True)
-class Broken:
-    """An image that serving would refuse, or a missing file; `code` is serving's, or `missing`."""
-
-    code: str
-
-
-def inspect_all(root: Path, photos: Sequence[Photo], threads: int) -> list[Facts | Broken]:
+def inspect_all(root: Path, photos: Sequence[Photo], threads: int) -> list[Facts | str]:
     """Inspect every image, in order, with a progress bar."""
     with ThreadPoolExecutor(max(1, threads)) as pool:
         facts = pool.map(inspect, (root / photo.path for photo in photos))
         return list(track(facts, "looking at pictures", total=len(photos)))
 
 
-def inspect(file: Path) -> Facts | Broken:
-    """Decode an image as serving does and describe it."""
+def inspect(file: Path) -> Facts | str:
+    """Decode an image as serving does and describe it; return serving's code for why it cannot, or `MISSING`."""
     if not file.is_file():
-        return Broken("missing")
+        return MISSING
     data = file.read_bytes()
     try:
         picture = decode(data)
     except BadImageError as error:
-        return Broken(error.code)
+        return error.code
     with Image.open(io.BytesIO(data)) as container:
         kind = str(container.format)
     digest = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()
@@ -92,7 +86,10 @@ def summary(photos: Sequence[Photo], facts: Sequence[Facts]) -> dict[str, Any]:
         "splits": {split: _by_label([p for p in photos if p.split == split]) for split in get_args(Split)},
         "sources": _sources(photos),
         "generators": dict(Counter(p.generator for p in photos if p.label == LABELS[1]).most_common()),
-        "domains": {domain: _by_label([p for p in photos if p.domain == domain]) for domain in _domains(photos)},
+        "domains": {
+            domain: _by_label([p for p in photos if p.domain == domain])
+            for domain, _ in Counter(photo.domain for photo in photos).most_common()
+        },
         "licences": dict(Counter(photo.licence for photo in photos).most_common()),
         "formats": {label: dict(Counter(fact.format for fact in mine).most_common()) for label, mine in classes},
         "sizes": {label: _sizes(mine) for label, mine in classes if mine},
@@ -115,10 +112,6 @@ def _sources(photos: Sequence[Photo]) -> list[dict[str, Any]]:
             row[name] = ", ".join(sorted({getattr(photo, name) for photo in mine}))
         rows.append(row)
     return rows
-
-
-def _domains(photos: Sequence[Photo]) -> list[str]:
-    return [domain for domain, _ in Counter(photo.domain for photo in photos).most_common()]
 
 
 def _sizes(facts: Sequence[Facts]) -> dict[str, Any]:
@@ -171,13 +164,13 @@ def is_known(photo: Photo) -> bool:
     return photo.label in LABELS and photo.split in get_args(Split)
 
 
-def integrity_findings(photos: Sequence[Photo], facts: Sequence[Facts | Broken]) -> Iterator[Finding]:
+def integrity_findings(photos: Sequence[Photo], facts: Sequence[Facts | str]) -> Iterator[Finding]:
     """Name the images that are missing and those that serving would refuse."""
-    broken = [(photo.path, fact.code) for photo, fact in zip(photos, facts, strict=True) if isinstance(fact, Broken)]
-    missing = [(path,) for path, code in broken if code == "missing"]
+    broken = [(photo.path, fact) for photo, fact in zip(photos, facts, strict=True) if isinstance(fact, str)]
+    missing = [(path,) for path, code in broken if code == MISSING]
     yield from _some("missing_pictures", "error", "images of the manifest are missing", missing)
-    codes = Counter(code for _, code in broken if code != "missing")
-    refused = [(path,) for path, code in broken if code != "missing"]
+    codes = Counter(code for _, code in broken if code != MISSING)
+    refused = [(path,) for path, code in broken if code != MISSING]
     listed = ", ".join(f"{code} {count}" for code, count in codes.most_common())
     yield from _some("broken_pictures", "error", f"images cannot be used ({listed})", refused)
 

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from rich.progress import track
 
 from training.data import manifest as splits
-from training.data.manifest import LABELS, InvalidDataError, Photo, read_rows
+from training.data.manifest import LABELS, Photo, read_rows
+from training.files import StageError
 from training.params import DataParams
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -29,11 +30,11 @@ def fill(params: DataParams, folder: Path) -> list[Photo]:
     A manifest without splits gets them from `data.split_seed`, as does a folder without a manifest.
 
     Raises:
-        InvalidDataError: No such folder, neither layout, an image that is not there, or too few to split.
+        StageError: No such folder, neither layout, an image that is not there, or too few to split.
     """
     origin = Path(params.source)
     if not origin.is_dir():
-        raise InvalidDataError(f"data.source is {params.source!r}: not cifake, tiny or an existing folder")
+        raise StageError(f"data.source is {params.source!r}: not cifake, tiny or an existing folder")
     photos = _listed(origin, params.manifest) if (origin / params.manifest).is_file() else _found(origin)
     if not all(photo.split for photo in photos):
         photos = splits.assign(photos, params.split_seed)
@@ -62,16 +63,16 @@ def _listed(origin: Path, manifest: Path) -> list[Photo]:
     photos = [_completed(row) for row in read_rows(file, required=("path", "label"))]
     for line, photo in enumerate(photos, start=2):
         if photo.label not in LABELS:
-            raise InvalidDataError(f"{file}, line {line}: label {photo.label!r} is not one of {', '.join(LABELS)}")
+            raise StageError(f"{file}, line {line}: label {photo.label!r} is not one of {', '.join(LABELS)}")
         if not _is_inside(photo.path):
-            raise InvalidDataError(f"{file}, line {line}: missing image {photo.path!r}")
+            raise StageError(f"{file}, line {line}: missing image {photo.path!r}")
     usable = set(_usable(origin, dict.fromkeys(photo.path for photo in photos)))
     photos = [photo for photo in photos if photo.path in usable]
     unsplit = sum(not photo.split for photo in photos)
     if 0 < unsplit < len(photos):
-        raise InvalidDataError(f"{file}: {unsplit} rows have no split; fill the column split in all rows or in none")
+        raise StageError(f"{file}: {unsplit} rows have no split; fill the column split in all rows or in none")
     if not photos:
-        raise InvalidDataError(f"{file} lists no existing image")
+        raise StageError(f"{file} lists no existing image")
     return photos
 
 
@@ -102,7 +103,7 @@ def _found(origin: Path) -> list[Photo]:
             PurePosixPath(path) for path in _usable(origin, (path.as_posix() for path in shown if _is_shown(path)))
         ]
         if not paths:
-            raise InvalidDataError(
+            raise StageError(
                 f"{origin} has neither a manifest nor images ({', '.join(SUFFIXES)}) in both real/ and ai_generated/"
             )
         groups = _groups(paths)

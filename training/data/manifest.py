@@ -33,10 +33,6 @@ DRAWS = 10_000
 """Random ways to share out whole sources, of which the one nearest to SHARES is taken."""
 
 
-class InvalidDataError(StageError):
-    """Training data is missing or invalid; the message says where and what to do."""
-
-
 @dataclass(frozen=True)
 class Photo:
     """One row of the manifest; `path` is relative to the data folder.
@@ -66,34 +62,31 @@ def read_rows(file: Path, required: Collection[str] = REQUIRED) -> list[dict[str
     """Return a CSV's rows, unchecked, each with every column of ours; a column or cell that is absent reads as "".
 
     Raises:
-        InvalidDataError: No such file, a required column that it lacks, or text that is not UTF-8.
+        StageError: No such file, a required column that it lacks, or text that is not UTF-8.
     """
     if not file.is_file():
-        raise InvalidDataError(f"no manifest at {file}: run the stage download, or name your data with data.source")
+        raise StageError(
+            f"no manifest at {file}: run the stage download, or set your data folder with --set data.root=FOLDER"
+        )
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets begin with a byte order mark
             reader = csv.DictReader(lines)
             missing = set(required) - set(reader.fieldnames or ())
             if missing:
-                raise InvalidDataError(f"{file}: no column {', '.join(sorted(missing))}")
+                raise StageError(f"{file}: no column {', '.join(sorted(missing))}")
             return [{column: (row.get(column) or "").strip() for column in COLUMNS} for row in reader]
     except UnicodeDecodeError as error:
-        raise InvalidDataError(f"{file} is not UTF-8: save it as CSV UTF-8") from error
+        raise StageError(f"{file} is not UTF-8: save it as CSV UTF-8") from error
 
 
 def read_manifest(root: Path, manifest: Path) -> list[Photo]:
     """Read and check the manifest; further columns are ignored.
 
     Raises:
-        InvalidDataError: No manifest or none of ours, a missing image, an unknown label or split, or a group in two
+        StageError: No manifest or none of ours, a missing image, an unknown label or split, or a group in two
             splits.
     """
     file = root / manifest
-    if not file.is_file():
-        raise InvalidDataError(
-            f"no manifest at {file}: set your data folder with --set data.root=FOLDER; it holds {manifest} with the "
-            f"columns {', '.join(REQUIRED)} and the pictures"
-        )
     photos = [Photo(**row) for row in read_rows(file)]
     _check(photos, root, file)
     return photos
@@ -103,12 +96,12 @@ def of_split(photos: Sequence[Photo], split: Split) -> list[Photo]:
     """Return the images of one split; both classes must be there.
 
     Raises:
-        InvalidDataError: A class without images.
+        StageError: A class without images.
     """
     chosen = [photo for photo in photos if photo.split == split]
     absent = set(LABELS) - {photo.label for photo in chosen}
     if absent:
-        raise InvalidDataError(f"split {split} has no photo labelled {', '.join(sorted(absent))}")
+        raise StageError(f"split {split} has no photo labelled {', '.join(sorted(absent))}")
     return chosen
 
 
@@ -160,12 +153,12 @@ def read_photo(root: Path, photo: Photo) -> Image.Image:
     """Decode an image as serving does.
 
     Raises:
-        InvalidDataError: The file is no image that serving would take.
+        StageError: The file is no image that serving would take.
     """
     try:
         return decode((root / photo.path).read_bytes())
     except BadImageError as error:
-        raise InvalidDataError(f"{root / photo.path} cannot be used: {error.code}") from error
+        raise StageError(f"{root / photo.path} cannot be used: {error.code}") from error
 
 
 def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:
@@ -173,14 +166,14 @@ def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:
     for line, photo in enumerate(photos, start=2):
         where = f"{file}, line {line}"
         if photo.label not in LABELS or photo.split not in get_args(Split):
-            raise InvalidDataError(
+            raise StageError(
                 f"{where}: label {photo.label!r} or split {photo.split!r} is unknown "
                 f"(expected {', '.join(LABELS)} and {', '.join(get_args(Split))})"
             )
         if not (root / photo.path).is_file():
-            raise InvalidDataError(f"{where}: missing image {photo.path}")
+            raise StageError(f"{where}: missing image {photo.path}")
         if split_of.setdefault(photo.group, photo.split) != photo.split:
-            raise InvalidDataError(f"{where}: group {photo.group!r} is in two splits")
+            raise StageError(f"{where}: group {photo.group!r} is in two splits")
 
 
 def write_manifest(file: Path, photos: Iterable[Photo]) -> None:
@@ -229,7 +222,7 @@ def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
     source is divided. A group never crosses splits.
 
     Raises:
-        InvalidDataError: Too few groups for every split to have both classes.
+        StageError: Too few groups for every split to have both classes.
     """
     return _divided(photos, _whole_sources(photos, seed) or _groups(photos, seed, SHARES), SHARES)
 
@@ -238,7 +231,7 @@ def divide(photos: Sequence[Photo], shares: Mapping[str, float], seed: int) -> l
     """Return the images with splits of the given shares, divided within sources; a group never crosses.
 
     Raises:
-        InvalidDataError: Too few groups for every split to have both classes.
+        StageError: Too few groups for every split to have both classes.
     """
     return _divided(photos, _groups(photos, seed, shares), shares)
 
@@ -294,7 +287,7 @@ def _divided(photos: Sequence[Photo], split_of: Mapping[str, str], shares: Mappi
     have = {(photo.split, photo.label) for photo in divided}
     lacking = [f"{label} in {split}" for split in shares for label in LABELS if (split, label) not in have]
     if lacking:
-        raise InvalidDataError(
+        raise StageError(
             f"too few groups of images to split: none left for {', '.join(lacking)}; add images, or "
             "a manifest whose column split is train, dev or test in every row"
         )

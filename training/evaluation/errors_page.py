@@ -27,22 +27,6 @@ WORST = 12
 THUMBNAIL = 208
 """Pixels, long side."""
 _BATCH = 4
-PLOTS = {
-    "evaluate/roc": "ROC",
-    "evaluate/precision_recall": "Precision and recall",
-    "evaluate/reliability": "Reliability",
-    "calibrate/reliability": "Reliability on dev, before and after calibration",
-    "evaluate/scores_dev": "Scores on dev",
-    "evaluate/scores_test": "Scores on test",
-    "evaluate/confusion_dev": "Verdicts on dev",
-    "evaluate/confusion_test": "Verdicts on test",
-    "evaluate/robustness": "Robustness",
-    "evaluate/by_source_auroc": "Ranking by source",
-    "evaluate/by_source_flagged": "Flagged by source",
-    "evaluate/by_generator_auroc": "Ranking by generator",
-    "evaluate/by_generator_flagged": "Flagged by generator",
-    "crossvalidate/sources": "Sources left out of training",
-}
 
 
 @dataclass(frozen=True)
@@ -99,9 +83,8 @@ def write(params: Params, paths: Paths, splits: Mapping[str, Scored]) -> None:
         goals=goals(metrics, read_optional_json(paths.data_validation)),
         conditions=DESCRIPTIONS,
         plots=[
-            {"title": title, "uri": data_uri(file.read_bytes(), "png")}
-            for name, title in PLOTS.items()
-            if (file := paths.figures / f"{name}.png").is_file()
+            {"title": f"{file.parent.name}: {file.stem}", "uri": data_uri(file.read_bytes(), "png")}
+            for file in sorted(paths.figures.rglob("*.png"), reverse=True)  # those of this stage first
         ],
         grids=_grids(params, paths, splits),
         worst=WORST,

@@ -194,16 +194,12 @@ None is of test: what chooses versions says nothing of how good the chosen one i
 """
 
 
-class RegressionError(StageError):
-    """Figures that fell behind the baseline's; the message lists each with both values."""
-
-
 def run(params: Params, paths: Paths) -> str:
     """Compare the evaluation with the baseline and return the outcome.
 
     Raises:
-        RegressionError: A watched figure is worse by more than `evaluate.max_regression`, or is no longer measured.
-        MissingReportError: There is no evaluation.
+        StageError: A watched figure is worse by more than `evaluate.max_regression`, or is no longer measured.
+        StageError: There is no evaluation.
     """
     baseline = read_optional_json(paths.baseline)
     metrics = read_json(paths.metrics, "evaluate")
@@ -211,7 +207,7 @@ def run(params: Params, paths: Paths) -> str:
         return f"no baseline at {paths.baseline}: create one with `python -m training.evaluation.goals --accept`"
     regressed = regressions(metrics, baseline, params.evaluate.max_regression)
     if regressed:
-        raise RegressionError(
+        raise StageError(
             f"worse than {paths.baseline} by more than {params.evaluate.max_regression:g}: {'; '.join(regressed)}. "
             "To accept it, run python -m training.evaluation.goals --accept"
         )

@@ -71,7 +71,7 @@ class Reports:
         """Read them.
 
         Raises:
-            MissingReportError: The run has not been calibrated or evaluated.
+            StageError: The run has not been calibrated or evaluated.
         """
         return cls(
             read_json(paths.metrics, "evaluate"),

@@ -16,12 +16,13 @@ from PIL import Image, ImageFilter
 
 from handler.spec import ModelSpec
 from training.data.augment import on_white, saved
-from training.data.datamodule import Degrade, PhotoDataModule
+from training.data.datamodule import Degrade
 from training.data.manifest import Photo, of_split
 from training.evaluation import figures
 from training.evaluation.figures import Scored, score
 from training.files import Paths
 from training.model.predict import predict
+from training.params import Params
 
 CLEAN = "clean"
 Matrix = dict[str, figures.Figures]
@@ -76,12 +77,12 @@ CONDITIONS: Mapping[str, Degrade] = {name: degrade for name, degrade, _ in _COND
 DESCRIPTIONS: Mapping[str, str] = {CLEAN: "as it is"} | {name: described for name, _, described in _CONDITIONS}
 
 
-def degraded_logits(data: PhotoDataModule, paths: Paths, photos: Sequence[Photo]) -> dict[str, torch.Tensor]:
+def degraded_logits(params: Params, paths: Paths, photos: Sequence[Photo]) -> dict[str, torch.Tensor]:
     """Return the logits of images under each condition, shape (N,), the clean ones first."""
-    logits = {CLEAN: predict(data, paths, photos)}
+    logits = {CLEAN: predict(params, paths, photos)}
     for number, (name, degrade) in enumerate(CONDITIONS.items(), start=1):
         print(f"robustness {number}/{len(CONDITIONS)}: {DESCRIPTIONS[name]}", flush=True)
-        logits[name] = predict(data, paths, photos, degrade)
+        logits[name] = predict(params, paths, photos, degrade)
     return logits
 
 
@@ -137,8 +138,8 @@ class HeldOut:
         return score(self.photos, self.logits[CLEAN], spec)
 
 
-def predict_splits(data: PhotoDataModule, paths: Paths) -> dict[str, HeldOut]:
+def predict_splits(params: Params, paths: Paths, photos: Sequence[Photo]) -> dict[str, HeldOut]:
     """Return the splits that `evaluate.splits` names, predicted under each condition."""
-    trained_on = frozenset(photo.source for photo in data.photos if photo.split == "train")
-    splits = {name: of_split(data.photos, name) for name in data.params.evaluate.splits}
-    return {name: HeldOut(photos, degraded_logits(data, paths, photos), trained_on) for name, photos in splits.items()}
+    trained_on = frozenset(photo.source for photo in photos if photo.split == "train")
+    splits = {name: of_split(photos, name) for name in params.evaluate.splits}
+    return {name: HeldOut(some, degraded_logits(params, paths, some), trained_on) for name, some in splits.items()}

@@ -24,7 +24,7 @@ from handler.spec import ModelSpec
 from handler.transforms import Views
 from training.data.datamodule import Batch
 from training.data.manifest import Photo, label_tensor, of_split, read_manifest, sampling_weights
-from training.files import MissingReportError, Paths, require
+from training.files import Paths, StageError, require
 from training.params import Params
 
 
@@ -122,7 +122,7 @@ def read(params: Params, paths: Paths) -> tuple[Features, Features]:
     """Return the features of the splits train and dev.
 
     Raises:
-        MissingReportError: The stage `features` has not run, or ran for other images or blocks.
+        StageError: The stage `features` has not run, or ran for other images or blocks.
     """
     require(paths.features, "features")
     photos, stored = read_manifest(params.data.root, params.data.manifest), load_file(paths.features)
@@ -130,7 +130,7 @@ def read(params: Params, paths: Paths) -> tuple[Features, Features]:
     blocks = [block - 1 for block in params.model.read_blocks]
     shapes = [stored[name].shape for name in ("train", "dev") if name in stored]
     if [shape[0] for shape in shapes] != [len(train), len(dev)] or any(shape[3] <= max(blocks) for shape in shapes):
-        raise MissingReportError(
+        raise StageError(
             f"{paths.features} was computed from other images or blocks: run `python -m training.features`"
         )
     return Features(train, stored["train"][:, :, :, blocks]), Features(dev, stored["dev"][:, :, :, blocks])

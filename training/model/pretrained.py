@@ -17,57 +17,47 @@ from training.files import StageError
 from training.params import Weights
 
 DONOR = "tf_efficientnet_lite0"
+HUB_REMEDY = (
+    'set model.weights: package to use the installed weights (make train SET="model.weights=package"), or random to '
+    "use none"
+)
+FILE_REMEDY = (
+    "model.weights takes an archive that `package` made (.mar), a run's model.safetensors, the safetensors file of a "
+    "whole vision transformer, or hub"
+)
 OPEN_GATE = 4.0
 """Bias of a squeeze-and-excitation gate that the donor lacks: sigmoid(4) = 0.98 passes nearly everything."""
-
-
-class PretrainedUnavailableError(StageError):
-    """The pretrained weights are unavailable; the message says what to do."""
 
 
 def build(spec: ModelSpec, weights: Weights) -> nn.Module:
     """Return the spec's network with its starting weights.
 
     Raises:
-        PretrainedUnavailableError: The hub cannot be reached, a file cannot be read, or weights do not fit the
-            architecture.
+        StageError: The hub cannot be reached, a file cannot be read, or weights do not fit the architecture.
     """
-    if weights == "hub":
-        return _from_hub(spec)
-    if spec.blocks and weights.endswith(".safetensors"):
-        return _from_tower(spec, Path(weights))
-    model = network.build(spec)
-    if weights == "package":
-        _start_from_lite0(model, spec.architecture)
-    elif is_trained(weights):
-        _go_on_from(model, Path(weights), spec.architecture)
+    if weights in {"package", "random"}:
+        model = network.build(spec)
+        if weights == "package":
+            _start_from_lite0(model, spec.architecture)
+        return model
+    try:
+        if weights == "hub":
+            return network.build(spec, pretrained=True)
+        if spec.blocks and weights.endswith(".safetensors"):
+            return network.build(spec, tower=Path(weights))
+        model = network.build(spec)
+        model.load_state_dict(load(_serialized(Path(weights))))
+    except (OSError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
+        remedy = HUB_REMEDY if weights == "hub" else FILE_REMEDY
+        raise StageError(f"cannot load the weights {weights} of {spec.architecture}: {remedy}") from error
+    except RuntimeError as error:  # what torch raises for tensors that are missing, left over or of another shape
+        raise StageError(f"the weights of {weights} do not fit {spec.architecture}") from error
     return model
 
 
 def is_trained(weights: Weights) -> bool:
     """Whether the weights are a detector's, which has seen images of ours, and not ImageNet's or none."""
     return weights not in {"package", "hub", "random"}
-
-
-def _from_hub(spec: ModelSpec) -> nn.Module:
-    try:
-        return network.build(spec, pretrained=True)
-    except OSError as error:  # what timm's hub client raises when it cannot reach the hub
-        raise PretrainedUnavailableError(
-            f"cannot load pretrained weights of {spec.architecture} from the model hub; set model.weights: package to "
-            'use the installed weights (make train SET="model.weights=package"), or random to use none'
-        ) from error
-
-
-def _from_tower(spec: ModelSpec, file: Path) -> nn.Module:
-    try:
-        return network.build(spec, tower=file)
-    except (OSError, SafetensorError) as error:
-        raise PretrainedUnavailableError(
-            f"cannot read {file}: model.weights takes a safetensors file of the whole {spec.architecture}, or hub"
-        ) from error
-    except RuntimeError as error:
-        raise PretrainedUnavailableError(f"the weights of {file} do not fit {spec.architecture}") from error
 
 
 def _start_from_lite0(model: nn.Module, architecture: str) -> None:
@@ -84,7 +74,7 @@ def _start_from_lite0(model: nn.Module, architecture: str) -> None:
     }
     convolutions = [name for name, tensor in own.items() if tensor.ndim == 4 and ".se." not in name]  # noqa: PLR2004
     if not shared.keys() >= set(convolutions):
-        raise PretrainedUnavailableError(
+        raise StageError(
             f"the package's weights are EfficientNet-Lite0's and do not fit {architecture}: "
             "set model.weights to hub or random"
         )
@@ -94,18 +84,6 @@ def _start_from_lite0(model: nn.Module, architecture: str) -> None:
             nn.init.zeros_(parameter)
         elif name.endswith(".se.conv_expand.bias"):
             nn.init.constant_(parameter, OPEN_GATE)
-
-
-def _go_on_from(model: nn.Module, file: Path, architecture: str) -> None:
-    try:
-        model.load_state_dict(load(_serialized(file)))
-    except (OSError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
-        raise PretrainedUnavailableError(
-            f"cannot read the weights of {file}: model.weights takes an archive that `package` made (.mar) or a run's "
-            "model.safetensors"
-        ) from error
-    except RuntimeError as error:  # what torch raises for tensors that are missing, left over or of another shape
-        raise PretrainedUnavailableError(f"the weights of {file} do not fit {architecture}") from error
 
 
 def _serialized(file: Path) -> bytes:

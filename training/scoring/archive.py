@@ -5,10 +5,11 @@ import hashlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from safetensors import SafetensorError
 from torch import nn
@@ -22,15 +23,10 @@ from training.data.manifest import Photo, of_split, read_manifest
 from training.files import Paths, StageError, refusals
 from training.package import MODEL_NAME, read_archive
 
-Found = TypeVar("Found")
 DECIDING: Final = tuple(
     f"{name}.py" for name in ("colour", "engines", "files", "heads", "images", "network", "spec", "transforms")
 )
 """Modules of the handler that a verdict depends on."""
-
-
-class InvalidArchiveError(StageError):
-    """A file is not an archive of this detector, or is one of incompatible code."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +53,10 @@ class Packed:
         """Return what runs the graph on so many threads of the CPU.
 
         Raises:
-            InvalidArchiveError: The archive has no graph.
+            StageError: The archive has no graph.
         """
         if self.graph is None:
-            raise InvalidArchiveError("an archive without a graph: repack its model with `python -m training.repack`")
+            raise StageError("an archive without a graph: repack its model with `python -m training.repack`")
         return OpenVinoEngine(self.graph, self.weights, self.spec, streams=threads, precision=precision)
 
 
@@ -68,7 +64,7 @@ def read_packed(archive: Path, folder: Path) -> Packed:
     """Read an archive, with its files unpacked into a folder.
 
     Raises:
-        InvalidArchiveError: There is none, or none that this code can score by.
+        StageError: There is none, or none that this code can score by.
     """
     try:
         spec, weights = read_archive(archive, folder)
@@ -83,22 +79,16 @@ def read_packed(archive: Path, folder: Path) -> Packed:
         other = [name for name in DECIDING if theirs.get(name) != (ours / name).read_bytes()]
         return Packed(network.load(spec, weights), weights, graph, spec, digest.hexdigest(), other)
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
-        raise InvalidArchiveError(f"{archive} is not an archive that this code can use: {error}") from error
+        raise StageError(f"{archive} is not an archive that this code can use: {error}") from error
 
 
-def measure_on_dev(
-    command: str,
-    about: str | None,
-    measure: Callable[[Packed, argparse.Namespace, list[Photo]], Found],
-    precisions: Sequence[str] = (),
-) -> Found:
-    """Parse a command line, and return what `measure` finds of its archive on the dev split of its data folder.
+@contextmanager
+def archive_and_dev(
+    command: str, about: str | None, precisions: Sequence[str] = ()
+) -> Iterator[tuple[Packed, argparse.Namespace, list[Photo]]]:
+    """Parse a command line and give its archive, its arguments `data` and, if there are any, `precision`, and dev.
 
-    Args:
-        command: Name of the module in this package.
-        about: Its docstring.
-        measure: Is given the archive, the arguments `data` and, if there are `precisions`, `precision`, and the images.
-        precisions: What the option `--precision` may be; the first is its default.
+    `precisions` are what the option may be, the first by default; `about` is the docstring of the command's module.
     """
     parser = argparse.ArgumentParser(prog=f"python -m training.scoring.{command}", description=about)
     parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
@@ -108,5 +98,4 @@ def measure_on_dev(
     arguments = parser.parse_args()
     with refusals(command), tempfile.TemporaryDirectory() as folder:
         photos = of_split(read_manifest(arguments.data, Path("manifest.csv")), "dev")
-        return measure(read_packed(arguments.archive, Path(folder)), arguments, photos)
-    raise AssertionError  # `refusals` swallows nothing
+        yield read_packed(arguments.archive, Path(folder)), arguments, photos

@@ -4,7 +4,6 @@ It ends with 1 where AUROC or the calibration error differs by more than serving
 bfloat16 and int8 are never quite those of float32.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +11,17 @@ from typing import Final, Self
 
 import numpy as np
 import torch
-from rich.progress import track
 
-from handler.engines import AUTO, PRECISIONS, Engine, cpus
+from handler.engines import AUTO, PRECISIONS, cpus
 from handler.network import TorchEngine
 from handler.spec import ModelSpec
-from handler.transforms import Pixels
-from training.data.manifest import InvalidDataError, Photo
+from training.data.manifest import Photo
 from training.evaluation.figures import calibration_error, ranking, score
-from training.scoring.archive import Packed, measure_on_dev
-from training.scoring.results import read_pixels
+from training.model.predict import Served, logits_by
+from training.scoring.archive import Packed, archive_and_dev
 
 MOST_AUROC: Final = 0.002
 MOST_CALIBRATION_ERROR: Final = 0.01
-BATCH: Final = 8
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,9 @@ class Difference:
     photos: int
 
     @classmethod
-    def of(cls, photos: Sequence[Photo], found: Sequence[float], expected: Sequence[float], spec: ModelSpec) -> Self:
+    def of(cls, photos: Sequence[Photo], found: torch.Tensor, expected: torch.Tensor, spec: ModelSpec) -> Self:
         """Compare logits with those that they should be, as what is served of them."""
-        ours, theirs = (score(photos, torch.tensor(logits), spec) for logits in (found, expected))
+        ours, theirs = (score(photos, logits, spec) for logits in (found, expected))
         even = np.ones((1, len(photos)))
         auroc, other_auroc = (float(ranking(scored, even)["auroc"][0]) for scored in (ours, theirs))
         error, other_error = (float(calibration_error(scored, even)[0]) for scored in (ours, theirs))
@@ -78,40 +74,19 @@ def run(packed: Packed, precision: str, root: Path, photos: Sequence[Photo]) -> 
     """Predict images with the archive's graph and with PyTorch in float32 on the CPU.
 
     Raises:
-        InvalidArchiveError: The archive has no graph.
-        InvalidDataError: An image cannot be decoded.
+        StageError: The archive has no graph, or an image cannot be decoded.
     """
     served = packed.engine(cpus(), precision)
     eager = TorchEngine(packed.model, packed.spec, torch.device("cpu"))
-    pixels = [_pixels(root / photo.path, packed.spec) for photo in track(photos, "reading", transient=True)]
-    batches = [pixels[start : start + BATCH] for start in range(0, len(photos), BATCH)]
-    found, expected = (_logits(engine, batches) for engine in (served, eager))
+    found, expected = (logits_by(engine, Served(root, packed.spec, photos)) for engine in (served, eager))
     return Difference.of(photos, found, expected, packed.spec)
-
-
-def _pixels(file: Path, spec: ModelSpec) -> Pixels:
-    pixels = read_pixels(file, spec)
-    if isinstance(pixels, str):
-        raise InvalidDataError(f"{file}: {pixels}")
-    return pixels
-
-
-def _logits(engine: Engine, batches: Sequence[list[Pixels]]) -> list[float]:
-    return [
-        forward.logit
-        for pictures in track(batches, "predicting", transient=True)
-        for forward in engine.run(pictures, [False] * len(pictures))
-    ]
-
-
-def _compare(packed: Packed, arguments: argparse.Namespace, photos: Sequence[Photo]) -> tuple[str, Difference]:
-    return arguments.precision, run(packed, arguments.precision, arguments.data, photos)
 
 
 def main() -> None:
     """Compare from the command line."""
-    precision, difference = measure_on_dev("compare_engines", __doc__, _compare, (AUTO, *PRECISIONS))
-    print(f"{precision}: {difference}")
+    with archive_and_dev("compare_engines", __doc__, (AUTO, *PRECISIONS)) as (packed, arguments, photos):
+        difference = run(packed, arguments.precision, arguments.data, photos)
+    print(f"{arguments.precision}: {difference}")
     raise SystemExit(not difference.harmless)
 
 

@@ -20,7 +20,7 @@ from handler.engines import AUTO, Engine, cpus
 from handler.spec import ModelSpec, decide
 from handler.transforms import to_pixels
 from training.data.manifest import Photo, read_photo
-from training.scoring.archive import Packed, measure_on_dev
+from training.scoring.archive import Packed, archive_and_dev
 
 SHARE: Final = 0.1
 """Of the image's area that is painted over."""
@@ -54,7 +54,7 @@ def run(packed: Packed, root: Path, photos: Sequence[Photo], seed: int = 0) -> D
     """Measure an archive's heat maps on images, by the engine that serves.
 
     Raises:
-        InvalidArchiveError: The archive has no graph.
+        StageError: The archive has no graph.
     """
     engine, head = packed.engine(cpus(), AUTO), heads.load(packed.weights, packed.spec)
     random, falls = np.random.default_rng(seed), []
@@ -94,7 +94,8 @@ def _probabilities(engine: Engine, spec: ModelSpec, images: Sequence[Image.Image
 
 def main() -> None:
     """Measure from the command line."""
-    print(measure_on_dev("heat_maps", __doc__, lambda packed, arguments, photos: run(packed, arguments.data, photos)))
+    with archive_and_dev("heat_maps", __doc__) as (packed, arguments, photos):
+        print(run(packed, arguments.data, photos))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from errno import EINVAL
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -87,10 +87,6 @@ def _begins_as_picture(head: bytes) -> bool:
     return any(accept is not None and accept(head) for accept in accepts)
 
 
-class InvalidListError(StageError):
-    """A list of images that cannot be used; the message says why."""
-
-
 def write_list(source: Path, target: Path, shard_size: int) -> str:
     """Write the list of a source's images, in the source's order, and return the SHA-256 of what was written.
 
@@ -98,16 +94,16 @@ def write_list(source: Path, target: Path, shard_size: int) -> str:
     are, those of a CSV as text.
 
     Raises:
-        InvalidListError: No such source, or one that is empty, unreadable or lacks the column.
+        StageError: No such source, or one that is empty, unreadable or lacks the column.
     """
     try:
         _write(_regrouped(_tables(source), shard_size), target)
     except (OSError, UnicodeError, pa.ArrowException) as error:
         said = " ".join(str(error).split())
         form = "; save a CSV as UTF-8 or UTF-16" if source.suffix.lower() == ".csv" else ""
-        raise InvalidListError(f"{source} cannot be read as a list of images: {said}{form}") from error
+        raise StageError(f"{source} cannot be read as a list of images: {said}{form}") from error
     if not target.is_file():
-        raise InvalidListError(f"{source} lists no image")
+        raise StageError(f"{source} lists no image")
     with target.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -129,7 +125,7 @@ def _tables(source: Path) -> Iterator[pa.Table]:
         return _from_folder(source)
     readers = {".csv": _from_csv, ".parquet": _from_parquet}
     if source.suffix.lower() not in readers or not source.is_file():
-        raise InvalidListError(f"{source} is neither a folder nor a .csv or .parquet file")
+        raise StageError(f"{source} is neither a folder nor a .csv or .parquet file")
     return map(_checked, readers[source.suffix.lower()](source))
 
 
@@ -187,12 +183,10 @@ def _checked(table: pa.Table) -> pa.Table:
     names = table.column_names
     if names.count(PATH) != 1:
         found = ", ".join(ascii(name)[1:-1] for name in names)
-        raise InvalidListError(f"one column must be named {PATH}; found {found}")
+        raise StageError(f"one column must be named {PATH}; found {found}")
     taken = sorted(set(names) & set(RESULTS.names))
     if taken:
-        raise InvalidListError(
-            f"the list's columns {', '.join(taken)} collide with those that scoring adds: rename them"
-        )
+        raise StageError(f"the list's columns {', '.join(taken)} collide with those that scoring adds: rename them")
     paths = table.column(PATH).cast(pa.string())
     return table.set_column(names.index(PATH), PATH, paths)
 
@@ -208,29 +202,6 @@ def _regrouped(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
         yield held.combine_chunks()
 
 
-class OtherJobError(StageError):
-    """The folder holds results that do not belong to this list and model."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What all shards of a folder have in common.
-
-    Attributes:
-        pictures_in: Folder that relative paths begin at.
-        shard_size: Images in a shard.
-        precision: Lightning's name of the numbers that the network calculates in.
-        model_version: The model's own.
-        model_sha256: Of its weights and spec.
-    """
-
-    pictures_in: str
-    shard_size: int
-    precision: str
-    model_version: str
-    model_sha256: str
-
-
 class Results:
     """Shards of a list in a folder; a shard whose file is there is done."""
 
@@ -239,17 +210,17 @@ class Results:
         self.list = folder / "_job" / "list.parquet"  # readers of Parquet folders pass over names with an underscore
         self.description = folder / "_job" / "job.json"
 
-    def prepare(self, source: Path, terms: Terms, *, restart: bool = False) -> None:
+    def prepare(self, source: Path, shard_size: int, terms: Mapping[str, str], *, restart: bool = False) -> None:
         """List the source, and check that results that are there are of the same list and terms, or remove them.
 
         Raises:
-            InvalidListError: The source cannot be used.
-            OtherJobError: The folder holds something else.
+            StageError: The source cannot be used, or the folder holds something else.
         """
         self.list.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.list.with_suffix(".part")
         try:
-            job = {"list_sha256": write_list(source, fresh, terms.shard_size)} | asdict(terms)
+            digest = write_list(source, fresh, shard_size)
+            job = {"list_sha256": digest, "shard_size": shard_size, **terms}
             if restart:
                 self._clear()
             self._check(job)
@@ -304,11 +275,9 @@ class Results:
     def _check(self, job: dict[str, Any]) -> None:
         if not self.description.is_file():
             if self._parts():
-                raise OtherJobError(f"{self.folder} holds results of an unknown job{REMEDY}")
+                raise StageError(f"{self.folder} holds results of an unknown job{REMEDY}")
             return
         found = json.loads(self.description.read_bytes())
         other = [name for name, value in job.items() if found.get(name) != value]
         if other:
-            raise OtherJobError(
-                f"{self.folder} holds results of a different job; differs in {', '.join(other)}{REMEDY}"
-            )
+            raise StageError(f"{self.folder} holds results of a different job; differs in {', '.join(other)}{REMEDY}")

@@ -21,7 +21,7 @@ from training.model.predict import quiet
 from training.package import MODEL_NAME
 from training.scoring.archive import Packed, read_packed
 from training.scoring.module import ScoringModule, ShardDataModule, ShardWriter, Summary
-from training.scoring.results import Results, Terms
+from training.scoring.results import Results
 
 MOST_WORKERS: Final = 8
 """Decoding processes, if the user names no number."""
@@ -51,9 +51,8 @@ def run(plan: Plan) -> Summary | None:
     """Score what is not scored yet; return the figures in the first process, None in the others.
 
     Raises:
-        InvalidArchiveError: The archive cannot be used.
-        InvalidListError: The source cannot be used.
-        OtherJobError: The folder holds results of another list, model or setting.
+        StageError: The archive cannot be used, or the source cannot be used.
+        StageError: The folder holds results of another list, model or setting.
     """
     with tempfile.TemporaryDirectory() as folder:
         return _run(plan, read_packed(plan.archive, Path(folder)))
@@ -90,8 +89,13 @@ def _prepare(plan: Plan, packed: Packed, results: Results) -> None:
         print(
             f"score: {plan.archive} was packed with different code ({modules}): predictions may differ", file=sys.stderr
         )
-    terms = Terms(str(plan.pictures_in), plan.shard_size, _precision(plan), packed.spec.version, packed.sha256)
-    results.prepare(plan.source, terms, restart=plan.restart)
+    terms = {
+        "pictures_in": str(plan.pictures_in),
+        "precision": _precision(plan),
+        "model_version": packed.spec.version,
+        "model_sha256": packed.sha256,
+    }
+    results.prepare(plan.source, plan.shard_size, terms, restart=plan.restart)
 
 
 def _precision(plan: Plan) -> str:

@@ -8,13 +8,13 @@ import pytest
 
 from tests.training.pictures import encoded, noise, row, save, save_folder, small
 from training import download
-from training.data.manifest import LABELS, InvalidDataError, Photo, read_manifest
-from training.files import Paths
+from training.data.manifest import LABELS, Photo, read_manifest
+from training.files import Paths, StageError
 
 
 def take(tmp_path: Path) -> list[Photo]:
     """Download from tmp_path/mine and return what a later stage reads."""
-    download.run(small(tmp_path / "photos", f"data.source={tmp_path / 'mine'}"), Paths(), ())
+    download.run(small(tmp_path / "photos", f"data.source={tmp_path / 'mine'}"), Paths())
     return read_manifest(tmp_path / "photos", Path("manifest.csv"))
 
 
@@ -81,7 +81,7 @@ def test_a_manifest_of_paths_and_labels_is_completed_and_split(tmp_path: Path) -
 def test_a_manifest_that_breaks_a_rule_is_refused_with_its_place(text: str, message: str, tmp_path: Path) -> None:
     fill(tmp_path, "mine/a.png", "outside.png")
     write_manifest(tmp_path / "mine", text)
-    with pytest.raises(InvalidDataError) as refused:
+    with pytest.raises(StageError) as refused:
         take(tmp_path)
     assert message in str(refused.value)
     assert not (tmp_path / "photos").exists()
@@ -151,7 +151,7 @@ def test_a_folder_that_is_merely_numbered_is_no_group(tmp_path: Path) -> None:
 def test_a_folder_of_neither_layout_is_refused(paths: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     fill(tmp_path / "mine", *paths)
-    with pytest.raises(InvalidDataError) as refused:
+    with pytest.raises(StageError) as refused:
         take(tmp_path)
     assert str(refused.value) == (
         f"{tmp_path}/mine has neither a manifest nor images (.jpg, .jpeg, .png, .webp) in both real/ and ai_generated/"

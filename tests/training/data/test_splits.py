@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from training.data.manifest import LABELS, SHARES, InvalidDataError, Photo, assign, divide
+from training.data.manifest import LABELS, SHARES, Photo, assign, divide
+from training.files import StageError
 
 
 def photos(sources: int, groups: int, size: int = 1, *, shared: bool = False) -> list[Photo]:
@@ -107,7 +108,7 @@ def test_small_sources_are_handed_out_as_well() -> None:
 
 
 def test_too_few_groups_say_which_split_lacks_what() -> None:
-    with pytest.raises(InvalidDataError) as refused:
+    with pytest.raises(StageError) as refused:
         assign(photos(sources=1, groups=2), seed=0)
     assert str(refused.value) == (
         "too few groups of images to split: none left for real in dev, ai_generated in dev, real in test, "

@@ -7,7 +7,7 @@ from typing import NoReturn
 import numpy as np
 import pytest
 
-from training.files import MissingReportError, Paths, read_json, read_optional_json, read_spec, write_csv, write_json
+from training.files import Paths, StageError, read_json, read_optional_json, read_spec, write_csv, write_json
 
 
 def test_a_report_is_rounded_and_leaves_no_temporary_file(tmp_path: Path) -> None:
@@ -34,9 +34,9 @@ def test_what_cannot_be_finished_leaves_the_old_file(tmp_path: Path, monkeypatch
 
 
 def test_a_missing_report_names_its_stage(tmp_path: Path) -> None:
-    with pytest.raises(MissingReportError, match=r"no .*/metrics\.json: run `python -m training\.evaluate` first$"):
+    with pytest.raises(StageError, match=r"no .*/metrics\.json: run `python -m training\.evaluate` first$"):
         read_json(tmp_path / "metrics.json", "evaluate")
-    with pytest.raises(MissingReportError, match=r"spec\.yaml: run `python -m training\.calibrate` first$"):
+    with pytest.raises(StageError, match=r"spec\.yaml: run `python -m training\.calibrate` first$"):
         read_spec(Paths(tmp_path))
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.training.conftest import Tiny
 from training.evaluation import goals as gate
 from training.evaluation.goals import Goal, goals
-from training.files import MissingReportError, Paths, write_json
+from training.files import Paths, StageError, write_json
 
 
 def metrics(auroc: float, alarms: float, error: float, jpeg: float) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def test_without_a_baseline_everything_passes(tiny: Tiny, paths: Paths) -> None:
 
 
 def test_without_an_evaluation_there_is_nothing_to_predict(tiny: Tiny, paths: Paths) -> None:
-    with pytest.raises(MissingReportError, match=r"metrics\.json: run `python -m training\.evaluate` first"):
+    with pytest.raises(StageError, match=r"metrics\.json: run `python -m training\.evaluate` first"):
         gate.run(tiny(), paths)
 
 
@@ -114,7 +114,7 @@ def test_what_is_not_clearly_worse_passes(now: dict[str, Any], tiny: Tiny, paths
 def test_a_regression_is_named_with_both_values(now: dict[str, Any], regressed: str, tiny: Tiny, paths: Paths) -> None:
     write_json(paths.baseline, evaluation())
     write_json(paths.metrics, now)
-    with pytest.raises(gate.RegressionError) as raised:
+    with pytest.raises(StageError) as raised:
         gate.run(tiny("evaluate.max_regression=0.02"), paths)
     assert str(raised.value) == (
         f"worse than {paths.baseline} by more than 0.02: {regressed}. "

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from handler.spec import ModelSpec
 from tests.training.conftest import Pipeline
@@ -39,10 +40,10 @@ def test_what_auroc_and_calibration_lose_counts_and_single_probabilities_do_not(
     manifest = read_manifest(pipeline.params.data.root, pipeline.params.data.manifest)
     real, fake = (next(photo for photo in manifest if photo.label == label) for label in LABELS)
     photos, expected = [real, real, fake, fake], [-2.0, 0.0, 0.6, 2.0]
-    same = Difference.of(photos, expected, expected, SPEC)
-    near = Difference.of(photos, [-2.0, 0.0, 0.61, 2.01], expected, SPEC)
-    flatter = Difference.of(photos, [-0.5, 0.0, 0.1, 0.5], expected, SPEC)
-    swapped = Difference.of(photos, [-2.0, 0.6, 0.0, 2.0], expected, SPEC)
+    same, near, flatter, swapped = (
+        Difference.of(photos, torch.tensor(found), torch.tensor(expected), SPEC)
+        for found in (expected, [-2.0, 0.0, 0.61, 2.01], [-0.5, 0.0, 0.1, 0.5], [-2.0, 0.6, 0.0, 2.0])
+    )
     assert [one.harmless for one in (same, near, flatter, swapped)] == [True, True, False, False]
     assert (swapped.auroc, swapped.verdicts, flatter.auroc) == (-0.25, 2, 0)
     assert str(same) == (

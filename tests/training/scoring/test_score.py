@@ -29,11 +29,12 @@ from handler.transforms import to_pixels
 from tests.handler.detectors import eager
 from tests.handler.pictures import encode, photo
 from tests.training.marks import NOISE
+from training.files import StageError
 from training.package import build_archive
 from training.scoring import score
-from training.scoring.archive import InvalidArchiveError, read_packed
+from training.scoring.archive import read_packed
 from training.scoring.module import ShardWriter, Summary
-from training.scoring.results import InvalidListError, OtherJobError, Results, write_list
+from training.scoring.results import Results, write_list
 from training.scoring.score import Plan
 
 pytestmark = [pytest.mark.slow, *NOISE]
@@ -273,7 +274,7 @@ def test_a_run_after_the_end_scores_nothing_and_a_broken_shard_again(plan: Plan)
 def test_results_of_another_job_are_left_alone_until_one_asks_to_start_anew(plan: Plan, tmp_path: Path) -> None:
     plan.out.mkdir()
     (plan.out / "part-00000.parquet").touch()
-    with pytest.raises(OtherJobError, match="results of an unknown job"):
+    with pytest.raises(StageError, match="results of an unknown job"):
         score.run(plan)
     score.run(replace(plan, restart=True))
     rows = read(plan.out)
@@ -286,7 +287,7 @@ def test_results_of_another_job_are_left_alone_until_one_asks_to_start_anew(plan
         ({"shard_size": 5}, "list_sha256, shard_size"),
     ]
     for change, names in changes:
-        with pytest.raises(OtherJobError, match=f"different job; differs in {names}; choose"):
+        with pytest.raises(StageError, match=f"different job; differs in {names}; choose"):
             score.run(replace(plan, **change))
     assert read(plan.out) == rows
     summary = score.run(replace(plan, shard_size=5, restart=True))
@@ -320,7 +321,7 @@ def test_a_list_that_cannot_be_used_is_refused_and_leaves_no_job(
     name: str, content: str | bytes, message: str, plan: Plan, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InvalidListError, match=message) as refused:
+    with pytest.raises(StageError, match=message) as refused:
         score.run(replace(plan, source=tmp_path / name))
     assert "\n" not in str(refused.value)
     assert [file for file in plan.out.rglob("*") if file.is_file()] == []
@@ -328,7 +329,7 @@ def test_a_list_that_cannot_be_used_is_refused_and_leaves_no_job(
 
 def test_a_bad_source_does_not_cost_the_results_that_were_to_be_replaced(plan: Plan) -> None:
     score.run(plan)
-    with pytest.raises(InvalidListError, match="neither a folder"):
+    with pytest.raises(StageError, match="neither a folder"):
         score.run(replace(plan, source=plan.source / "nowhere", restart=True))
     assert len(read(plan.out)) == 11
 
@@ -353,7 +354,7 @@ def test_what_is_no_archive_of_ours_is_refused(plan: Plan, tmp_path: Path) -> No
     for content in (None, b"no zip"):
         if content is not None:
             (tmp_path / "b.mar").write_bytes(content)
-        with pytest.raises(InvalidArchiveError, match=r"b\.mar is not an archive that this code can use"):
+        with pytest.raises(StageError, match=r"b\.mar is not an archive that this code can use"):
             score.run(replace(plan, archive=tmp_path / "b.mar"))
 
 
