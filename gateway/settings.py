@@ -6,18 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Final, Literal, Self
 
-from pydantic import (
-    Field,
-    HttpUrl,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    RedisDsn,
-    Secret,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, HttpUrl, PositiveInt, RedisDsn, Secret, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.images import ImageLimits
@@ -97,8 +86,8 @@ class Settings(BaseSettings):
     predict_rate: PositiveInt = Field(default=30, description="Predictions per minute and client.")
     batch_rate: PositiveInt = Field(default=5, description="Batches per minute and client.")
     explain_rate: PositiveInt = Field(default=10, description="Explanations per minute and client.")
-    trusted_proxies: NonNegativeInt = Field(
-        default=0, description="Trusted proxies in front of the gateway that append to `X-Forwarded-For`."
+    trusted_proxies: int = Field(
+        default=0, ge=0, description="Trusted proxies in front of the gateway that append to `X-Forwarded-For`."
     )
     redis_url: Secret[RedisDsn] | None = Field(
         default=None, description="Redis shared by all replicas for rates and drift; without it each counts alone."
@@ -126,8 +115,8 @@ class Settings(BaseSettings):
     torchserve_key_file: Path | None = Field(
         default=None, description="TorchServe's `key_file.json`; without it no token is sent."
     )
-    predict_timeout_s: PositiveFloat = Field(
-        default=20.0, description="Deadline of one prediction or explanation in seconds, queueing included."
+    predict_timeout_s: float = Field(
+        default=20.0, gt=0, description="Deadline of one prediction or explanation in seconds, queueing included."
     )
     backend_concurrency: PositiveInt = Field(
         default=16, description="Concurrent calls to TorchServe; four times as many images may wait, beyond it 503."

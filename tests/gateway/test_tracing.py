@@ -69,7 +69,7 @@ def collector() -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(collector.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+            self.send_response(kept.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -78,10 +78,10 @@ def collector() -> Iterator[Collector]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        collector = Collector(f"http://127.0.0.1:{server.server_port}")
+        kept = Collector(f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield collector
+        yield kept
         server.shutdown()
         thread.join()
 

@@ -208,7 +208,7 @@ def form(chance: Chance, field: str) -> bytes:
         b"--cut\r\n" + chance.choice(PART_HEADERS) + b"\r\n\r\n" + content,
         head.replace(b"\r\n", b"\n") + b"\n\n" + content,
         (head + b"\r\n\r\n\r\n") * chance.choice([2, 50]) + body,
-        b"".join(chance.choices([*PIECES, content, chance.randbytes(20)], k=15)),
+        b"".join(chance.choices([*PIECES, whole(chance), chance.randbytes(20)], k=15)),
     ]
     return chance.choice([*broken, *[body] * 8])
 
