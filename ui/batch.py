@@ -10,7 +10,7 @@ import gradio as gr
 from gateway.client import GatewayError, PhotoUnreadableError
 from ui import views, wording
 from ui.gateway import Gateway, Photo, Run
-from ui.photos import PhotoShelf, caller_of, key_of, name_of, size_of, tab_of
+from ui.photos import PhotoShelf, caller_of, key_of, size_of, tab_of
 from ui.views import Row
 
 PHOTOS_MAX = 1000
@@ -92,7 +92,10 @@ class Batch:
 
     def _photos(self, uploads: list[Any] | None) -> list[Photo]:
         found = [(self._found(upload), upload) for upload in uploads or ()]
-        return [Photo(number, name_of(upload), path) for number, (path, upload) in enumerate(found, 1)]
+        return [
+            Photo(number, upload["orig_name"] or Path(upload["path"]).name, path)
+            for number, (path, upload) in enumerate(found, 1)
+        ]
 
     def _found(self, upload: object) -> Path:
         try:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from PIL import Image, ImageOps
@@ -222,12 +221,7 @@ def caller_of(request: gr.Request) -> str:
     return request.client.host if request.client else ""
 
 
-def name_of(upload: Any) -> str:  # noqa: ANN401  # a browser's word
-    """The name that the reviewer's own file has."""
-    return str(upload["orig_name"] or Path(upload["path"]).name)
-
-
-def key_of(key: Any) -> str:  # noqa: ANN401
+def key_of(key: object) -> str:
     """The API key in the page's field."""
     return key if isinstance(key, str) else ""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from gateway.client import GatewayError, PhotoRefusedError, PhotoUnreadableError
+from gateway.client import GatewayError, PhotoUnreadableError
 from gateway.client.calls import content
 from ui import views, wording
 from ui.gateway import Gateway
@@ -91,7 +91,7 @@ class Single:
     async def check(self, upload: object, key: object, request: gr.Request) -> tuple[str, Any]:
         """Answer with a verdict or an error, and let go of the photo unless it is worth another try."""
         try:
-            html = await self._answer(self._find(upload), key_of(key), caller_of(request))
+            html = await self._answer(self._shelf.find(upload), key_of(key), caller_of(request))
         except GatewayError as error:
             if wording.may_come(error):
                 return views.error(error), gr.skip()
@@ -109,11 +109,6 @@ class Single:
             async with self._gateway.client(key, caller) as client:
                 answer = await client.explain(photo, evidence=True)
             return views.html("answer", answer=answer, photo=await drawn(photo))
-
-    def _find(self, upload: object) -> Path:
-        if upload is None:
-            raise PhotoRefusedError("No photo was chosen.")
-        return self._shelf.find(upload)
 
     @staticmethod
     def _offer(photo: gr.Image) -> None:
