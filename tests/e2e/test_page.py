@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
-from deploy.layout import ROOT, free_port
+from deploy.layout import ROOT
 from deploy.local.stack import LocalStack
 from gateway.client import Explanation
 from tests.ui.browsers import chromium, faults, open_tab, opened
-from tests.ui.conftest import page_process
+from tests.ui.conftest import running_page
 from ui import wording
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -35,8 +35,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def address(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with page_process(free_port(), stack.gateway_url, tmp_path_factory.mktemp("uploads")) as found:
-        yield found
+    with running_page(tmp_path_factory.mktemp("uploads"), stack.gateway_url) as found:
+        yield found.address
 
 
 @pytest.fixture

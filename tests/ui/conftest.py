@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -43,8 +44,8 @@ def gateway(silent_gateway: FakeGateway) -> Iterator[FakeGateway]:
 @pytest.fixture(scope="session")
 def page_address(silent_gateway: FakeGateway, uploads: Path) -> Iterator[str]:
     """The real page, asking whatever listens on the fake gateway's port."""
-    with page_process(free_port(), f"http://127.0.0.1:{silent_gateway.port}", uploads) as address:
-        yield address
+    with running_page(uploads, f"http://127.0.0.1:{silent_gateway.port}") as page:
+        yield page.address
 
 
 # Of a module and not of the session: while it is open, no test can run an event loop of its own.
@@ -54,34 +55,32 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
+@dataclass(frozen=True)
+class PageProcess:
+    address: str
+    process: subprocess.Popen[str]
+
+
 @contextmanager
-def page_process(port: int, gateway_url: str, uploads: Path) -> Iterator[str]:
-    """The page's address, while its process runs."""
-    process = start_page(port, gateway_url, uploads)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(process, address)
-        yield address
-    finally:
-        process.terminate()
-        process.communicate(timeout=WAIT_S)
-
-
-def start_page(port: int, gateway_url: str, uploads: Path, **more: str) -> subprocess.Popen[str]:
-    settings = {"UI_PORT": str(port), "UI_GATEWAY_URL": gateway_url, "UI_PHOTO_FOLDER": str(uploads), **more}
-    return subprocess.Popen(
+def running_page(uploads: Path, gateway_url: str = "http://127.0.0.1:9", **settings: str) -> Iterator[PageProcess]:
+    """The page in a process of its own, once it can be asked."""
+    port = free_port()
+    own = {"UI_PORT": str(port), "UI_GATEWAY_URL": gateway_url, "UI_PHOTO_FOLDER": str(uploads)}
+    process = subprocess.Popen(
         [sys.executable, "-m", "ui"],
         cwd=ROOT,
-        env={**os.environ, **settings},
+        env=os.environ | own | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def wait_for(process: subprocess.Popen[str], address: str) -> None:
-    """Return when the page says where it is; it says so once it can be asked."""
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line.startswith(f"The page is at {address}"), line
-    assert httpx.get(address, trust_env=False, timeout=WAIT_S).status_code == 200
+    address = f"http://{'localhost' if 'UI_HOST' in settings else '127.0.0.1'}:{port}"
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith(f"The page is at {address}"), line
+        assert httpx.get(address, trust_env=False, timeout=WAIT_S).status_code == 200
+        yield PageProcess(address, process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=WAIT_S)

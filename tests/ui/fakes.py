@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -24,14 +24,7 @@ from starlette.routing import Route
 REFERENCE = Path(__file__).parents[2] / "model_store" / "reference.json"
 VERSION = json.loads(REFERENCE.read_text())["model_version"]
 """That of the reference, so that the gateway compares with it."""
-EVIDENCE = [{"type": "c2pa_source_type", "value": "trainedAlgorithmicMedia", "strength": "medium"}]
-ANSWER = {
-    "prediction": "ai_generated",
-    "probability": 0.87,
-    "confidence": "high",
-    "inference_time_ms": 120.5,
-    "model_version": "1.0.0",
-}
+VERDICT = {"prediction": "ai_generated", "probability": 0.87, "confidence": "high"}
 
 
 def jpeg(image: Image.Image, **options: int | Image.Exif) -> bytes:
@@ -40,20 +33,7 @@ def jpeg(image: Image.Image, **options: int | Image.Exif) -> bytes:
     return out.getvalue()
 
 
-def heatmap(photo: bytes) -> bytes:
-    """The photo upright, long side at most 512, with a warm spot on it."""
-    with Image.open(io.BytesIO(photo)) as image:
-        picture = ImageOps.exif_transpose(image).convert("RGB")
-    picture.thumbnail((512, 512))
-    width, height = picture.size
-    spot = Image.new("L", picture.size)
-    ImageDraw.Draw(spot).ellipse((width * 0.3, height * 0.25, width * 0.75, height * 0.8), fill=170)
-    warm = Image.new("RGB", picture.size, (240, 60, 20))
-    return jpeg(Image.composite(warm, picture, spot.filter(ImageFilter.GaussianBlur(width / 14))))
-
-
-def answer(photo: bytes, **changes: object) -> dict[str, Any]:
-    return {**ANSWER, "heatmap_base64": base64.b64encode(heatmap(photo)).decode(), "evidence": EVIDENCE, **changes}
+HEATMAP = base64.b64encode(jpeg(Image.new("RGB", (450, 300), "orange"))).decode()
 
 
 @dataclass(frozen=True)
@@ -66,28 +46,37 @@ class Received:
 
 @dataclass
 class FakeGateway:
-    """`refusal` answers in place of the verdict; `changes` alter fields of the verdict."""
+    """Has the same verdict for whatever comes; `refusal` answers in its place."""
 
     port: int
     refusal: Response | None = None
-    changes: dict[str, Any] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
 
-    async def explain(self, request: Request) -> Response:
+    async def predict(self, request: Request) -> Response:
         async with request.form() as form:
-            file = form["file"]
-            assert isinstance(file, UploadFile)
-            photo = await file.read()
-            self.received.append(Received(photo, file.filename, request.headers, dict(request.query_params)))
-        return self.refusal or JSONResponse(answer(photo, **self.changes))
+            files = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
+            self.received += [
+                Received(await file.read(), file.filename, request.headers, dict(request.query_params))
+                for file in files
+            ]
+        if self.refusal:
+            return self.refusal
+        count, version = len(files), {"model_version": "1.0.0"}
+        if request.url.path == "/predict/explain":
+            statement = {"type": "c2pa_source_type", "value": "trainedAlgorithmicMedia", "strength": "medium"}
+            evidence = {"heatmap_base64": HEATMAP, "inference_time_ms": 120.5, "evidence": [statement]}
+            return JSONResponse(VERDICT | version | evidence)
+        results = [VERDICT | {"filename": "photo", "error": None}] * count
+        total = {"total": count, "successful": count, "failed": 0, "total_inference_time_ms": 1.0}
+        return JSONResponse({"results": results} | total | version)
 
     def reset(self) -> None:
         self.refusal = None
-        self.changes = {}
         self.received = []
 
     def app(self) -> Starlette:
-        return Starlette(routes=[Route("/predict/explain", self.explain, methods=["POST"])])
+        paths = ("/predict/explain", "/predict/batch")
+        return Starlette(routes=[Route(path, self.predict, methods=["POST"]) for path in paths])
 
 
 @dataclass
@@ -100,10 +89,8 @@ class FakeTorchServe:
     async def predict(self, request: Request) -> Response:
         photo = await request.body()
         await asyncio.sleep(self.pause_s)
-        verdict = predicted(photo)
-        if request.url.path.startswith("/explanations/"):
-            verdict["heatmap_base64"] = base64.b64encode(heatmap(photo)).decode()
-        return JSONResponse(verdict)
+        heatmap = {"heatmap_base64": HEATMAP} if request.url.path.startswith("/explanations/") else {}
+        return JSONResponse(predicted(photo) | heatmap)
 
     def app(self) -> Starlette:
         paths = ("/predictions/{model}", "/explanations/{model}")

@@ -1,7 +1,6 @@
 """Verdicts and rows to show."""
 
 import base64
-from typing import Any
 
 from gateway.client import Evidence, Explanation, Verdict
 from gateway.client.answers import Confidence, Prediction
@@ -15,24 +14,14 @@ def verdict(prediction: Prediction = "real", probability: float = 0.12, confiden
         prediction=prediction,
         probability=probability,
         confidence=confidence,
-        inference_time_ms=None,
+        inference_time_ms=45.2,
         model_version="1.0.0",
     )
 
 
-def explanation(
-    prediction: Prediction = "real",
-    probability: float = 0.12,
-    confidence: Confidence = "high",
-    **changes: object,
-) -> Explanation:
-    fields: dict[str, Any] = {
-        "heatmap_base64": base64.b64encode(JPEG).decode(),
-        "inference_time_ms": 45.2,
-        "model_version": "1.0.0",
-        "evidence": (),
-    }
-    return Explanation(prediction=prediction, probability=probability, confidence=confidence, **(fields | changes))
+def explanation() -> Explanation:
+    shown = {"heatmap_base64": base64.b64encode(JPEG).decode(), "evidence": ()}
+    return Explanation(**verdict().model_dump() | shown)
 
 
 def evidence(kind: str, value: str) -> Evidence:

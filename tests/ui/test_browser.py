@@ -13,15 +13,14 @@ from tests.ui.browsers import PHONE, opened, posts, until
 from tests.ui.fakes import FakeGateway
 from tests.ui.photos import COFFEE, clear_png, plain_jpeg, rotated_jpeg, webp
 
-NOT_LOADED = {"error": "Service unavailable", "detail": "The model is loading."}
 # The last one ends the photo's stay.
 REFUSALS = [
-    (JSONResponse(NOT_LOADED, 503, {"Retry-After": "5"}), "The model is loading.*wait 5 seconds"),
+    (JSONResponse({"error": "x", "detail": "It is loading."}, 503, {"Retry-After": "5"}), "is loading.*wait 5 seconds"),
     (JSONResponse({"error": "x", "detail": "10 a minute."}, 429), "Too many checks.*10 a minute"),
     (JSONResponse({"error": "x", "detail": "Missing API key."}, 401), "wants an API key.*Missing API key"),
     (Response("<h1>Oops</h1>", 500), "failed internally"),
     (Response("<h1>Hello</h1>"), "Unexpected response from the service"),
-    (JSONResponse({"error": "x", "detail": "Most is 5 MB."}, 413), "too large.*Most is 5 MB"),
+    (JSONResponse({"error": "Invalid image", "detail": "It is cut short."}, 400), "cannot be checked.*cut short"),
 ]
 
 
@@ -71,14 +70,21 @@ def on_disk(uploads: Path, name: str) -> int:
     return len(list(uploads.rglob(name)))
 
 
-def test_a_photo_gets_a_verdict_in_words_with_its_heat_map(page: Page, uploads: Path) -> None:
-    check(page, ("verdict.png", COFFEE.read_bytes()))
+def test_an_example_is_checked_byte_for_byte_and_gets_a_verdict_in_words_with_its_heat_map(
+    page: Page, gateway: FakeGateway, uploads: Path
+) -> None:
+    page.get_by_role("button", name="Coffee cup").click()
+    expect(page.locator("#check")).to_be_enabled()
+    page.click("#check")
     answer = page.locator("#answer")
     for words in ("Likely AI-generated", "87.0%", "High confidence", "a hint, not proof", "1.0.0", "120 ms"):
         expect(answer).to_contain_text(words)
+    expect(page.locator(".evidence li")).to_have_text(re.compile("made by a trained model.*nobody vouches for"))
     for picture in ("photo", "heatmap"):
         assert shape(page, picture) == pytest.approx((600 / 400, 600 / 400), rel=0.02)
-    assert on_disk(uploads, "verdict.png") == 0
+    [received] = gateway.received
+    assert (received.photo, received.query) == (COFFEE.read_bytes(), {"include": "evidence"})
+    assert (on_disk(uploads, "coffee.png"), COFFEE.is_file()) == (0, True)
 
 
 def test_the_heat_map_fades_over_the_photo_without_another_request(page: Page, gateway: FakeGateway) -> None:
@@ -98,30 +104,14 @@ def test_the_heat_map_fades_over_the_photo_without_another_request(page: Page, g
     assert (asked, len(gateway.received)) == ([], 1)
 
 
-def test_what_the_file_says_is_asked_for_and_shown(page: Page, gateway: FakeGateway) -> None:
-    check(page, COFFEE)
-    expect(page.locator(".evidence li")).to_have_text(re.compile("made by a trained model.*nobody vouches for"))
-    assert gateway.received[0].query == {"include": "evidence"}
-
-
-def test_an_example_from_an_installed_package_is_checked_byte_for_byte(
+def test_the_gateway_gets_every_uploads_own_bytes_and_the_page_deletes_it(
     page: Page, gateway: FakeGateway, uploads: Path
 ) -> None:
-    page.get_by_role("button", name="Coffee cup").click()
-    expect(page.locator("#check")).to_be_enabled()
-    page.click("#check")
-    expect(page.locator("#answer")).to_contain_text("Likely AI-generated")
-    assert gateway.received[0].photo == COFFEE.read_bytes()
-    assert (on_disk(uploads, "coffee.png"), COFFEE.is_file()) == (0, True)
-
-
-def test_the_gateway_gets_every_uploads_own_bytes(page: Page, gateway: FakeGateway) -> None:
     photos = {
         "plain.jpg": plain_jpeg(),
         "rotated.jpg": rotated_jpeg(320, 200),
         "clear.png": clear_png(90, 60),
         "shop.webp": webp(),
-        "coffee.png": COFFEE.read_bytes(),
     }
     for upload in photos.items():
         check(page, upload)
@@ -129,34 +119,20 @@ def test_the_gateway_gets_every_uploads_own_bytes(page: Page, gateway: FakeGatew
         expect(page.locator("#check")).to_be_disabled()
     assert [sha256(received.photo) for received in gateway.received] == [sha256(photo) for photo in photos.values()]
     assert {received.filename for received in gateway.received} == {"photo"}
+    assert [on_disk(uploads, name) for name in photos] == [0] * len(photos)
 
 
-def test_a_damaged_photo_reaches_the_gateway_and_its_refusal_is_shown(page: Page, gateway: FakeGateway) -> None:
-    gateway.refusal = JSONResponse({"error": "Invalid image", "detail": "The file is cut short."}, 400)
-    check(page, ("cut.jpg", plain_jpeg()[:300]))
-    expect(page.locator("#answer")).to_contain_text("This photo cannot be checked")
-    expect(page.locator("#answer")).to_contain_text("The file is cut short.")
-    assert [received.photo for received in gateway.received] == [plain_jpeg()[:300]]
-    expect(page.locator("#check")).to_be_disabled()
-
-
-def test_each_refusal_says_what_the_service_said(page: Page, gateway: FakeGateway) -> None:
-    choose(page, COFFEE)
+def test_each_refusal_says_what_the_service_said_and_keeps_the_photo_if_another_try_can_help(
+    page: Page, gateway: FakeGateway
+) -> None:
+    cut_short = plain_jpeg()[:300]
+    choose(page, ("cut.jpg", cut_short))
     for refusal, words in REFUSALS:
         gateway.refusal = refusal
         page.click("#check")
         expect(page.locator("#answer .trouble")).to_contain_text(re.compile(words, re.DOTALL))
     expect(page.locator("#check")).to_be_disabled()
-
-
-def test_after_a_503_the_same_photo_can_be_checked_again(page: Page, gateway: FakeGateway) -> None:
-    gateway.refusal = JSONResponse(NOT_LOADED, 503)
-    check(page, COFFEE)
-    expect(page.locator("#answer")).to_contain_text("not ready")
-    gateway.refusal = None
-    page.click("#check")
-    expect(page.locator("#answer")).to_contain_text("Likely AI-generated")
-    assert gateway.received[0].photo == gateway.received[1].photo == COFFEE.read_bytes()
+    assert [received.photo for received in gateway.received] == [cut_short] * len(REFUSALS)
 
 
 def test_a_key_is_sent_as_the_header_and_hidden_on_the_page(page: Page, gateway: FakeGateway) -> None:
@@ -192,12 +168,6 @@ def test_the_page_fits_a_phone_and_scrolls_to_the_answer(page: Page) -> None:
     check(page, COFFEE)
     expect(page.get_by_text("Likely AI-generated")).to_be_in_viewport()
     assert page.evaluate("() => document.documentElement.scrollWidth") == PHONE["width"]
-
-
-def test_the_page_follows_a_dark_desktop(page: Page) -> None:
-    page.emulate_media(color_scheme="dark")
-    page.reload()
-    expect(page.locator("body.dark")).to_be_attached()
 
 
 def test_the_photo_can_be_chosen_and_checked_with_the_keyboard(page: Page) -> None:

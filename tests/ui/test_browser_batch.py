@@ -1,4 +1,4 @@
-"""Many photos in a real browser, through the real gateway, which is killed and started again."""
+"""Many photos and the service's tab in a real browser, through the real gateway; and axe on every tab."""
 
 import csv
 import io
@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from deploy.layout import free_port
 from tests.e2e.processes import Gateway, running_gateway
-from tests.ui.browsers import open_tab, opened, posts, until
-from tests.ui.fakes import FakeGateway, FakeTorchServe, predicted, served
-from tests.ui.photos import many_jpegs, plain_jpeg
+from tests.ui.browsers import PHONE, Scheme, faults, open_tab, opened, posts, until
+from tests.ui.fakes import VERSION, FakeGateway, FakeTorchServe, predicted, served
+from tests.ui.photos import COFFEE, many_jpegs, plain_jpeg
 
 Start = Callable[..., AbstractContextManager[Gateway]]
 Photos = dict[str, bytes]
@@ -42,6 +42,7 @@ def start(model_server: FakeTorchServe, silent_gateway: FakeGateway, tmp_path: P
     settings = {
         "GATEWAY_PORT": str(silent_gateway.port),
         "GATEWAY_TORCHSERVE_URL": f"http://127.0.0.1:{model_server.port}",
+        "GATEWAY_DRIFT_WINDOW": "100",
         "RATE_LIMIT_ENABLED": "false",
     }
     return partial(running_gateway, tmp_path / "gateway.log", **settings)
@@ -140,17 +141,9 @@ def test_the_table_is_sorted_and_filtered_in_the_browser(page: Page, start: Star
     page.get_by_role("radio", name="Not checked (2)").check(force=True)
     assert sorted(shown(page, "name")) == sorted(BROKEN)
     assert asked == []
-
-
-def test_thumbnails_are_small_pictures_that_live_in_the_page_alone(page: Page, start: Start, uploads: Path) -> None:
-    with start():
-        choose(page, many_jpegs(3))
-        page.click("#check-all")
-        expect(page.locator("#progress h2")).to_have_text("3 photos done")
-    images = page.locator("table.verdicts tbody img")
-    sources = images.evaluate_all("images => images.map(image => [image.src.slice(0, 23), image.naturalWidth])")
-    assert sources == [["data:image/jpeg;base64,", 96]] * 3
-    assert on_disk(uploads) == []
+    thumbnails = page.locator("table.verdicts tbody img")
+    sources = thumbnails.evaluate_all("images => images.map(image => [image.src.slice(0, 23), image.naturalWidth])")
+    assert sources == [["data:image/jpeg;base64,", 96]] * 24
 
 
 def test_a_stopped_batch_keeps_its_photos_and_goes_on_when_asked(
@@ -197,3 +190,36 @@ def test_a_tab_that_is_closed_in_the_middle_leaves_nothing_on_disk(
         page.close()
         until(lambda: on_disk(uploads) == [])
     model_server.pause_s = 0.0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_tab(
+    browser: Browser, page_address: str, start: Start, scheme: Scheme
+) -> None:
+    with opened(browser, page_address, scheme) as page, start():
+        expect(page.locator("body.dark")).to_have_count(1 if scheme == "dark" else 0)
+        page.get_by_role("button", name="API key").click()
+        assert faults(page) == []
+        page.locator("#photo input[type=file]").set_input_files(COFFEE)
+        expect(page.locator("#check")).to_be_enabled()
+        page.click("#check")
+        expect(page.locator("#answer .fade")).to_be_visible()
+        assert faults(page) == []
+        open_tab(page, "Many photos")
+        assert faults(page) == []
+        choose(page, many_jpegs(30) | BROKEN)
+        assert faults(page) == []
+        page.click("#check-all")
+        expect(page.locator("#progress h2")).to_have_text("32 photos done")
+        assert faults(page) == []
+        open_tab(page, "Service")
+        expect(page.locator("#health-card h2")).to_have_text("The service is ready")
+        expect(page.locator("#health-card")).to_contain_text(f"Live model version{VERSION}")
+        expect(page.locator("#drift-card h2")).to_have_text("Not enough predictions yet")
+        for series in ("reference", "current"):
+            expect(page.locator(f"#drift-card .{series}")).to_have_count(10)
+        assert faults(page) == []
+        spoken = page.locator("#answer, #progress, #report")
+        assert spoken.evaluate_all("places => places.map(place => place.ariaLive)") == ["polite"] * 3
+        page.set_viewport_size(PHONE)
+        assert page.evaluate("() => document.documentElement.scrollWidth") == PHONE["width"]

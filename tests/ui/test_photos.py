@@ -1,11 +1,14 @@
+import io
 import os
 from pathlib import Path
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from gateway.client import PhotoUnreadableError
-from ui.photos import NoRoom, PhotoShelf, room_of
+from tests.ui.photos import clear_png, rotated_jpeg, scans
+from ui.photos import NoRoom, PhotoShelf, room_of, upright_jpeg
 
 
 def shelf_in(folder: Path) -> PhotoShelf:
@@ -19,37 +22,28 @@ def photo(folder: Path, name: str) -> Path:
     return path
 
 
-def test_a_new_photo_replaces_the_one_before_and_a_dropped_one_goes_with_its_folder(tmp_path: Path) -> None:
+def test_new_photos_replace_those_before_and_go_with_their_folders(tmp_path: Path) -> None:
     shelf = shelf_in(tmp_path)
-    one, two = photo(tmp_path, "one"), photo(tmp_path, "two")
-    for path in (one, two, two):
-        shelf.keep("tab", path)
-    assert (one.exists(), two.exists()) == (False, True)
-    shelf.drop("tab")
-    shelf.drop("tab")
-    assert list(tmp_path.iterdir()) == []
+    photos = [photo(tmp_path, name) for name in ("one", "two", "three")]
+    for kept in (photos[:1], photos[1:], photos[1:]):
+        shelf.keep("tab", *kept)
+    assert [path.exists() for path in photos] == [False, True, True]
+    shelf.let_go("tab", photos[1])
+    assert ([path.exists() for path in photos], shelf.holds("tab")) == ([False, False, True], True)
+    for _ in range(2):
+        shelf.drop("tab")
+    assert (list(tmp_path.iterdir()), shelf.holds("tab")) == ([], False)
 
 
 def test_a_photo_in_two_tabs_stays_until_the_last_lets_go(tmp_path: Path) -> None:
     shelf = shelf_in(tmp_path)
     path = photo(tmp_path, "one")
-    shelf.keep("first", path)
-    shelf.keep("second", path)
+    for tab in ("first", "second"):
+        shelf.keep(tab, path)
     shelf.drop("first")
     assert path.exists()
     shelf.let_go("second", path)
     assert not path.exists()
-
-
-def test_photos_of_a_batch_go_one_by_one_or_all_at_once(tmp_path: Path) -> None:
-    shelf = shelf_in(tmp_path)
-    photos = [photo(tmp_path, name) for name in ("one", "two", "three")]
-    shelf.keep("tab", *photos)
-    shelf.let_go("tab", photos[0])
-    assert [path.exists() for path in photos] == [False, True, True]
-    assert shelf.holds("tab")
-    shelf.drop("tab")
-    assert (list(tmp_path.iterdir()), shelf.holds("tab")) == ([], False)
 
 
 def test_photos_in_use_are_young_again_for_the_sweep(tmp_path: Path) -> None:
@@ -69,7 +63,8 @@ def test_only_a_regular_file_of_its_own_folder_and_of_bounded_size_is_found(tmp_
     os.mkfifo(odd[1])
     odd[2].write_bytes(bytes(101))
     (tmp_path / "elsewhere").symlink_to(path.parent)
-    for named in (*odd, tmp_path / "elsewhere" / path.name):
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    for named in (*odd, tmp_path / "elsewhere" / path.name, tmp_path / "folder" / "inner"):
         with pytest.raises(PhotoUnreadableError):
             shelf.find({"path": str(named)})
 
@@ -118,3 +113,30 @@ def test_uploads_have_room_until_the_folder_is_full(tmp_path: Path) -> None:
         shelf.reserve(50_000)
     shelf.recount()  # nothing has come of the first
     shelf.reserve(50_000)
+
+
+def opened(jpeg: bytes | None) -> Image.Image:
+    assert jpeg is not None
+    image = Image.open(io.BytesIO(jpeg))
+    assert image.format == "JPEG"
+    return image
+
+
+def test_a_rotated_photo_stands_upright_and_small_in_its_shape_and_loses_its_exif() -> None:
+    image = opened(upright_jpeg(rotated_jpeg(4000, 2000)))
+    assert image.size == (512, 1024)
+    assert not image.getexif()
+
+
+def test_transparency_lies_on_white() -> None:
+    assert opened(upright_jpeg(clear_png(40, 30))).getpixel((20, 15)) == (255, 255, 255)
+
+
+def test_a_progressive_photo_is_drawn_and_one_of_endless_scans_is_not() -> None:
+    assert opened(upright_jpeg(scans(0))).size == (1024, 1024)
+    assert upright_jpeg(scans(40)) is None
+
+
+@pytest.mark.parametrize("photo", [b"", b"no picture", rotated_jpeg(300, 200)[:200]])
+def test_what_cannot_be_drawn_has_no_preview(photo: bytes) -> None:
+    assert upright_jpeg(photo) is None
