@@ -206,8 +206,8 @@ class Settings(BaseSettings):
 
     @property
     def backend_queue(self) -> int:
-        """Images that may wait for a call to TorchServe; beyond it 503."""
-        return 4 * self.backend_concurrency
+        """Images that may wait for a call to TorchServe, a whole batch at least; beyond it 503."""
+        return max(4 * self.backend_concurrency, self.max_batch_files)
 
     @property
     def max_batch_bytes(self) -> int:
