@@ -171,7 +171,11 @@ def test_order_is_kept_whatever_finishes_first_and_no_more_run_than_the_setting(
         assert body["total_inference_time_ms"] < 500  # the sum would be 1,100
 
 
-def test_files_that_find_no_place_in_the_line_fail_alone(open_client: OpenClient, torchserve: TorchServe) -> None:
+def test_files_that_find_no_place_in_the_line_fail_alone(
+    open_client: OpenClient, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "backend_queue", 4)
+
     async def slow(_: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0.15)
         return httpx.Response(200, json=VERDICT)
