@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import httpx
 from rich.console import Console
@@ -15,14 +16,16 @@ from rich.table import Table
 from deploy.layout import Layout, Ports, StackError, free_port
 from deploy.local.stack import LocalStack, running
 
+STOP: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
     """Run the demo from the command line; `words` are those of the process unless given."""
     arguments = _parse(words, prog)
     console = Console(highlight=False)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in STOP:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _stop_once)
     try:
         photo = None if arguments.api_only else arguments.photo or sample_photo()
         if photo and not photo.is_file():
@@ -34,6 +37,13 @@ def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
         raise SystemExit(f"demo: {error}") from error
     except KeyboardInterrupt:
         console.print("stopped")
+
+
+def _stop_once(*_: object) -> None:
+    """Interrupt; another signal, of an impatient Ctrl-C or relayed by make, must not leave processes behind."""
+    for number in STOP:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def sample_photo() -> Path:

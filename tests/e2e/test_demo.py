@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -53,9 +54,14 @@ def test_the_demo_predicts_the_sample_in_a_deep_folder_outlives_its_terminal_and
 def test_the_api_alone_is_served_without_the_page_and_stops_when_told_even_while_it_starts(tmp_path: Path) -> None:
     with _demo("--api-only", "--free-ports", "--var", str(tmp_path)) as demo:
         said = _said_until(demo, "ready: the gateway")
-        modules = {" ".join(one.cmdline()[1:3]) for one in psutil.Process(demo.pid).children()}
+        started = psutil.Process(demo.pid).children()
+        modules = {" ".join(one.cmdline()[1:3]) for one in started}
         demo.send_signal(signal.SIGTERM)
+        while all(one.is_running() for one in started) and demo.poll() is None:
+            demo.send_signal(signal.SIGINT)
+            time.sleep(0.02)
         assert demo.wait(60) == 0, "".join(said)
+    assert not any(one.is_running() for one in started)
     assert "-m gateway" in modules
     assert "-m ui" not in modules
     assert list(tmp_path.glob("*-heatmap.jpg")) == []
