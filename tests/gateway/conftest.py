@@ -18,6 +18,23 @@ OpenClient = Callable[..., TestClient]
 LogLines = Callable[[], list[dict[str, Any]]]
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time as rates and the limit of logged refusals see it, which passes when a test says so."""
+    clock = Clock()
+    for reader in ("gateway.context", "gateway.ratelimit"):
+        monkeypatch.setattr(f"{reader}.monotonic", clock)
+    return clock
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

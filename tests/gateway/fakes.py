@@ -55,6 +55,13 @@ class TorchServe:
 
         self.handler = handler
 
+    def after(self, seconds: float) -> None:
+        async def handler(_: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(seconds)
+            return httpx.Response(200, json=VERDICT)
+
+        self.handler = handler
+
     def down(self) -> None:
         async def handler(_: httpx.Request) -> httpx.Response:
             raise httpx.ConnectError("refused")

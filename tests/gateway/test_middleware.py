@@ -13,7 +13,7 @@ from gateway.app import create_app
 from gateway.context import REFUSALS_A_SECOND, TraceParent, parse, request_id
 from gateway.middleware import RequestLayer
 from gateway.settings import Settings
-from tests.gateway.conftest import LogLines, OpenClient
+from tests.gateway.conftest import Clock, LogLines, OpenClient
 from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
 
 
@@ -177,20 +177,6 @@ def test_nothing_of_a_bad_header_is_logged(open_client: OpenClient, log_lines: L
     (line,) = log_lines()
     assert "trace_id" not in line
     assert TRACE not in str(line)
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("gateway.context.monotonic", clock)
-    return clock
 
 
 @pytest.mark.parametrize(("path", "status"), [("/predict", 401), ("/nowhere", 404)])

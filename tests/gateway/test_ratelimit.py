@@ -14,27 +14,12 @@ from gateway.app import create_app
 from gateway.context import ApiKey
 from gateway.ratelimit import OwnCounters, client_address, counted_as
 from gateway.settings import Settings
-from tests.gateway.conftest import LogLines, OpenClient
+from tests.gateway.conftest import Clock, LogLines, OpenClient
 from tests.gateway.fakes import BareClient, TorchServe, picture, upload
 
 FILES = {"file": upload(picture("JPEG"))}
 BATCH = {"files": upload(picture("JPEG"))}
 NOBODY = "redis://127.0.0.1:1"  # a port where nothing listens
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("gateway.ratelimit.monotonic", clock)
-    return clock
 
 
 def predict(client: TestClient, path: str = "/predict", **headers: str) -> tuple[int, str | None]:

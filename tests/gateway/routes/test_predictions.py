@@ -64,11 +64,7 @@ def test_the_model_server_gets_the_bytes_unchanged(client: TestClient, torchserv
 
 
 def test_time_counts_queueing(open_client: OpenClient, torchserve: TorchServe) -> None:
-    async def slow(_: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(0.1)
-        return httpx.Response(200, json=VERDICT)
-
-    torchserve.handler = slow
+    torchserve.after(0.1)
     client = open_client(backend_concurrency=1)
     body = client.post("/predict/batch", files=[("files", upload(JPEG))] * 3).json()
     assert 300 <= body["total_inference_time_ms"] < 1000
@@ -175,12 +171,7 @@ def test_files_that_find_no_place_in_the_line_fail_alone(
     open_client: OpenClient, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Settings, "backend_queue", 4)
-
-    async def slow(_: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(0.15)
-        return httpx.Response(200, json=VERDICT)
-
-    torchserve.handler = slow
+    torchserve.after(0.15)
     client = open_client(backend_concurrency=1)
     body = client.post("/predict/batch", files=[("files", upload(JPEG))] * 7).json()
     refusal = "Service unavailable: The model is not available right now. Please retry."
