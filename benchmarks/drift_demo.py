@@ -3,7 +3,6 @@
 import argparse
 import re
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from rich.console import Console
 from deploy.layout import HOST, ROOT, Layout, Ports, StackError, free_port
 from deploy.local.demo import sample_photo
 from deploy.local.stack import LocalStack, running
+from deploy.local.supervisor import interrupt_once
 
 ALERT: Final = "DriftDetected"
 SETTINGS: Final[Mapping[str, str]] = {
@@ -204,8 +204,7 @@ def main() -> None:
     """Run the demo from the command line."""
     arguments = _parse()
     console = Console(highlight=False, soft_wrap=True)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    interrupt_once()
     try:
         find_prometheus()  # before anything is started
         layout = Layout(var=arguments.var.resolve())

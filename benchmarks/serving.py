@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from benchmarks import score, stacks
 from benchmarks.load import Load, Spread, measure_for
 from benchmarks.stacks import BATCH, EXPLAIN, GATEWAY, HEALTH, PREDICT, TORCHSERVE, Stack
 from deploy.layout import ROOT
+from deploy.local.supervisor import interrupt_once
 from deploy.torchserve.process import ARCHIVE
 
 CEILING, ALONE = "in-process ceiling", "in-process, one image"
@@ -194,7 +194,7 @@ def table(found: Measured) -> Table:
 def main() -> None:
     """Run the benchmark from the command line."""
     arguments = _parse()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything that was started is stopped
+    interrupt_once()  # so that everything that was started is stopped
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 0.5
     found = run(arguments, stacks.sample(arguments.photo))

@@ -4,10 +4,8 @@ import argparse
 import base64
 import importlib.util
 import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import httpx
 from rich.console import Console
@@ -15,17 +13,14 @@ from rich.table import Table
 
 from deploy.layout import Layout, Ports, StackError, free_port
 from deploy.local.stack import LocalStack, running
-
-STOP: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from deploy.local.supervisor import interrupt_once
 
 
 def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
     """Run the demo from the command line; `words` are those of the process unless given."""
     arguments = _parse(words, prog)
     console = Console(highlight=False)
-    for number in STOP:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
-            signal.signal(number, _stop_once)
+    interrupt_once()
     try:
         photo = None if arguments.api_only else arguments.photo or sample_photo()
         if photo and not photo.is_file():
@@ -37,13 +32,6 @@ def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
         raise SystemExit(f"demo: {error}") from error
     except KeyboardInterrupt:
         console.print("stopped")
-
-
-def _stop_once(*_: object) -> None:
-    """Interrupt; another signal, of an impatient Ctrl-C or relayed by make, must not leave processes behind."""
-    for number in STOP:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def sample_photo() -> Path:

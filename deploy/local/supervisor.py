@@ -20,9 +20,25 @@ STEADY_S = 10
 FIRST_PAUSE_S = 1
 """Seconds before a process is started again; twice as many each time that it is not steady in between."""
 ATTEMPTS = 5
-POLL_S = 0.1
+POLL_S = 0.25
 LOG_BYTES = 10 * 1024 * 1024
 """Where a log goes on as a new one; the old one is kept beside it as `NAME.log.1`, so two of these are all."""
+
+
+def interrupt_once() -> None:
+    """Have SIGINT, SIGTERM or SIGHUP, unless ignored as nohup wants it, raise KeyboardInterrupt, and the first alone.
+
+    Another one, of an impatient Ctrl-C or relayed by make, would break off the stop and leave processes behind.
+    """
+    numbers = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+
+    def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, interrupt)
 
 
 @dataclass
