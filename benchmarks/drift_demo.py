@@ -200,11 +200,11 @@ class Story:
         self.console.print(f"{time.monotonic() - self.began:5.0f} s  {what}: {figures}")
 
 
+@interrupt_once()
 def main() -> None:
     """Run the demo from the command line."""
     arguments = _parse()
     console = Console(highlight=False, soft_wrap=True)
-    interrupt_once()
     try:
         find_prometheus()  # before anything is started
         layout = Layout(var=arguments.var.resolve())

@@ -191,10 +191,10 @@ def table(found: Measured) -> Table:
     return grid
 
 
+@interrupt_once()
 def main() -> None:
     """Run the benchmark from the command line."""
     arguments = _parse()
-    interrupt_once()  # so that everything that was started is stopped
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 0.5
     found = run(arguments, stacks.sample(arguments.photo))

@@ -16,11 +16,11 @@ from deploy.local.stack import LocalStack, running
 from deploy.local.supervisor import interrupt_once
 
 
+@interrupt_once()
 def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
     """Run the demo from the command line; `words` are those of the process unless given."""
     arguments = _parse(words, prog)
     console = Console(highlight=False)
-    interrupt_once()
     try:
         photo = None if arguments.api_only else arguments.photo or sample_photo()
         if photo and not photo.is_file():

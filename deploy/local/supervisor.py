@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,20 +25,27 @@ LOG_BYTES = 10 * 1024 * 1024
 """Where a log goes on as a new one; the old one is kept beside it as `NAME.log.1`, so two of these are all."""
 
 
-def interrupt_once() -> None:
+@contextlib.contextmanager
+def interrupt_once() -> Iterator[None]:
     """Have SIGINT, SIGTERM or SIGHUP, unless ignored as nohup wants it, raise KeyboardInterrupt, and the first alone.
 
     Another one, of an impatient Ctrl-C or relayed by make, would break off the stop and leave processes behind.
     """
-    numbers = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
 
     def interrupt(*_: object) -> None:
-        for number in numbers:
+        for number in handlers:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in numbers:
+    for number in handlers:
         signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @dataclass

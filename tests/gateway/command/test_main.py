@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -34,12 +35,13 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     assert run.stdout.splitlines()[1:] == [""]
 
 
-def test_serve_is_the_demo(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_serve_is_the_demo_and_leaves_no_signal_ignored(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with pytest.raises(SystemExit, match=f"^demo: port {port} \\(gateway\\) is in use"):
             __main__.main(["serve", "--gateway-port", port, "--photo", __file__, "--var", str(tmp_path)])
     assert capfd.readouterr().out == ""
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("name", ["serve", "models"])
