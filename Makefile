@@ -9,6 +9,8 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs
 DVC := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" "$(CURDIR)/$(VENV)/bin/dvc"
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_NO_CACHE_DIR ?= 1
+# Where it is set each process of the tests would compile torch and its 5,500 modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 export KF_RULE_CACHE_DIR ?= $(CURDIR)/.cache/kingfisher
 # As pip does, trust the certificates of this machine: some networks have their own.
 export UV_SYSTEM_CERTS ?= true
