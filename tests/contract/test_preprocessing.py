@@ -1,7 +1,5 @@
 """The preprocessing that a model is evaluated by and the one that it is served with are one."""
 
-from __future__ import annotations
-
 import csv
 import subprocess
 import sys
