@@ -10,7 +10,7 @@ from typing import Any
 
 from handler.spec import ModelSpec
 from training.data.manifest import Photo, read_manifest
-from training.evaluation import errors_page, figures, goals, robustness
+from training.evaluation import figures, goals, pages, robustness
 from training.evaluation.figures import Scored
 from training.evaluation.goals import rates_at
 from training.evaluation.plots import draw_scores, draw_tables, write_curves
@@ -36,14 +36,9 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     samples = params.evaluate.bootstrap_samples
     base_rates = {name: point["base_rate"] for name, point in calibration["operating_points"].items()}
     matrices = {name: robustness.matrix(s.photos, s.logits, spec, samples) for name, s in headline.items()}
-    about: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "model_version": spec.version,
-        "temperature": spec.temperature,
-        "offset": spec.offset,
-        "base_rate": spec.base_rate,
-        "operating_point": spec.operating_point,
-    }
-    metrics = about | {
+        **{name: getattr(spec, name) for name in ("temperature", "offset", "base_rate", "operating_point")},
         "splits": {name: _headline(split, spec, params.evaluate) for name, split in splits.items()},
         "operating_points": {
             name: rates_at(base_rates, s.photos, s.logits[CLEAN], spec, samples) for name, s in headline.items()
@@ -66,7 +61,7 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     draw_scores(scored, paths.figures / "evaluate")
     draw_tables(tables, matrices, paths.figures / "evaluate")
     write_curves(scored, paths.curves)
-    errors_page.write(params, paths, {name: split.scored(spec) for name, split in splits.items()})
+    pages.write_page(params, paths, {name: split.scored(spec) for name, split in splits.items()})
     return read_json(paths.metrics, "evaluate")
 
 

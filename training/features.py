@@ -27,7 +27,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from handler.engines import cpus
 from handler.spec import ModelSpec
 from handler.transforms import normalise, to_pixels
-from training.data.augment import degradations
+from training.data.datamodule import degradations
 from training.data.manifest import Photo, of_split, read_manifest, read_photo
 from training.files import Paths, refusals
 from training.model import pretrained

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typing import Any
 
 import jinja2
 import yaml
+from PIL import Image
 
 from handler.spec import ModelSpec
 
+MODEL_NAME = "product-photo-detector"
 DECIMALS = 6
 """Of figures in JSON: more than any of them is worth, and few enough to read."""
 
@@ -43,42 +46,28 @@ class Paths:
     store: Path = Path("model_store")
     reports: Path = Path("reports")
 
-    checkpoints = _Below("run", "checkpoints")
-    """Folder of Lightning checkpoints: `best.ckpt` and `last.ckpt`."""
-    weights = _Below("run", "model.safetensors")
-    """Weights of the best epoch."""
-    graph = _Below("run", "graphs/network.xml")
-    """The network as OpenVINO serves it, which reads its numbers from `weights`."""
-    features = _Below("run", "features.safetensors")
-    """The class tokens that a frozen network computes from the images."""
-    used_params = _Below("run", "params.yaml")
-    """The parameters of the training run."""
-    spec = _Below("run", "spec.yaml")
-    """The calibrated ModelSpec."""
-    folds = _Below("run", "folds")
-    """Folder of the runs of cross-validation, one per fold."""
-    out_of_fold = _Below("run", "out_of_fold.csv")
-    """Logits of the images whose source a fold left out."""
-    data_validation = _Below("reports", "data_validation.json")
-    """What `validate` found; the page with images is beside it."""
-    crossvalidation = _Below("reports", "crossvalidation.json")
-    """Figures of leave-sources-out cross-validation."""
-    calibration = _Below("reports", "calibration.json")
-    """Temperature, operating points and calibration error before and after."""
-    metrics = _Below("reports", "metrics.json")
-    """Headline figures of the evaluation, nested numbers: what `dvc metrics` and the gate compare."""
-    tables = _Below("reports", "tables.json")
-    """Figures of the evaluation by source, generator and domain, and the data's summary."""
-    curves = _Below("reports", "curves")
-    """Folder of what `dvc plots` draws: per split roc.csv, pr.csv and confusion.csv."""
-    baseline = _Below("reports", "baseline.json")
-    """Figures of the version before, which the gate compares with."""
-    figures = _Below("reports", "figures")
-    """Folder of plots, PNG, in one folder per stage."""
-    evaluation_page = _Below("reports", "evaluation.html")
-    """Plots and the worst errors with their heat maps."""
-    reference = _Below("store", "reference.json")
-    """Statistics of scores and inputs that the gateway compares with to find drift."""
+    checkpoints = _Below("run", "checkpoints")  # folder of Lightning's: `best.ckpt` and `last.ckpt`
+    weights = _Below("run", "model.safetensors")  # of the best epoch
+    graph = _Below("run", "graphs/network.xml")  # as OpenVINO serves the network; it reads its numbers from `weights`
+    features = _Below("run", "features.safetensors")  # class tokens that a frozen network computes from the images
+    used_params = _Below("run", "params.yaml")  # the parameters of the training run
+    spec = _Below("run", "spec.yaml")  # the calibrated ModelSpec
+    unfinished = _Below("run", "unfinished")  # while a training runs: what tells it from others
+    run_id = _Below("run", "mlflow_run_id")  # of the training's run in MLflow, which later stages join
+    folds = _Below("run", "folds")  # folder of the runs of cross-validation, one per fold
+    out_of_fold = _Below("run", "out_of_fold.csv")  # logits of the images whose source a fold left out
+    data_validation = _Below("reports", "data_validation.json")  # what `validate` found; its page is beside it
+    crossvalidation = _Below("reports", "crossvalidation.json")  # figures of leave-sources-out cross-validation
+    calibration = _Below("reports", "calibration.json")  # temperature, operating points, error before and after
+    metrics = _Below("reports", "metrics.json")  # headline figures, nested: what `dvc metrics` and the gate compare
+    tables = _Below("reports", "tables.json")  # figures by source, generator and domain, and the data's summary
+    curves = _Below("reports", "curves")  # folder of what `dvc plots` draws: per split roc, pr and confusion, CSV
+    baseline = _Below("reports", "baseline.json")  # figures of the version before, which the gate compares with
+    figures = _Below("reports", "figures")  # folder of plots, PNG, in one folder per stage
+    evaluation_page = _Below("reports", "evaluation.html")  # plots and the worst errors with their heat maps
+    archive = _Below("store", f"{MODEL_NAME}.mar")  # what TorchServe serves
+    model_card = _Below("store", "MODEL_CARD.md")  # what is known of the archive's model
+    reference = _Below("store", "reference.json")  # statistics that the gateway compares with to find drift
 
 
 @contextmanager
@@ -101,7 +90,8 @@ def write_bytes(file: Path, content: bytes) -> None:
 
 def write_json(file: Path, report: Mapping[str, Any]) -> None:
     """Write a report as JSON, its floats rounded."""
-    write_bytes(file, (json.dumps(rounded(report), indent=2, ensure_ascii=False) + "\n").encode())
+    rounded = json.loads(json.dumps(report), parse_float=lambda number: round(float(number), DECIMALS))
+    write_bytes(file, (json.dumps(rounded, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -149,29 +139,40 @@ def read_spec(paths: Paths) -> ModelSpec:
     return ModelSpec.from_mapping(yaml.safe_load(paths.spec.read_text(encoding="utf-8")))
 
 
-def rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Round every float within a JSON value."""
-    if isinstance(value, float):
-        return round(value, DECIMALS)
-    if isinstance(value, Mapping):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(inner) for inner in value]
-    return value
+def unpack(archive: Path, folder: Path) -> tuple[dict[str, Any], Path]:
+    """Unpack an archive; return its spec's fields, which may be of an older version, and the path of its weights."""
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder)
+    fields: dict[str, Any] = yaml.safe_load((folder / "model-config.yaml").read_text(encoding="utf-8"))["spec"]
+    return fields, folder / "model.safetensors"
 
 
 def write(file: Path, **values: Any) -> None:  # noqa: ANN401 - whatever the template shows
     """Write a page from the template of the same name."""
+    write_bytes(file, render(file.name, **values).encode())
+
+
+def render(name: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows
+    """Return a template filled in; in HTML, values are text and blocks leave no gaps."""
+    html = name.endswith(".html")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("training"),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(),
         undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        trim_blocks=html,
+        lstrip_blocks=html,
+        keep_trailing_newline=not html,
     )
-    write_bytes(file, environment.get_template(file.name).render(values).encode())
+    return environment.get_template(name).render(values)
+
+
+def jpeg_uri(image: Image.Image, quality: int) -> str:
+    """Return an image, saved as JPEG, as an address that holds it."""
+    saved = io.BytesIO()
+    image.save(saved, "JPEG", quality=quality)
+    return data_uri(saved.getvalue(), "jpeg")
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Return an image as an address that holds it."""
+    """Return an image file as an address that holds it."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,12 @@ from handler.engines import AUTO
 from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
 from training.evaluation.goals import headline_split
-from training.evaluation.model_card import Reports, plot_links, render
-from training.files import Paths, StageError, read_spec, write_bytes
+from training.evaluation.pages import model_card
+from training.files import MODEL_NAME, Paths, StageError, read_json, read_spec, write_bytes
 from training.model.export import write_graph
 from training.params import Params
 from training.tracking import stage
 
-MODEL_NAME = "product-photo-detector"
 ENTRY = "torchserve_entry.py"
 SERVING = {
     "minWorkers": 2,
@@ -45,14 +43,14 @@ def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has
     Raises:
         StageError: The run has not been calibrated or evaluated, or the archiver failed.
     """
-    spec, reports = read_spec(paths), Reports.read(paths)
+    spec, metrics = read_spec(paths), read_json(paths.metrics, "evaluate")
     used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
-    card = render(spec, used, reports, plot_links(paths))
-    reached = reports.metrics["operating_points"][headline_split(reports.metrics)][spec.operating_point]
+    card = model_card(spec, used, paths)
+    reached = metrics["operating_points"][headline_split(metrics)][spec.operating_point]
     measured = {name: reached[name] for name in ("true_positive_rate", "false_positive_rate")}
-    archive = build_archive(dataclasses.replace(spec, **measured), paths.weights, paths.store / f"{MODEL_NAME}.mar")
+    archive = build_archive(dataclasses.replace(spec, **measured), paths.weights, paths.archive)
     write_bytes(paths.store / "metrics.json", paths.metrics.read_bytes())
-    write_bytes(paths.store / "MODEL_CARD.md", card.encode())
+    write_bytes(paths.model_card, card.encode())
     return archive
 
 
@@ -96,25 +94,12 @@ def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mappin
     return archive
 
 
-def read_archive(archive: Path, folder: Path) -> tuple[ModelSpec, Path]:
-    """Return an archive's spec and the path of its weights, which are unpacked into a folder."""
-    fields, weights = unpack(archive, folder)
-    return ModelSpec.from_mapping(fields), weights
-
-
-def unpack(archive: Path, folder: Path) -> tuple[dict[str, Any], Path]:
-    """Return the fields of an archive's spec, which may be of an older version, and the path of its weights."""
-    with zipfile.ZipFile(archive) as packed:
-        fields: dict[str, Any] = yaml.safe_load(packed.read("model-config.yaml"))["spec"]
-        return fields, Path(packed.extract("model.safetensors", folder))
-
-
 def main() -> None:
     """Run the stage from the command line."""
     with stage("package") as (params, paths, log):
         archive = run(params, paths)
         log.artifact(archive)
-        log.artifact(paths.store / "MODEL_CARD.md")
+        log.artifact(paths.model_card)
     print(f"archive and model card in {archive.parent}")
 
 

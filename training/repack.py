@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from handler.spec import InvalidSpecError, ModelSpec
-from training.files import StageError, refusals
-from training.package import MODEL_NAME, SERVING, build_archive, unpack
+from training.files import MODEL_NAME, Paths, StageError, refusals, unpack
+from training.package import SERVING, build_archive
 
 
 def run(archive: Path, version: str, serving: Mapping[str, Any] | None = None, base_rate: float | None = None) -> Path:
@@ -38,7 +38,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.repack", description=__doc__)
     parser.add_argument("version")
-    parser.add_argument("--archive", type=Path, default=Path("model_store") / f"{MODEL_NAME}.mar")
+    parser.add_argument("--archive", type=Path, default=Paths().archive)
     parser.add_argument("--serving", type=Path, help="YAML file of serving settings, as written by `make tune`")
     parser.add_argument(
         "--base-rate", type=float, help="share of AI-generated images that probabilities assume, 0 to 1"

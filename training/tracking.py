@@ -88,17 +88,8 @@ class RunLog:
         self.attempt(lambda client: client.log_batch(self.run_id, metrics=metrics))
 
     def artifact(self, path: Path) -> None:
-        """Log a file, or a folder under its own name.
-
-        Raises:
-            FileNotFoundError: The stage did not write it.
-        """
-        if not path.exists():
-            raise FileNotFoundError(f"{path} cannot be logged to MLflow: the stage has not written it")
-        if path.is_dir():
-            self.attempt(lambda client: client.log_artifacts(self.run_id, str(path), path.name))
-        else:
-            self.attempt(lambda client: client.log_artifact(self.run_id, str(path)))
+        """Log a file, or a folder under its own name."""
+        self.attempt(lambda client: client.log_artifact(self.run_id, str(path)))
 
     def attempt(self, call: Callable[[MlflowClient], object]) -> None:
         """Make a call that may fail without harm to the stage."""
@@ -140,7 +131,7 @@ def tracked(params: Params, paths: Paths, stage: str) -> Iterator[RunLog]:
             log.attempt(lambda client: client.set_tag(log.run_id, "data_hash", manifest))
         log.attempt(lambda client: client.set_terminated(log.run_id, status))
     if stage not in APART:
-        write_bytes(_id_file(paths), f"{log.run_id}\n".encode())
+        write_bytes(paths.run_id, f"{log.run_id}\n".encode())
 
 
 @contextmanager
@@ -172,7 +163,7 @@ def _begin(client: MlflowClient, params: Params, paths: Paths, stage: str) -> st
     from mlflow.entities import Param  # noqa: PLC0415 - slow
 
     experiment, values = _experiment(client), flat(params)
-    earlier = None if stage in ("train", *APART) else _earlier(client, paths)
+    earlier = None if stage in ("train", *APART) else _earlier(client, paths, experiment)
     if earlier is not None and earlier.data.params == values:
         stages = [*earlier.data.tags.get("stage", "train").split(", "), stage]
         client.set_tag(earlier.info.run_id, "stage", ", ".join(dict.fromkeys(stages)))
@@ -196,22 +187,12 @@ def _experiment(client: MlflowClient) -> str:
     return client.create_experiment(EXPERIMENT, artifact_location=beside)
 
 
-def _earlier(client: MlflowClient, paths: Paths) -> Run | None:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - slow
-
-    if not _id_file(paths).is_file():
+def _earlier(client: MlflowClient, paths: Paths, experiment: str) -> Run | None:
+    """Return the training's run, unless it was deleted or is another store's."""
+    if not paths.run_id.is_file():
         return None
-    try:
-        run = client.get_run(_id_file(paths).read_text(encoding="utf-8").strip())
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # another store than training's
-            return None
-        raise
-    return run if run.info.lifecycle_stage == "active" else None
-
-
-def _id_file(paths: Paths) -> Path:
-    return paths.run / "mlflow_run_id"
+    run_id = paths.run_id.read_text(encoding="utf-8").strip()
+    return next(iter(client.search_runs([experiment], f"attributes.run_id = '{run_id}'")), None)
 
 
 def _brief(text: str) -> str:

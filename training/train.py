@@ -44,19 +44,15 @@ def resumable(params: Params, paths: Paths, *, resume: bool) -> Iterator[Path | 
         paths.run.mkdir(parents=True, exist_ok=True)
         if not resume:
             last.unlink(missing_ok=True)
-        _mark(paths).write_text(_fingerprint(params), encoding="utf-8")
+        paths.unfinished.write_text(_fingerprint(params), encoding="utf-8")
     yield last if last.is_file() else None
     if first:
-        _mark(paths).unlink()
+        paths.unfinished.unlink()
 
 
 def was_interrupted(params: Params, paths: Paths) -> bool:
     """Return whether a training with the same parameters and data was started in this run and did not finish."""
-    return _mark(paths).is_file() and _mark(paths).read_text(encoding="utf-8") == _fingerprint(params)
-
-
-def _mark(paths: Paths) -> Path:
-    return paths.run / "unfinished"
+    return paths.unfinished.is_file() and paths.unfinished.read_text(encoding="utf-8") == _fingerprint(params)
 
 
 def _fingerprint(params: Params) -> str:

@@ -1,7 +1,5 @@
 """What gateway and handler say of the same things, neither importing the other."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

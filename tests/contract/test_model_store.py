@@ -1,7 +1,5 @@
 """What ships in the model store belongs to this checkout."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from pathlib import Path

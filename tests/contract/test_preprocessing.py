@@ -1,7 +1,5 @@
 """The preprocessing that a model is evaluated by and the one that it is served with are one."""
 
-from __future__ import annotations
-
 import csv
 import subprocess
 import sys
@@ -60,7 +58,13 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 
 def chosen_params(root: Path) -> Params:
-    view = ("model.input_size=200", "model.crop_pct=0.85", "model.details=2", "model.detail_size=160")
+    view = (
+        "model.architecture=test_efficientnet",
+        "model.input_size=200",
+        "model.crop_pct=0.85",
+        "model.details=2",
+        "model.detail_size=160",
+    )
     return params.load(Path("params.yaml"), [f"data.root={root}", "data.num_workers=0", *view])
 
 

@@ -15,10 +15,11 @@ from PIL import Image, ImageOps
 from deploy.layout import ROOT
 from deploy.local.stack import LocalStack
 from deploy.torchserve.process import ARCHIVE
-from handler.spec import log_odds
+from handler.spec import ModelSpec, log_odds
 from tests.e2e.processes import Gateway, running_gateway
 from tests.gateway.test_metrics import parsed
-from training.package import build_archive, read_archive
+from training.files import unpack
+from training.package import build_archive
 
 MODEL = "product-photo-detector"
 VERSION = "9.9.9"
@@ -38,7 +39,8 @@ def gateway(
 ) -> Iterator[Gateway]:
     """A gateway beside whose live version is the same as another one, which flags one more of both images, or less."""
     folder = tmp_path_factory.mktemp("shadow")
-    spec, weights = read_archive(ROOT / "model_store" / ARCHIVE, folder)
+    fields, weights = unpack(ROOT / "model_store" / ARCHIVE, folder)
+    spec = ModelSpec.from_mapping(fields)
     live = [_post(stack.gateway_url, "/predict", image).json() for image in images]
     low, high = sorted(log_odds(answer["probability"]) for answer in live)
     cut = (low + high) / 2 if live[0]["prediction"] == live[1]["prediction"] else low - 1

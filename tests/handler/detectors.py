@@ -1,7 +1,5 @@
 """The detector by either engine, from the files that an archive carries."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

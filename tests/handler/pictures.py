@@ -1,7 +1,5 @@
 """Images to predict: a real photo, and files of all kinds made from arrays."""
 
-from __future__ import annotations
-
 import importlib.util
 import struct
 import zlib

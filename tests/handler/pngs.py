@@ -1,7 +1,5 @@
 """PNGs of every colour type, depth and interlace, written from samples, and what a browser shows of them on white."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Mapping

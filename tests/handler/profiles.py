@@ -1,7 +1,5 @@
 """ICC profiles, written byte by byte, and pictures in their colours: nothing of Little CMS and nothing of ours."""
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from io import BytesIO
@@ -122,11 +120,8 @@ def test_the_narrowest_photo_does_not_spoil_its_batch(detector: Detector, alone:
     assert predicted(answers[1]).heatmap is not None
 
 
-def test_nothing_to_predict_gives_no_answers(detector: Detector) -> None:
+def test_a_batch_of_bad_images_gives_their_codes_and_none_no_answers(detector: Detector) -> None:
     assert detector.predict([]) == []
-
-
-def test_a_batch_of_bad_pictures_gives_their_codes(detector: Detector) -> None:
     answers = detector.predict([Item(GARBAGE), Item(CORRUPT, explain=True), Item(b"")])
     assert [code(answer) for answer in answers] == ["unsupported_format", "corrupt_image", "unsupported_format"]
 

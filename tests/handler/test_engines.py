@@ -1,6 +1,5 @@
-from __future__ import annotations
-
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -14,12 +13,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from handler import network
 from handler.detector import Detector, Item, Prediction
-from handler.engines import Forward, OpenVinoEngine
+from handler.engines import Forward, OpenVinoEngine, cpus
 from handler.network import TorchEngine
 from handler.spec import ModelSpec
 from handler.torchserve_entry import GRAPH
-from handler.transforms import Pixels, to_pixels
+from handler.transforms import Pixels, normalise, to_pixels
 from tests.handler import detectors
 from tests.handler.detectors import WEIGHTS
 from tests.handler.pictures import encode, photo
@@ -102,11 +102,6 @@ def test_bfloat16_is_near_and_not_the_same(
     assert max(errors) < 0.5
 
 
-def test_another_precision_is_refused_by_name(model_folder: Path, spec: ModelSpec) -> None:
-    with pytest.raises(ValueError, match="auto, f32, bf16, int8, not 'fp4'"):
-        OpenVinoEngine(model_folder / GRAPH, model_folder / WEIGHTS, spec, precision="fp4")
-
-
 @pytest.mark.slow
 def test_whole_detectors_agree_on_files(detector: Detector, compiled: Detector) -> None:
     items = [Item(encode(photo(*size), kind)) for size in SIZES for kind in ("JPEG", "PNG", "WEBP")]
@@ -156,3 +151,47 @@ def test_signals_are_taken_when_engines_have_come_and_gone(model_folder: Path, s
         gc.collect()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_pixels_give_the_logit_and_the_last_map_before_pooling(spec: ModelSpec, model: nn.Module) -> None:
+    pixels = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)
+    maps: list[torch.Tensor] = []
+    hook = model.get_submodule("bn2").register_forward_hook(lambda _module, _inputs, output: maps.append(output))
+    expected = model(normalise(pixels, spec))
+    hook.remove()
+    logits, features = network.PixelNetwork(model, spec)(pixels)
+    assert torch.equal(logits, expected)
+    assert torch.equal(features, maps[0])
+    assert features.shape == (2, 1280, 3, 3)
+
+
+def test_an_unknown_architecture_is_refused_by_name(spec: ModelSpec) -> None:
+    with pytest.raises(RuntimeError, match="no_such_net"):
+        network.build(replace(spec, architecture="no_such_net"))
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        ("200000 100000", 2),
+        ("150000 100000", 2),
+        ("10000 100000", 1),
+        ("6400000 100000", 8),
+        ("max 100000", 8),
+        ("", 8),
+        (None, 8),
+    ],
+)
+def test_a_containers_share_of_cpus_counts_where_it_is_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str | None, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(8)))
+    if share is not None:
+        (tmp_path / "cpu.max").write_text(share)
+    assert cpus(tmp_path / "cpu.max") == expected
+
+
+def test_a_system_without_affinity_counts_its_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert cpus(tmp_path / "absent") == 4

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import struct
 
 import numpy as np
@@ -82,34 +80,6 @@ def test_transparency_lies_on_white(kind: str, options: dict[str, bool]) -> None
     pixels[:, 20:] = (0, 0, 0, 51)
     decoded = decode(encode(Image.fromarray(pixels), kind, **options))
     assert [decoded.getpixel((x, 5)) for x in (5, 15, 25)] == [(255, 255, 255), (255, 0, 0), (204, 204, 204)]
-
-
-def test_grey_transparency_lies_on_white() -> None:
-    pixels = np.zeros((20, 20, 2), np.uint8)
-    pixels[:, 10:, 1] = 255
-    decoded = decode(encode(Image.fromarray(pixels, "LA"), "PNG"))
-    assert [decoded.getpixel((x, 5)) for x in (5, 15)] == [(255, 255, 255), (0, 0, 0)]
-
-
-def test_a_transparent_palette_entry_lies_on_white() -> None:
-    image = Image.new("P", (20, 20), 0)
-    image.putpalette([10, 20, 30, 200, 100, 50])
-    image.paste(1, (10, 0, 20, 20))
-    decoded = decode(encode(image, "PNG", transparency=0))
-    assert [decoded.getpixel((x, 5)) for x in (5, 15)] == [(255, 255, 255), (200, 100, 50)]
-
-
-def test_sixteen_bit_grey_is_scaled_and_not_clipped() -> None:
-    ramp = np.tile(np.arange(0, 65536, 1024, dtype=np.uint16), (16, 1))
-    decoded = np.asarray(decode(encode(Image.fromarray(ramp), "PNG")))
-    assert np.array_equal(decoded, np.stack([ramp // 256] * 3, axis=-1))
-
-
-def test_one_bit_becomes_black_and_white() -> None:
-    image = Image.new("1", (16, 16), 0)
-    image.paste(1, (8, 0, 16, 16))
-    decoded = decode(encode(image, "PNG"))
-    assert [decoded.getpixel((x, 5)) for x in (4, 12)] == [(0, 0, 0), (255, 255, 255)]
 
 
 @pytest.mark.parametrize(

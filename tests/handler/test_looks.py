@@ -1,7 +1,5 @@
 """What looks alike in a browser decodes alike."""
 
-from __future__ import annotations
-
 import shutil
 import struct
 import subprocess
@@ -33,8 +31,6 @@ from tests.handler.pngs import (
 from tests.handler.profiles import (
     SPACES,
     SRGB,
-    SRGB_COLUMNS,
-    Space,
     cmyk_light,
     cmyk_profile,
     grey_profile,
@@ -359,10 +355,3 @@ def test_a_packed_profile_is_unpacked_within_a_bound() -> None:
     bomb = chunk(b"iCCP", b"bomb\0\0" + zlib.compress(bytes(200_000_000), 9))
     data = encode(photo(), "PNG")
     assert same(decode(data[:33] + bomb + data[33:]), photo())
-
-
-def test_linear_light_in_a_named_space_is_not_srgb() -> None:
-    assert (
-        difference(decode(encode(photo(), "PNG", icc_profile=rgb_profile(Space(SRGB_COLUMNS, 1.0)))), photo()).max()
-        > 40
-    )

@@ -1,7 +1,5 @@
 """The archive that ships, in this checkout's handler: one verdict for what looks the same, and a bound on memory."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A frozen vision transformer instead of the convolutional network: small, and with random weights."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path

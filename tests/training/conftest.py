@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 import shutil
 import sys
@@ -8,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -25,6 +23,7 @@ from training.params import Params
 SIZES = {"train": 24, "dev": 12, "test": 12}
 TINY = (
     "data.num_workers=0",
+    "model.architecture=test_efficientnet",  # timm's for tests: EfficientNet's layers with 0.1 million weights
     "model.weights=random",
     "model.input_size=64",
     "model.details=1",
@@ -82,7 +81,7 @@ class Log:
         self.artifacts: list[Path] = []
 
     @contextmanager
-    def tracked(self, params: Params, paths: Paths, stage: str) -> Iterator[Log]:  # noqa: ARG002 - its signature
+    def tracked(self, params: Params, paths: Paths, stage: str) -> Iterator[Self]:  # noqa: ARG002 - its signature
         self.stages.append(stage)
         yield self
 

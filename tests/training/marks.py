@@ -1,7 +1,5 @@
 """Warnings of libraries that we can do nothing about, each with its reason."""
 
-from __future__ import annotations
-
 import pytest
 
 NOISE = [

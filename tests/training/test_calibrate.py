@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -14,7 +12,7 @@ from PIL import Image
 from handler.spec import ModelSpec
 from tests.training.conftest import Command, Pipeline, Tiny
 from tests.training.marks import NOISE
-from tests.training.photos import AI, REAL, photo
+from tests.training.pictures import AI, REAL, photo
 from training import calibrate
 from training.calibrate import calibration, cross_fitted, fit, source_weights
 from training.data.manifest import of_split, read_manifest
@@ -109,7 +107,6 @@ def test_the_shipped_base_rate_flags_no_more_real_photos_of_dev_than_it_promises
     predicted = score(photos, predict(pipeline.params, pipeline.paths, photos), pipeline.spec)
     point = pipeline.calibration["operating_points"]["false_alarms_5"]
     assert predicted.flagged[~predicted.generated].mean() == point["false_positive_rate"] == 0
-    assert predicted.flagged[predicted.generated].mean() == pytest.approx(point["true_positive_rate"], abs=1e-6)
 
 
 def test_the_operating_point_is_a_parameter(pipeline: Pipeline, tiny: Tiny, tmp_path: Path) -> None:

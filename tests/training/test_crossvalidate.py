@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 import json
 from collections import Counter
@@ -10,7 +8,7 @@ from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 
 from tests.training.conftest import Pipeline, Tiny
 from tests.training.marks import NOISE
-from tests.training.photos import AI, REAL, photo
+from tests.training.pictures import AI, REAL, photo
 from training import crossvalidate
 from training.crossvalidate import assign
 from training.data.manifest import Photo, read_manifest

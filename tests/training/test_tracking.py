@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import hashlib
 import shutil
 import signal
@@ -245,12 +243,6 @@ def test_files_and_folders_are_kept_beside_the_database(paths: Paths, store: Pat
     experiment = MlflowClient(f"sqlite:///{store}").get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     assert experiment.artifact_location == (tmp_path / "mlruns").as_uri()
-
-
-def test_a_file_that_is_not_there_is_the_stages_fault(paths: Paths, tmp_path: Path) -> None:
-    message = rf"^{tmp_path}/absent.json cannot be logged to MLflow: the stage has not written it$"
-    with pytest.raises(FileNotFoundError, match=message), tracked(load(), paths, "evaluate") as log:
-        log.artifact(tmp_path / "absent.json")
 
 
 def test_lightning_logs_to_the_stages_run_and_leaves_it_open(paths: Paths, store: Path, tmp_path: Path) -> None:

@@ -185,7 +185,15 @@ def balance_findings(photos: Sequence[Photo]) -> Iterator[Finding]:
             yield Finding("absent_class", "error", f"split {split} lacks a class: {listed}", 1)
         elif min(sizes.values()) < MIN_MINORITY * sum(sizes.values()):
             yield Finding("unbalanced_classes", "warning", f"split {split} is unbalanced: {listed}", 1)
-    yield from _shared_sources(photos)
+    train, dev, test = (
+        {f"{photo.label}/{photo.source}" for photo in photos if photo.split == split} for split in get_args(Split)
+    )
+    if shared := sorted(train & (dev | test)):
+        message = f"sources of dev or test are also in train: figures are not for unseen sources ({', '.join(shared)})"
+        yield Finding("shared_sources", "warning", message, len(shared))
+    if shared := sorted(dev & test):
+        message = f"sources are in both dev and test: tuning on one makes the other optimistic ({', '.join(shared)})"
+        yield Finding("tuned_sources", "info", message, len(shared))
 
 
 def picture_findings(photos: Sequence[Photo], facts: Sequence[Facts], input_size: int) -> Iterator[Finding]:
@@ -203,18 +211,6 @@ def picture_findings(photos: Sequence[Photo], facts: Sequence[Facts], input_size
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
-
-
-def _shared_sources(photos: Sequence[Photo]) -> Iterator[Finding]:
-    train, dev, test = (
-        {f"{photo.label}/{photo.source}" for photo in photos if photo.split == split} for split in get_args(Split)
-    )
-    if shared := sorted(train & (dev | test)):
-        message = f"sources of dev or test are also in train: figures are not for unseen sources ({', '.join(shared)})"
-        yield Finding("shared_sources", "warning", message, len(shared))
-    if shared := sorted(dev & test):
-        message = f"sources are in both dev and test: tuning on one makes the other optimistic ({', '.join(shared)})"
-        yield Finding("tuned_sources", "info", message, len(shared))
 
 
 def _paths(photos: Sequence[Photo]) -> list[tuple[str, ...]]:

@@ -24,9 +24,9 @@ from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch.utils.data import DataLoader, Dataset
 
-from training.data.augment import training_transform
+from training.data.datamodule import training_transform
 from training.data.manifest import LABELS, Photo, read_photo
-from training.evaluation.figures import percentile_interval
+from training.evaluation.figures import Bools, Scored, percentile_interval, ranking
 from training.params import Params
 
 METADATA = (
@@ -173,14 +173,13 @@ def sample(photos: Sequence[Photo], size: int, seed: int) -> list[Photo]:
 
 def leak(features: Features, photos: Sequence[Photo], seed: int) -> Leak:
     """Cross-validate a classifier of the images' features twice: whole sources held out, and groups held out."""
-    labels = np.array([LABELS.index(photo.label) for photo in photos])
-    sources = np.array([photo.source for photo in photos])
-    groups = np.array([photo.group for photo in photos])
+    units = (np.array([getattr(photo, held_out) for photo in photos]) for held_out in ("source", "group"))
     with threadpool_limits(1, user_api="openmp"):  # threads of so small fits wait for each other on a busy machine
-        return Leak(*(_cross_validated(features, labels, units, seed) for units in (sources, groups)))
+        return Leak(*(_cross_validated(features, photos, of_photo, seed) for of_photo in units))
 
 
-def _cross_validated(features: Features, labels: NDArray[np.int64], units: NDArray[np.str_], seed: int) -> Auc | None:
+def _cross_validated(features: Features, photos: Sequence[Photo], units: NDArray[np.str_], seed: int) -> Auc | None:
+    labels = np.array([photo.label == LABELS[1] for photo in photos], dtype=np.bool_)
     folds = _folds(labels, units, seed)
     if folds is None:
         return None
@@ -188,13 +187,13 @@ def _cross_validated(features: Features, labels: NDArray[np.int64], units: NDArr
     model = HistGradientBoostingClassifier(max_depth=3, max_iter=50, class_weight="balanced", random_state=seed)
     scores = model_selection.cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1].round(6)
     auc = float(roc_auc_score(labels, scores))
-    return Auc(auc, abs(auc - 0.5), _interval(labels, scores, units, seed), len(np.unique(units)))
+    return Auc(auc, abs(auc - 0.5), _interval(Scored(photos, scores), units, seed), len(np.unique(units)))
 
 
 def _folds(
-    labels: NDArray[np.int64], units: NDArray[np.str_], seed: int
+    labels: Bools, units: NDArray[np.str_], seed: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]] | None:
-    count = min(FOLDS, *(len(np.unique(units[labels == label])) for label in range(len(LABELS))))
+    count = min(FOLDS, *(len(np.unique(units[labels == label])) for label in (False, True)))
     if count < 2:  # noqa: PLR2004 - something to learn from and something to predict
         return None
     splitter = model_selection.StratifiedGroupKFold(count, shuffle=True, random_state=seed)
@@ -202,20 +201,17 @@ def _folds(
     return folds if all(len(np.unique(labels[seen])) == len(LABELS) for seen, _ in folds) else None
 
 
-def _interval(
-    labels: NDArray[np.int64], scores: NDArray[np.float64], units: NDArray[np.str_], seed: int
-) -> tuple[float, float]:
+def _interval(scored: Scored, units: NDArray[np.str_], seed: int) -> tuple[float, float]:
     """Return the percentile bootstrap over whole units, those of each class resampled by themselves."""
-    random = np.random.default_rng(seed)
+    random, labels = np.random.default_rng(seed), scored.generated
     _, first, unit = np.unique(units, return_index=True, return_inverse=True)
-    strata = [np.flatnonzero(labels[first] == label) for label in range(len(LABELS))]
-    aucs = []
-    for _ in range(RESAMPLINGS):
+    strata = [np.flatnonzero(labels[first] == label) for label in (False, True)]
+    weights = np.empty((RESAMPLINGS, len(units)))
+    for row in weights:
         drawn = np.concatenate([random.choice(stratum, len(stratum)) for stratum in strata if len(stratum)])
-        weights = np.bincount(drawn, minlength=len(first))[unit]
-        if all(weights[labels == label].any() for label in range(len(LABELS))):
-            aucs.append(roc_auc_score(labels, scores, sample_weight=weights))
-    low, high = percentile_interval(np.array(aucs))
+        row[:] = np.bincount(drawn, minlength=len(first))[unit]
+    both = (weights @ labels > 0) & (weights @ ~labels > 0)  # a unit may have both, and its class be the other's alone
+    low, high = percentile_interval(ranking(scored, weights[both])["auroc"])
     return low, high
 
 

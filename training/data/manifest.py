@@ -1,12 +1,11 @@
-"""The manifest of labelled images, and a dataset over one of its splits."""
+"""The manifest of labelled images, and how it is split."""
 
 import csv
 import dataclasses
 import hashlib
-import io
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -15,11 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy.cluster.hierarchy import DisjointSet
-from torch.utils.data import Dataset
 
 from handler.images import BadImageError, decode
-from handler.transforms import Views
-from training.files import StageError, write_bytes
+from training.files import StageError, write_bytes, write_csv
 
 Split = Literal["train", "dev", "test"]
 LABELS = ("real", "ai_generated")
@@ -128,22 +125,6 @@ def sampling_weights(photos: Sequence[Photo], power: float) -> list[float]:
     return found
 
 
-class PhotoDataset(Dataset[tuple[Views, torch.Tensor]]):
-    """Pairs of an image's views, as serving has them, and its label as a float scalar (1 = AI-generated)."""
-
-    def __init__(self, photos: Sequence[Photo], root: Path, transform: Callable[[Image.Image], Views]) -> None:
-        self.photos = photos
-        self.root = root
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __getitem__(self, index: int) -> tuple[Views, torch.Tensor]:
-        photo = self.photos[index]
-        return self.transform(read_photo(self.root, photo)), torch.tensor(float(LABELS.index(photo.label)))
-
-
 def label_tensor(photos: Sequence[Photo]) -> torch.Tensor:
     """Return the labels as float32, shape (N,); 1 is AI-generated."""
     return torch.tensor([float(LABELS.index(photo.label)) for photo in photos])
@@ -178,11 +159,7 @@ def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:
 
 def write_manifest(file: Path, photos: Iterable[Photo]) -> None:
     """Write the images' rows, sorted by path, in one step."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(photo) for photo in sorted(photos, key=lambda photo: photo.path))
-    write_bytes(file, text.getvalue().encode())
+    write_csv(file, COLUMNS, (dataclasses.astuple(photo) for photo in sorted(photos, key=lambda photo: photo.path)))
 
 
 def write_checksums(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """A small generated set, so that the whole pipeline runs anywhere in minutes; its figures mean nothing outside."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +25,6 @@ GRAIN = (1.0, 2.5)
 """Standard deviation of the Laplacian of the smoothed noise; as the same for both classes, it tells none of them."""
 
 
-@dataclass(frozen=True)
-class Look:
-    """What the images of a group have in common; drawn alike for both classes."""
-
-    ground: Pixels
-    shade: Pixels
-    roundness: float
-    shapes: int
-    texture: float
-
-
 def fill(params: DataParams, folder: Path) -> list[Photo]:
     """Write 160 images of shaded shapes and return their rows; the same bytes for the same `split_seed`.
 
@@ -56,7 +44,7 @@ def fill(params: DataParams, folder: Path) -> list[Photo]:
         (folder / label / source).mkdir(parents=True)
         for index in range(GROUPS_PER_SOURCE * PER_GROUP):
             group = index // PER_GROUP
-            look = _look(np.random.default_rng((params.split_seed, number, group)))
+            look = np.random.default_rng((params.split_seed, number, group))
             random = np.random.default_rng((params.split_seed, number, group, index))
             path = f"{label}/{source}/{index:02}.jpg"
             pixels = _picture(random, look, generated=label == LABELS[1])
@@ -65,18 +53,7 @@ def fill(params: DataParams, folder: Path) -> list[Photo]:
     return photos
 
 
-def _look(random: np.random.Generator) -> Look:
-    ground, shade = random.uniform(90, 220, 3), random.uniform(30, 200, 3)
-    return Look(
-        ground.astype(np.float32),
-        shade.astype(np.float32),
-        float(random.uniform(1.6, 4)),
-        int(random.integers(2, 6)),
-        float(random.uniform(4, 12)),
-    )
-
-
-def _picture(random: np.random.Generator, look: Look, *, generated: bool) -> NDArray[np.uint8]:
+def _picture(random: np.random.Generator, look: np.random.Generator, *, generated: bool) -> NDArray[np.uint8]:
     height, width = random.choice(SIDES, 2).tolist()
     plain = _enlarged(_scene(random, look, height, width))
     noise = _lattice(random, plain.shape) if generated else _grain(random, plain.shape)
@@ -86,18 +63,20 @@ def _picture(random: np.random.Generator, look: Look, *, generated: bool) -> NDA
     return picture.clip(0, 255).round().astype(np.uint8)
 
 
-def _scene(random: np.random.Generator, look: Look, height: int, width: int) -> Pixels:
-    """Shaded superellipses with a soft texture before a graded ground."""
+def _scene(random: np.random.Generator, look: np.random.Generator, height: int, width: int) -> Pixels:
+    """Shaded superellipses with a soft texture before a graded ground; `look` draws what a group has in common."""
+    ground, shade = (look.uniform(*bounds, 3).astype(np.float32) for bounds in ((90, 220), (30, 200)))
+    roundness, shapes, texture = float(look.uniform(1.6, 4)), int(look.integers(2, 6)), float(look.uniform(4, 12))
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     tilt = random.uniform(-0.3, 0.3, 2)
-    scene = look.ground * (1 + tilt[0] * x + tilt[1] * y)[..., None]
-    for _ in range(look.shapes):
+    scene = ground * (1 + tilt[0] * x + tilt[1] * y)[..., None]
+    for _ in range(shapes):
         centre, radius = random.uniform(-0.6, 0.6, 2), random.uniform(0.15, 0.6, 2)
-        distance = (abs((x - centre[0]) / radius[0])) ** look.roundness
-        distance += (abs((y - centre[1]) / radius[1])) ** look.roundness
-        colour = look.shade * random.uniform(0.5, 1.5, 3)
+        distance = (abs((x - centre[0]) / radius[0])) ** roundness
+        distance += (abs((y - centre[1]) / radius[1])) ** roundness
+        colour = shade * random.uniform(0.5, 1.5, 3)
         light = 1.2 - 0.5 * distance
-        bumps = look.texture * gaussian_filter(random.standard_normal((height, width)), 3) * 10
+        bumps = texture * gaussian_filter(random.standard_normal((height, width)), 3) * 10
         cover = 1 / (1 + np.exp(np.clip((distance - 1) * 20, -50, 50)))
         scene += cover[..., None] * (colour * light[..., None] + bumps[..., None] - scene)
     return np.asarray(scene, dtype=np.float32)

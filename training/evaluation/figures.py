@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from handler.spec import ModelSpec, log_odds
 from training.data.manifest import LABELS, Photo
@@ -114,10 +114,7 @@ def percentile_interval(values: Floats) -> list[float]:
 
 def exact_interval(share: float, n: int) -> list[float]:
     """Return Clopper and Pearson's 95 % interval of a share among n independent draws."""
-    hits = share * n
-    low = beta.ppf(_TAIL, hits, n - hits + 1) if hits > 0 else 0
-    high = beta.ppf(1 - _TAIL, hits + 1, n - hits) if hits < n else 1
-    return [float(low), float(high)]
+    return [float(bound) for bound in binomtest(round(share * n), n).proportion_ci(CONFIDENCE, "exact")]
 
 
 def overall(scored: Scored, samples: int) -> Figures:

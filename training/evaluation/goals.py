@@ -36,11 +36,6 @@ class Goal:
     reached: str
     met: bool | None
 
-    @property
-    def verdict(self) -> str:
-        """Whether the bar is cleared, in words."""
-        return "not measured" if self.met is None else "met" if self.met else "**not met**"
-
 
 def goals(metrics: Mapping[str, Any], validation: Mapping[str, Any] | None) -> list[Goal]:
     """Return every goal, from `metrics.json` and, where it was run, `data_validation.json`."""
@@ -49,7 +44,7 @@ def goals(metrics: Mapping[str, Any], validation: Mapping[str, Any] | None) -> l
     auroc, error = (figures.get(name) for name in ("auroc", "expected_calibration_error"))
     clean, jpeg70 = (metrics["robustness"][split][name]["auroc"] for name in ("clean", "jpeg70"))
     useful, goal = (None if auroc is None else auroc >= bar for bar in (AUROC_USEFUL, AUROC_GOAL))
-    leaks = leak_report(validation) or {}
+    leaks = (validation or {}).get("leaks") or {}
     metadata, statistics = (
         ((leaks.get(name) or {}).get("across_sources") or {}).get(measure)
         for name, measure in (("metadata_after_pipeline", "distance"), ("statistics_after_pipeline", "auc"))
@@ -72,12 +67,6 @@ def goals(metrics: Mapping[str, Any], validation: Mapping[str, Any] | None) -> l
 def headline_split(metrics: Mapping[str, Any]) -> str:
     """Return the split for headline figures: test if it was read, else dev."""
     return "test" if "test" in metrics["splits"] else "dev"
-
-
-def leak_report(validation: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return the leak report of `data_validation.json`, where it was run."""
-    found: Mapping[str, Any] | None = (validation or {}).get("leaks")
-    return found
 
 
 def _product_goal(split: str, which: str, part: Mapping[str, Any] | None) -> Goal:

@@ -18,23 +18,7 @@ from training.files import write_bytes, write_csv
 
 REAL, GENERATED, NEUTRAL = "#2b6cb0", "#c2410c", "#64748b"
 SERIES = ("#0f766e", "#7c3aed", "#b45309")
-STYLE: dict[str, Any] = {
-    "axes.edgecolor": "#94a3b8",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.labelcolor": "#334155",
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "figure.dpi": 130,
-    "font.size": 10,
-    "grid.color": "#e2e8f0",
-    "legend.frameon": False,
-    "xtick.color": "#475569",
-    "ytick.color": "#475569",
-}
+STYLE = Path(__file__).with_suffix(".mplstyle")
 BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
 """Keeps a legend off curves, which may run anywhere."""
 AXES = {"auroc": "AUROC", "flagged": "share called AI-generated"}
@@ -60,9 +44,7 @@ def roc(series: Mapping[str, Scored], file: Path) -> None:
     """Draw a ROC curve a series, with marks at 1 and 5 % false alarms."""
     with canvas(file, "ROC: found against false alarms") as axes:
         for colour, (name, scored) in zip(SERIES, series.items(), strict=False):
-            ones = _ones(scored)
-            fpr, tpr, _ = (values[0] for values in curve(scored, ones))
-            figures = {key: float(value[0]) for key, value in ranking(scored, ones).items()}
+            fpr, tpr, _, figures = _ranked(scored)
             found = " and ".join(f"{figures[mark]:.0%}" for mark in FALSE_ALARM_BUDGETS)
             axes.plot(fpr, tpr, color=colour, label=f"{name}: AUROC {figures['auroc']:.3f}, found {found}")
             for mark, budget in FALSE_ALARM_BUDGETS.items():
@@ -76,10 +58,9 @@ def precision_recall(series: Mapping[str, Scored], file: Path) -> None:
     """Draw a precision-recall curve a series."""
     with canvas(file, "Precision against recall") as axes:
         for colour, (name, scored) in zip(SERIES, series.items(), strict=False):
-            ones = _ones(scored)
-            _, recall, precision = (values[0] for values in curve(scored, ones))
-            average = float(ranking(scored, ones)["average_precision"][0])
-            axes.plot(recall, precision, color=colour, label=f"{name}: average precision {average:.3f}")
+            _, recall, precision, figures = _ranked(scored)
+            label = f"{name}: average precision {figures['average_precision']:.3f}"
+            axes.plot(recall, precision, color=colour, label=label)
             axes.axhline(float(scored.generated.mean()), color=colour, linestyle=":", linewidth=1)
         _unit_square(axes, "recall", "precision")
         axes.legend(**BELOW, title="dotted: flagging everything")
@@ -149,8 +130,11 @@ def _unit_square(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y)
 
 
-def _ones(scored: Scored) -> Floats:
-    return np.ones((1, len(scored.photos)))
+def _ranked(scored: Scored) -> tuple[Floats, Floats, Floats, dict[str, float]]:
+    """Return false positive rates, true positive rates and precisions as the threshold falls, and figures of these."""
+    ones = np.ones((1, len(scored.photos)))
+    fpr, tpr, precision = (values[0] for values in curve(scored, ones))
+    return fpr, tpr, precision, {name: float(value[0]) for name, value in ranking(scored, ones).items()}
 
 
 def robustness_bars(matrices: Mapping[str, Mapping[str, Mapping[str, Any]]], file: Path) -> None:
@@ -222,7 +206,7 @@ def draw_tables(tables: Mapping[str, Mapping[str, Any]], matrices: Mapping[str, 
 def write_curves(splits: Mapping[str, Scored], folder: Path) -> None:
     """Write each split's ROC and precision-recall curve, and its verdicts beside the truth, as CSV."""
     for name, scored in splits.items():
-        fpr, tpr, precision = (values[0].round(6) for values in curve(scored, np.ones((1, len(scored.photos)))))
+        fpr, tpr, precision = (values.round(6) for values in _ranked(scored)[:3])
         verdicts = zip(scored.generated.astype(int), scored.flagged.astype(int), strict=True)
         write_csv(folder / name / "roc.csv", ("fpr", "tpr"), zip(fpr, tpr, strict=True))
         write_csv(folder / name / "pr.csv", ("recall", "precision"), zip(tpr, precision, strict=True))

@@ -15,8 +15,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from handler.spec import ModelSpec
-from training.data.augment import on_white, saved
-from training.data.datamodule import Degrade
+from training.data.datamodule import Degrade, on_white, saved
 from training.data.manifest import Photo, of_split
 from training.evaluation import figures
 from training.evaluation.figures import Scored, score
@@ -42,11 +41,6 @@ def crop(image: Image.Image, share: float) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def blur(image: Image.Image, sigma: float) -> Image.Image:
-    """Blur by a Gaussian of so many pixels."""
-    return image.filter(ImageFilter.GaussianBlur(sigma))
-
-
 def shrink_on_white(image: Image.Image, share: float) -> Image.Image:
     """Put the image, a share of its size, on a white canvas: the nearest to a cut-out that needs no mask."""
     return on_white(resize(image, share), image.size)
@@ -65,7 +59,7 @@ _CONDITIONS: tuple[tuple[str, Degrade, str], ...] = (
     ("resize050", partial(resize, factor=0.5), "half the size, bicubic"),
     ("resize150", partial(resize, factor=1.5), "one and a half times the size, bicubic"),
     ("crop080", partial(crop, share=0.8), "the central 80 % of each side"),
-    ("blur", partial(blur, sigma=1.0), "Gaussian blur, sigma 1 px"),
+    ("blur", partial(Image.Image.filter, filter=ImageFilter.GaussianBlur(1.0)), "Gaussian blur, sigma 1 px"),
     (
         "white_background",
         partial(shrink_on_white, share=0.8),
@@ -88,23 +82,20 @@ def degraded_logits(params: Params, paths: Paths, photos: Sequence[Photo]) -> di
 
 def matrix(photos: Sequence[Photo], logits: Mapping[str, torch.Tensor], spec: ModelSpec, samples: int) -> Matrix:
     """Return quality, and distance from the clean verdicts, under each condition for images of both classes."""
-    clean = score(photos, logits[CLEAN], spec)
-    return {name: _row(score(photos, values, spec), clean, samples) for name, values in logits.items()}
+    clean, rows = score(photos, logits[CLEAN], spec), {}
+    for name, values in logits.items():
+        scored = score(photos, values, spec)
+        moved = float(np.abs(scored.probabilities - clean.probabilities).mean())
+        flipped = float((scored.flagged != clean.flagged).mean())
+        quality = figures.ranking_quality(scored, samples) | figures.rates(scored, samples)
+        rows[name] = quality | {"probability_change": moved, "flipped": flipped}
+    return rows
 
 
 def worst(rows: Matrix) -> dict[str, Any]:
     """Return the condition with the lowest AUROC, and that AUROC."""
     name, row = min(rows.items(), key=lambda item: item[1]["auroc"])
     return {"condition": name, "auroc": row["auroc"], "auroc_ci95": row["auroc_ci95"]}
-
-
-def _row(scored: Scored, clean: Scored, samples: int) -> figures.Figures:
-    moved = np.abs(scored.probabilities - clean.probabilities)
-    return (
-        figures.ranking_quality(scored, samples)
-        | figures.rates(scored, samples)
-        | {"probability_change": float(moved.mean()), "flipped": float((scored.flagged != clean.flagged).mean())}
-    )
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ def build(spec: ModelSpec, weights: Weights) -> nn.Module:
         if spec.blocks and weights.endswith(".safetensors"):
             return network.build(spec, tower=Path(weights))
         model = network.build(spec)
-        model.load_state_dict(load(_serialized(Path(weights))))
+        safetensors = weights.endswith(".safetensors")
+        file = Path(weights) if safetensors else zipfile.Path(weights, "model.safetensors")
+        model.load_state_dict(load(file.read_bytes()))
     except (OSError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
         remedy = HUB_REMEDY if weights == "hub" else FILE_REMEDY
         raise StageError(f"cannot load the weights {weights} of {spec.architecture}: {remedy}") from error
@@ -84,13 +86,6 @@ def _start_from_lite0(model: nn.Module, architecture: str) -> None:
             nn.init.zeros_(parameter)
         elif name.endswith(".se.conv_expand.bias"):
             nn.init.constant_(parameter, OPEN_GATE)
-
-
-def _serialized(file: Path) -> bytes:
-    if file.suffix == ".safetensors":
-        return file.read_bytes()
-    with zipfile.ZipFile(file) as archive:
-        return archive.read("model.safetensors")
 
 
 def _donor_weights() -> Mapping[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """The archive that is served, read for scoring."""
 
 import argparse
+import filecmp
 import hashlib
 import json
 import tempfile
@@ -16,12 +17,10 @@ from torch import nn
 
 import handler
 from handler import network
-from handler.engines import CONSTANTS, Engine, OpenVinoEngine
+from handler.engines import Engine, OpenVinoEngine
 from handler.spec import ModelSpec
-from handler.torchserve_entry import GRAPH
 from training.data.manifest import Photo, of_split, read_manifest
-from training.files import Paths, StageError, refusals
-from training.package import MODEL_NAME, read_archive
+from training.files import Paths, StageError, refusals, unpack
 
 DECIDING: Final = tuple(
     f"{name}.py" for name in ("colour", "engines", "files", "heads", "images", "network", "spec", "transforms")
@@ -67,17 +66,15 @@ def read_packed(archive: Path, folder: Path) -> Packed:
         StageError: There is none, or none that this code can score by.
     """
     try:
-        spec, weights = read_archive(archive, folder)
+        fields, weights = unpack(archive, folder)
+        spec, graph = ModelSpec.from_mapping(fields), folder / Paths().graph.name
         digest = hashlib.sha256(json.dumps(spec.to_mapping(), sort_keys=True).encode() + weights.read_bytes())
-        ours = Path(handler.__file__).parent
-        with zipfile.ZipFile(archive) as packed:
-            names = packed.namelist()
-            theirs = {name: packed.read(f"handler/{name}") for name in DECIDING if f"handler/{name}" in names}
-            if GRAPH in names:
-                packed.extractall(folder, [GRAPH, Path(GRAPH).with_suffix(CONSTANTS).name])
-        graph = folder / GRAPH if GRAPH in names else None
-        other = [name for name in DECIDING if theirs.get(name) != (ours / name).read_bytes()]
-        return Packed(network.load(spec, weights), weights, graph, spec, digest.hexdigest(), other)
+        ours, theirs = Path(handler.__file__).parent, folder / "handler"
+        _, other, absent = filecmp.cmpfiles(ours, theirs, DECIDING, shallow=False)
+        model = network.load(spec, weights)
+        return Packed(
+            model, weights, graph if graph.is_file() else None, spec, digest.hexdigest(), sorted([*other, *absent])
+        )
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
         raise StageError(f"{archive} is not an archive that this code can use: {error}") from error
 
@@ -91,7 +88,7 @@ def archive_and_dev(
     `precisions` are what the option may be, the first by default; `about` is the docstring of the command's module.
     """
     parser = argparse.ArgumentParser(prog=f"python -m training.scoring.{command}", description=about)
-    parser.add_argument("--archive", type=Path, default=Paths.store / f"{MODEL_NAME}.mar")
+    parser.add_argument("--archive", type=Path, default=Paths().archive)
     parser.add_argument("--data", type=Path, default=Path("data/photos"), help="folder with a manifest.csv")
     if precisions:
         parser.add_argument("--precision", choices=precisions, default=precisions[0])

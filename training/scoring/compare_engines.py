@@ -26,15 +26,7 @@ MOST_CALIBRATION_ERROR: Final = 0.01
 
 @dataclass(frozen=True)
 class Difference:
-    """What an engine's logits cost over so many images.
-
-    Attributes:
-        auroc: Engine's less PyTorch's.
-        calibration_error: The same, expected calibration error.
-        largest: Of a probability.
-        verdicts: How many predictions differ.
-        photos: Of how many.
-    """
+    """AUROC and calibration error less PyTorch's, a probability's largest distance, and how many verdicts differ."""
 
     auroc: float
     calibration_error: float

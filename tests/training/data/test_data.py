@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +6,10 @@ import pytest
 import torch
 
 from tests.training.conftest import SaveManifest, row
+from training.data.datamodule import PhotoDataset
 from training.data.manifest import (
     LABELS,
     Photo,
-    PhotoDataset,
     of_split,
     read_manifest,
     read_rows,

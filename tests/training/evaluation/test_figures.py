@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import dataclasses
 import math
 from typing import cast
@@ -13,7 +11,7 @@ from sklearn import metrics  # type: ignore[import-untyped]
 from torchmetrics.functional.classification import binary_calibration_error
 
 from handler.spec import ModelSpec, decide
-from tests.training.photos import AI, REAL, overlapping, photo, scored
+from tests.training.pictures import AI, REAL, overlapping, photo, scored
 from training.evaluation.figures import (
     Floats,
     Scored,
@@ -129,13 +127,9 @@ def test_the_error_by_chance_is_that_of_a_perfect_model_on_so_few_photos() -> No
     )
 
 
-def test_certain_verdicts_have_no_error_by_chance() -> None:
-    assert calibration_error_by_chance(scored([photo(REAL), photo(AI)], [0.0, 1.0]), 10) == 0
-
-
-def test_scores_at_the_ends_of_the_scale_have_a_bin() -> None:
-    predicted = scored([photo(REAL), photo(AI)], [0.0, 1.0])
-    assert calibration_error(predicted, ones(predicted))[0] == 0
+def test_certain_verdicts_that_are_right_have_no_error() -> None:
+    predicted = scored([photo(REAL), photo(AI)], [0.0, 1.0])  # the ends of the scale, which have a bin
+    assert calibration_error_by_chance(predicted, 10) == calibration_error(predicted, ones(predicted))[0] == 0
 
 
 def test_a_detector_that_flags_nothing_has_no_precision() -> None:
@@ -168,17 +162,14 @@ def test_one_group_a_class_leaves_nothing_to_resample() -> None:
     assert bounds(scored(photos, FOUR.probabilities.tolist())) == [0.75, 0.75]
 
 
-def test_a_share_of_none_has_an_exact_interval_with_one_draw_a_group() -> None:
-    photos = [photo(REAL, group=str(index // 2)) for index in range(20)]
-    found = flagged_share(scored(photos, [0.1] * 20), 100)
-    assert found == {"n": 20, "flagged": 0.0, "flagged_ci95": [0.0, pytest.approx(1 - 0.025 ** (1 / 10))]}
-
-
-def test_a_share_of_some_is_bootstrapped() -> None:
+def test_a_share_of_some_is_bootstrapped_and_one_of_none_has_an_exact_interval_with_one_draw_a_group() -> None:
     photos = [photo(REAL, group=str(index)) for index in range(100)]
     found = flagged_share(scored(photos, [0.9] * 10 + [0.1] * 90), 1000)
     assert found["flagged"] == 0.1
     assert found["flagged_ci95"] == pytest.approx([0.05, 0.16], abs=0.011)
+    pairs = [photo(REAL, group=str(index // 2)) for index in range(20)]
+    found = flagged_share(scored(pairs, [0.1] * 20), 100)
+    assert found == {"n": 20, "flagged": 0.0, "flagged_ci95": [0.0, pytest.approx(1 - 0.025 ** (1 / 10))]}
 
 
 def test_each_source_is_held_against_the_whole_other_class() -> None:
@@ -203,26 +194,15 @@ def test_without_the_other_class_a_row_has_no_ranking() -> None:
     assert set(row) == {"n", "flagged", "flagged_ci95"}
 
 
-PHOTOS = [photo(REAL, group="x"), photo(AI, group="z"), photo(REAL, group="y"), photo(REAL, group="x")]
-
-
-def test_photos_of_a_group_are_drawn_together() -> None:
-    weights = group_weights(PHOTOS, 50)
+def test_each_class_is_resampled_by_itself_with_images_of_a_group_drawn_together() -> None:
+    weights = group_weights([photo(REAL, group="x"), photo(AI), photo(REAL, group="y"), photo(REAL, group="x")], 50)
     assert weights.shape == (50, 4)
     assert np.array_equal(weights[:, 0], weights[:, 3])
     assert not np.array_equal(weights[:, 0], weights[:, 2])
-
-
-def test_each_resample_draws_as_many_groups_of_each_class_as_there_are() -> None:
-    weights = group_weights(PHOTOS, 50)
     assert (weights[:, 0] + weights[:, 2]).tolist() == [2] * 50
     assert weights[:, 1].tolist() == [1] * 50
-
-
-def test_a_group_with_both_classes_is_drawn_for_each_by_itself() -> None:
-    photos = [photo(label, group=group) for label in (REAL, AI) for group in "ab"]
-    weights = group_weights(photos, 50)
-    assert not np.array_equal(weights[:, :2], weights[:, 2:])
+    mixed = group_weights([photo(label, group=group) for label in (REAL, AI) for group in "ab"], 50)
+    assert not np.array_equal(mixed[:, :2], mixed[:, 2:])
 
 
 def test_an_interval_leaves_out_a_fortieth_at_each_end() -> None:
@@ -238,13 +218,6 @@ def test_exact_intervals_are_clopper_and_pearsons(share: float, n: int, expected
 
 
 SPEC = ModelSpec(version="1.0.0", temperature=2.0)
-
-
-def test_scores_are_calibrated_and_verdicts_are_servings() -> None:
-    predicted = score([photo(REAL), photo(AI)], torch.tensor([-2.0, 2.0]), SPEC)
-    assert predicted.probabilities.tolist() == pytest.approx([1 / (1 + math.e), math.e / (1 + math.e)])
-    assert predicted.flagged.tolist() == [False, True]
-    assert predicted.generated.tolist() == [False, True]
 
 
 def test_a_verdict_follows_from_the_rounded_probability_that_is_served() -> None:

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +5,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.training.photos import REAL, overlapping, photo, scored
+from tests.training.pictures import REAL, overlapping, photo, scored
 from training.evaluation import plots
 from training.evaluation.plots import dots, robustness_bars
 

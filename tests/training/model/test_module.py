@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -116,7 +114,7 @@ def test_no_batch_is_mixed_where_cutmix_is_off(tiny: Tiny, windows: Batch) -> No
 def test_training_lowers_the_loss_of_one_batch(tiny: Tiny, windows: Batch) -> None:
     losses = fit(tiny("train.epochs=12", "train.warmup_epochs=2", "train.label_smoothing=0"), [windows]).losses
     assert len(losses) == 12
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.75 * losses[0]
 
 
 def test_the_rate_warms_up_and_then_falls_to_nothing(tiny: Tiny, windows: Batch) -> None:

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.training.conftest import Pipeline
@@ -32,9 +31,3 @@ def test_a_tenth_of_the_image_goes_first_where_it_is_warmest() -> None:
     assert warmest[90:].all()
     assert warmest.sum() == elsewhere.sum() == 1000
     assert not (warmest & elsewhere).any()
-
-
-def test_without_a_data_folder_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["heat_maps", "--data", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"^heat_maps: no manifest at "):
-        heat_maps.main()

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 import json
 import logging
@@ -33,13 +31,12 @@ from training.files import StageError
 from training.package import build_archive
 from training.scoring import score
 from training.scoring.archive import read_packed
-from training.scoring.module import ShardWriter, Summary
 from training.scoring.results import Results, write_list
-from training.scoring.score import Plan
+from training.scoring.score import Plan, ShardWriter, Summary
 
 pytestmark = [pytest.mark.slow, *NOISE]
 
-SPEC = ModelSpec("7.0.0", temperature=0.1, offset=0.5, input_size=48, details=1, detail_size=32)
+SPEC = ModelSpec("7.0.0", "test_efficientnet", temperature=0.1, offset=0.0, input_size=48, details=1, detail_size=32)
 COLUMNS = ["path", "prediction", "probability", "confidence", "model_version", "error"]
 GOOD = [f"shoes/{index}.jpg" for index in range(5)] + ["0.png", "cup.webp", "download"]
 BAD = {"empty.jpg": "unsupported_format", "page.png": "unsupported_format", "cut.jpg": "corrupt_image"}
@@ -59,7 +56,7 @@ def packed(spec: ModelSpec, folder: Path) -> Path:
     """A network of random weights, the last ones large enough to tell photos apart, in an archive."""
     torch.manual_seed(0)
     model = network.build(spec)
-    nn.init.normal_(model.get_parameter("classifier.weight"), std=1e4)
+    nn.init.normal_(model.get_parameter("classifier.weight"), std=30)
     save_file(model.state_dict(), folder / "model.safetensors")
     return build_archive(spec, folder / "model.safetensors", folder / "store" / "a.mar")
 
@@ -147,40 +144,28 @@ def test_by_default_scores_are_of_the_precision_that_serves_whatever_the_decodin
             assert row["probability"] == pytest.approx(decide(forward.logit, SPEC).probability, abs=1.01e-4)
 
 
-def test_a_file_that_cannot_be_read_is_a_row_with_an_error(plan: Plan, tmp_path: Path) -> None:
-    listed = tmp_path / "list.parquet"
-    parquet.write_table(pa.table({"path": ["gone.jpg", None, "shoes", "nul\0.jpg", "0.png"]}), listed)
-    summary = score.run(replace(plan, source=listed, root=plan.source))
-    assert [row["error"] for row in read(plan.out)] == ["unreadable_file"] * 4 + [None]
-    assert summary is not None
-    assert (summary.pictures, summary.failed) == (5, 4)
-    name = b"caf\xe9.jpg".decode(errors="surrogateescape")  # no UTF-8
-    (plan.source / name).write_bytes((plan.source / GOOD[0]).read_bytes())
-    score.run(replace(plan, out=tmp_path / "folder"))
-    assert {row["path"]: row["error"] for row in read(tmp_path / "folder")}["caf\\xe9.jpg"] == "unreadable_file"
-
-
-def test_a_folder_a_csv_and_a_parquet_list_agree(plan: Plan, tmp_path: Path) -> None:
-    score.run(plan)
-    paths = [row["path"] for row in read(plan.out)]
-    as_csv = csv_of(plan.source / "list.csv", [{"path": path} for path in paths])
+def test_a_folder_a_csv_and_a_parquet_list_agree(photos: Path, tmp_path: Path) -> None:
+    write_list(photos, tmp_path / "folder.parquet", 4)
+    paths = parquet.read_table(tmp_path / "folder.parquet").column("path").to_pylist()
     parquet.write_table(pa.table({"path": paths}), tmp_path / "list.parquet")
-    score.run(replace(plan, source=as_csv, out=tmp_path / "csv"))
-    score.run(replace(plan, source=tmp_path / "list.parquet", root=plan.source, out=tmp_path / "parquet"))
-    assert read(tmp_path / "csv") == read(plan.out)
-    assert read(tmp_path / "parquet") == read(plan.out)
+    sources = (photos, csv_of(tmp_path / "list.csv", [{"path": path} for path in paths]), tmp_path / "list.parquet")
+    assert len({write_list(source, tmp_path / "found.parquet", 4) for source in sources}) == 1
 
 
-def test_columns_of_a_list_are_carried_through_as_they_are(plan: Plan, tmp_path: Path) -> None:
+def test_columns_of_a_list_are_carried_through_as_they_are(tmp_path: Path) -> None:
+    def carried(source: Path) -> pa.Table:
+        results = Results(tmp_path / source.suffix)
+        results.prepare(source, 8, {})
+        results.write(0, ["corrupt_image"] * results.sizes()[0], "7.0.0")
+        return parquet.read_table(results.part(0))
+
     rows = [{"sku": f"00{index}", "path": path, "note": 'a, "b"\nc'} for index, path in enumerate(GOOD)]
-    score.run(replace(plan, source=csv_of(plan.source / "list.csv", rows)))
-    found = read(plan.out)
-    assert list(found[0]) == [*COLUMNS, "sku", "note"]
-    assert [{name: row[name] for name in ("sku", "path", "note")} for row in found] == rows
+    found = carried(csv_of(tmp_path / "list.csv", rows))
+    assert found.column_names == [*COLUMNS, "sku", "note"]
+    assert found.select(["sku", "path", "note"]).to_pylist() == rows
     typed = pa.table({"price": [1.5, None], "path": GOOD[:2], "tags": [["a"], ["b", "c"]]})
     parquet.write_table(typed, tmp_path / "list.parquet")
-    score.run(replace(plan, source=tmp_path / "list.parquet", root=plan.source, out=tmp_path / "typed"))
-    assert parquet.read_table(tmp_path / "typed").select(["price", "path", "tags"]) == typed
+    assert carried(tmp_path / "list.parquet").select(["price", "path", "tags"]) == typed
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
@@ -196,25 +181,29 @@ def test_a_list_is_read_as_spreadsheets_write_it(tmp_path: Path, encoding: str, 
     assert parquet.read_table(tmp_path / "list.parquet").to_pylist() == [{"path": name, "sku": "007"}]
 
 
-def test_pipes_and_sockets_are_left_out_of_a_folder_and_are_unreadable_in_a_list(
+def test_what_cannot_be_read_is_left_out_of_a_folder_and_is_a_row_with_an_error_of_a_list(
     plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.mkfifo(plan.source / "pipe.jpg")
     os.mkfifo(plan.source / "shoes" / "pipe")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(os.path.relpath(plan.source / "socket.png"))
-    summary = score.run(plan)
-    assert summary is not None
-    assert summary.pictures == len(GOOD) + len(BAD)
+    name = b"caf\xe9.jpg".decode(errors="surrogateescape")  # no UTF-8
+    (plan.source / name).write_bytes((plan.source / GOOD[0]).read_bytes())
+    score.run(plan)
+    errors = {row["path"]: row["error"] for row in read(plan.out) if row["path"] not in GOOD}
+    assert errors == BAD | {"caf\\xe9.jpg": "unreadable_file"}
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("score: skipped ")]
     assert told == [
         f"score: skipped {plan.source / name}: neither a file nor a folder"
         for name in ("pipe.jpg", "socket.png", "shoes/pipe")
     ]
-    rows = [{"path": "pipe.jpg"}, {"path": "/dev/zero"}, {"path": "0.png"}]
-    listed = csv_of(tmp_path / "list.csv", rows)
-    score.run(replace(plan, source=listed, root=plan.source, out=tmp_path / "listed"))
-    assert [row["error"] for row in read(tmp_path / "listed")] == ["unreadable_file", "unreadable_file", None]
+    bad = ["gone.jpg", None, "shoes", "nul\0.jpg", "pipe.jpg", "/dev/zero"]
+    parquet.write_table(pa.table({"path": [*bad, "0.png"]}), tmp_path / "list.parquet")
+    summary = score.run(replace(plan, source=tmp_path / "list.parquet", root=plan.source, out=tmp_path / "listed"))
+    assert [row["error"] for row in read(tmp_path / "listed")] == ["unreadable_file"] * len(bad) + [None]
+    assert summary is not None
+    assert (summary.pictures, summary.failed) == (7, 6)
 
 
 @pytest.mark.parametrize("words", [("score", "", "--out", ""), ("score", "photos", "--out", "")])
@@ -227,9 +216,9 @@ def test_the_command_without_source_or_results_says_so(
     assert "is empty: give a path" in capsys.readouterr().err
 
 
-@pytest.fixture
-def interrupted(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """A plan that was stopped in its second shard."""
+def test_a_stopped_run_loses_the_shard_in_work_and_goes_on_with_it(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = ShardWriter.on_predict_batch_end
 
     def stopped(self: ShardWriter, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - Lightning's
@@ -241,19 +230,15 @@ def interrupted(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Plan:
         patch.setattr(ShardWriter, "on_predict_batch_end", stopped)
         with pytest.raises(Interrupted):
             score.run(plan)
-    return plan
-
-
-def test_a_stopped_run_loses_the_shard_in_work_and_goes_on_with_it(interrupted: Plan, tmp_path: Path) -> None:
-    first = interrupted.out / "part-00000.parquet"
-    assert list(interrupted.out.glob("*.parquet")) == [first]
+    first = plan.out / "part-00000.parquet"
+    assert list(plan.out.glob("*.parquet")) == [first]
     before = first.stat().st_mtime_ns
-    summary = score.run(interrupted)
+    summary = score.run(plan)
     assert summary is not None
     assert (summary.pictures, summary.scored) == (11, 7)
     assert first.stat().st_mtime_ns == before
-    score.run(replace(interrupted, out=tmp_path / "at_once"))
-    assert read(interrupted.out) == read(tmp_path / "at_once")
+    score.run(replace(plan, out=tmp_path / "at_once"))
+    assert read(plan.out) == read(tmp_path / "at_once")
 
 
 def test_a_run_after_the_end_scores_nothing_and_a_broken_shard_again(plan: Plan) -> None:
@@ -399,6 +384,12 @@ def test_code_that_the_archive_was_not_packed_with_is_told(
     arguments += ["--archive", str(tmp_path / "b.mar")]
     score.main()
     assert "b.mar was packed with different code (transforms.py): predictions may differ" in capsys.readouterr().err
+
+
+def test_a_process_may_find_all_its_shards_done(plan: Plan, tmp_path: Path) -> None:
+    """Else Lightning would refuse a loader without batches beside another process that has some."""
+    module = score.ScoringModule(plan, read_packed(plan.archive, tmp_path), Results(plan.out), threads=1)
+    assert module.allow_zero_length_dataloader_with_multiple_devices
 
 
 @pytest.mark.timeout(600)  # three times the imports, on a machine that may be busy
