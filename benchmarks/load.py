@@ -11,14 +11,11 @@ from statistics import fmean, quantiles, stdev
 from time import perf_counter
 from typing import Final
 
-HOST: Final = "127.0.0.1"
+from deploy.layout import HOST, StackError
+
 _LENGTH: Final = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 LARGE: Final = 100
 """From here on decimals are noise."""
-
-
-class BenchmarkError(RuntimeError):
-    """Nothing can be measured: a process does not come up or ends, or an answer was not 200."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def measure(port: int, request: bytes, *, requests: int, connections: int) -> Lo
     """Send a request so many times, over so many connections at once.
 
     Raises:
-        BenchmarkError: An answer was not 200.
+        StackError: An answer was not 200.
     """
     return asyncio.run(_measure(port, request, iter(range(requests)), connections, 0))
 
@@ -91,7 +88,7 @@ def measure_for(port: int, request: bytes, *, seconds: float, connections: int, 
     As many are sent as there are connections, however long it takes to open them.
 
     Raises:
-        BenchmarkError: An answer was not 200.
+        StackError: An answer was not 200.
     """
     until = perf_counter() + seconds
     turns = chain(range(connections), takewhile(lambda _: perf_counter() < until, count()))
@@ -126,4 +123,4 @@ async def _answer(reader: asyncio.StreamReader) -> None:
     length = _LENGTH.search(head)
     body = await reader.readexactly(int(length[1]) if length else 0)
     if not head.startswith(b"HTTP/1.1 200 "):
-        raise BenchmarkError(f"{head.splitlines()[0].decode()}: {body[:200].decode(errors='replace')}")
+        raise StackError(f"{head.splitlines()[0].decode()}: {body[:200].decode(errors='replace')}")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import tempfile
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -63,8 +64,6 @@ ROWS: Final = (
     Row(GATEWAY, BATCH, 1, images=stacks.BATCH_FILES),
     health(GATEWAY),
 )
-Bests = tuple[score.Best, score.Best]
-"""The ceiling of many images together, and of one alone."""
 Found = dict[Row, Load]
 """What one or more rows came to in a round."""
 Job = Callable[[float], Found]
@@ -208,19 +207,20 @@ def main() -> None:
 
 
 def run(plan: argparse.Namespace, photo: bytes) -> Measured:
-    """Start everything, each alone on the machine, measure it in turns, so that other load affects all alike."""
+    """Start everything, each alone on the machine, and measure it in turns, so that other load affects all alike."""
     busy = psutil.cpu_percent(WATCHED_S)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         layout, unpacked = stacks.BenchLayout(Path(folder) / "var", plan.store), Path(folder) / "unpacked"
         layout.var.mkdir()
         spec = score.unpack(plan.store / ARCHIVE, unpacked)
+        sides = [spec["input_size"], *[spec["detail_size"]] * spec["details"]]
         served = [
             opened.enter_context(stacks.plain(SMALL, [SMALL_SIDE], photo, layout.var)),
-            opened.enter_context(stacks.plain(PLAIN, sides(spec), photo, layout.var)),
+            opened.enter_context(stacks.plain(PLAIN, sides, photo, layout.var)),
             *opened.enter_context(stacks.product(photo, layout)),
         ]
         pools = opened.enter_context(score.pools(unpacked, photo, layout.environment()))
-        best = together, alone = score.ceiling(pools, plan.seconds / 2)
+        together, alone = score.ceiling(pools, plan.seconds / 2)
         about = {
             "model": spec["version"],
             "photo": f"{len(photo) / 1000:.0f} kB",
@@ -229,33 +229,25 @@ def run(plan: argparse.Namespace, photo: bytes) -> Measured:
             "ceiling with": str(together),
             "one image with": str(alone),
         }
-        return measured(plan.rounds, plan.seconds, served, best, about)
+        processes: dict[str, Sequence[psutil.Process]]
+        processes = {CEILING: together.pool.processes, ALONE: alone.pool.processes[:1]}
+        processes |= {one.name: one.processes for one in served}
+        start_s = {CEILING: together.pool.start_s, ALONE: alone.pool.start_s}
+        start_s |= {one.name: one.start_s for one in served}
+        jobs = _jobs(served, together, alone)
+        for job in jobs:
+            job(plan.seconds * 0.4)
+        found = Measured([], [], start_s, about)
+        for turn in range(plan.rounds):  # each begins with another job
+            first = turn * len(jobs) // plan.rounds
+            loads = [job(plan.seconds) for job in jobs[first:] + jobs[:first]]
+            found.rounds.append(dict(ChainMap(*loads)))
+            found.memory_mb.append({name: stacks.memory_mb(each) for name, each in processes.items()})
+        return found
 
 
-def sides(spec: Mapping[str, Any]) -> list[int]:
-    """Return the side of every view that the shipped model takes of an image, in pixels."""
-    details = spec.get("details", spec.get("detail_grid", 0) ** 2)  # a grid is what archives up to 1.1.0 have
-    return [spec["input_size"], *[spec.get("detail_size", spec["input_size"])] * details]
-
-
-def measured(rounds: int, seconds: float, served: Sequence[Stack], best: Bests, about: dict[str, Any]) -> Measured:
-    """Measure every row in every round, each round beginning with another one."""
-    together, alone = (one.pool for one in best)
-    processes = {one.name: one.processes for one in served} | {CEILING: together.processes, ALONE: alone.processes[:1]}
-    start_s = {one.name: one.start_s for one in served} | {CEILING: together.start_s, ALONE: alone.start_s}
-    jobs = _jobs(served, best)
-    for job in jobs:
-        job(seconds * 0.4)
-    found, memory = list[Found](), list[dict[str, float]]()
-    for turn in range(rounds):
-        first = turn * len(jobs) // rounds
-        found.append({row: load for job in jobs[first:] + jobs[:first] for row, load in job(seconds).items()})
-        memory.append({name: stacks.memory_mb(each) for name, each in processes.items()})
-    return Measured(found, memory, start_s, about)
-
-
-def _jobs(served: Sequence[Stack], best: Bests) -> list[Job]:
-    by_name, (together, alone) = {stack.name: stack for stack in served}, best
+def _jobs(served: Sequence[Stack], together: score.Best, alone: score.Best) -> list[Job]:
+    by_name = {stack.name: stack for stack in served}
     jobs: list[Job] = [
         lambda seconds: {Row(CEILING): together.pool.predict(together.batch, seconds)},
         lambda seconds: {Row(ALONE): alone.pool.predict(1, seconds, processes=1)},

@@ -4,9 +4,8 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from time import perf_counter
@@ -15,10 +14,10 @@ from typing import Final
 import psutil
 from PIL import Image
 
-from benchmarks.load import BenchmarkError, get, measure, post, upload
-from deploy.layout import ROOT, Layout, Ports, free_port
+from benchmarks.load import get, measure, post, upload
+from deploy.layout import ROOT, Layout, Ports, StackError, free_port
 from deploy.local.demo import sample_photo
-from deploy.local.stack import START_S, LocalStack, running
+from deploy.local.stack import START_S, running
 from deploy.local.supervisor import Supervisor
 from deploy.torchserve.process import MODEL
 
@@ -97,7 +96,8 @@ def product(photo: bytes, layout: BenchLayout) -> Iterator[list[Stack]]:
     """
     started = perf_counter()
     with running(layout, Ports.free(), page=False) as stack:
-        stack.supervisor.wait(partial(_has_token, stack), START_S, "TorchServe has made no tokens")
+        stack.wait(f"{stack.gateway_url}/readyz", "a first inference by TorchServe")
+        start_s = perf_counter() - started
         key = f"X-API-Key: {layout.api_key}"
         bare = direct(photo, f"Authorization: Bearer {stack.token('inference')}", "X-Request-Id: benchmark")
         requests = {
@@ -106,20 +106,11 @@ def product(photo: bytes, layout: BenchLayout) -> Iterator[list[Stack]]:
             BATCH: upload("/predict/batch", "files", [photo] * BATCH_FILES, key),
             HEALTH: get("/healthz"),
         }
-        found = []
-        for name, port, asked, of in (
-            (TORCHSERVE, stack.ports.inference, {PREDICT: bare}, ["torchserve"]),
-            (GATEWAY, stack.ports.gateway, requests, ["torchserve", "gateway"]),
-        ):
-            wait(stack.supervisor, port, asked[PREDICT])
-            found.append(Stack(name, port, asked, processes(stack.supervisor, *of), perf_counter() - started))
-        yield found
-
-
-def _has_token(stack: LocalStack) -> bool:
-    with suppress(OSError, ValueError):  # not there yet, or half of it
-        return bool(stack.token("inference"))
-    return False
+        torchserve, whole = (processes(stack.supervisor, "torchserve", *more) for more in ([], ["gateway"]))
+        yield [
+            Stack(TORCHSERVE, stack.ports.inference, {PREDICT: bare}, torchserve, start_s),
+            Stack(GATEWAY, stack.ports.gateway, requests, whole, start_s),
+        ]
 
 
 def processes(supervisor: Supervisor, *names: str) -> list[psutil.Process]:
@@ -137,7 +128,7 @@ def wait(supervisor: Supervisor, port: int, request: bytes) -> None:
     def answered() -> bool:
         try:
             measure(port, request, requests=1, connections=1)
-        except* (OSError, EOFError, BenchmarkError):
+        except* (OSError, EOFError, StackError):
             pass
         else:
             return True

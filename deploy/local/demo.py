@@ -11,25 +11,24 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from deploy.layout import Layout, Ports, StackError, free_port
+from deploy.layout import Layout, Ports, StackError, free_port, reporting
 from deploy.local.stack import LocalStack, running
 from deploy.local.supervisor import interrupt_once
 
 
 @interrupt_once()
+@reporting("demo")
 def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
     """Run the demo from the command line; `words` are those of the process unless given."""
     arguments = _parse(words, prog)
     console = Console(highlight=False)
+    photo = None if arguments.api_only else arguments.photo or sample_photo()
+    if photo and not photo.is_file():
+        raise StackError(f"no photo at {photo}: name a JPEG, PNG or WebP file with PHOTO=path")
+    page_port = free_port() if arguments.api_only else arguments.page_port
+    ports = Ports.free() if arguments.free_ports else Ports(gateway=arguments.gateway_port, page=page_port)
     try:
-        photo = None if arguments.api_only else arguments.photo or sample_photo()
-        if photo and not photo.is_file():
-            raise StackError(f"no photo at {photo}: name a JPEG, PNG or WebP file with PHOTO=path")  # noqa: TRY301 - one report of all errors
-        page_port = free_port() if arguments.api_only else arguments.page_port
-        ports = Ports.free() if arguments.free_ports else Ports(gateway=arguments.gateway_port, page=page_port)
         _demo(console, photo, Layout(var=arguments.var.resolve()), ports)
-    except StackError as error:
-        raise SystemExit(f"demo: {error}") from error
     except KeyboardInterrupt:
         console.print("stopped")
 

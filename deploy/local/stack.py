@@ -53,7 +53,7 @@ class LocalStack:
         """Return TorchServe's token for `inference` or `management`."""
         return process.token(self.layout.key_file, purpose)
 
-    def wait(self, url: str, what: str, report: Report) -> None:
+    def wait(self, url: str, what: str, report: Report = lambda _: None) -> None:
         """Wait until an address answers 200, saying what is awaited.
 
         Raises:

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from deploy.layout import Layout, StackError, replace_text
+from deploy.layout import Layout, StackError, replace_text, reporting
 from deploy.local.stack import TORCHSERVE
 from deploy.torchserve import process
 from deploy.torchserve.management import ModelApi, Served, connected
@@ -202,7 +202,7 @@ def main(words: Sequence[str] | None = None, prog: str = "python -m deploy.local
     arguments = _parse(words, prog)
     console = Console(highlight=False, soft_wrap=True)
     layout = Layout(var=arguments.var.resolve(), store=arguments.store.resolve())
-    try:
+    with reporting(arguments.action, KeyboardInterrupt):
         with connected(layout) as api, console.status("asking TorchServe") as status:
             switchboard = Switchboard(api, layout, status.update)
             if arguments.action == "list":
@@ -214,16 +214,12 @@ def main(words: Sequence[str] | None = None, prog: str = "python -m deploy.local
                 switchboard.promote(arguments.version)
             else:
                 named = available(layout.store)
-                raise StackError(f"choose a version with `make promote VERSION=`; available: {named}")  # noqa: TRY301
+                raise StackError(f"choose a version with `make promote VERSION=`; available: {named}")
             live, former = api.live(), switchboard.former()
         console.print(f"[green]live[/]: {live.version}, with {live.ready} workers")
         if former:
             console.print(f"before: {former.version}, still loaded; `make rollback` returns to it at once")
         console.print(f"A restarted TorchServe serves {live.version}; the next `make demo` starts with {ARCHIVE}")
-    except StackError as error:
-        raise SystemExit(f"{arguments.action}: {error}") from error
-    except KeyboardInterrupt:
-        raise SystemExit(f"{arguments.action}: stopped") from None
 
 
 def _table(api: ModelApi, switchboard: Switchboard, layout: Layout) -> Table:

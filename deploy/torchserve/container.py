@@ -4,35 +4,31 @@ import argparse
 import json
 import os
 import shutil
-import sys
 from errno import EACCES
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.layout import HOST, ROOT, Layout, StackError
+from deploy.layout import HOST, ROOT, Layout, StackError, reporting
 from deploy.torchserve import process
-from deploy.torchserve.process import find_java
 
 CHECK_S = 4
 
 
+@reporting("torchserve")
 def main() -> None:
     """Become TorchServe, or check the one that runs here."""
     arguments = _parse()
     layout = Layout()
-    try:
-        if arguments.check:
-            check(layout)
-        else:
-            java, *options = prepare(layout, arguments.listen, arguments.listen_metrics)
-            os.chdir(layout.torchserve)
-            # The caches are beside the temporary files, since nothing else can be written.
-            caches = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")
-            environment = layout.environment() | dict.fromkeys(caches, str(layout.var / "tmp"))
-            os.execve(java, [java, *options], environment)  # noqa: S606 - so that signals reach the JVM itself
-    except StackError as error:
-        sys.exit(f"torchserve: {error}")
+    if arguments.check:
+        check(layout)
+        return
+    java, *options = prepare(layout, arguments.listen, arguments.listen_metrics)
+    os.chdir(layout.torchserve)
+    # The caches are beside the temporary files, since nothing else can be written.
+    caches = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")
+    environment = layout.environment() | dict.fromkeys(caches, str(layout.var / "tmp"))
+    os.execve(java, [java, *options], environment)  # noqa: S606 - so that signals reach the JVM itself
 
 
 def prepare(layout: Layout, listen: str = HOST, listen_metrics: str | None = None) -> list[str]:
@@ -53,7 +49,7 @@ def prepare(layout: Layout, listen: str = HOST, listen_metrics: str | None = Non
         raise StackError(
             f"cannot write below {layout.var} ({error.strerror}): mount a tmpfs owned by its user"
         ) from error
-    return process.command(find_java(), layout, layout.var / "tmp")
+    return process.command(layout, layout.var / "tmp")
 
 
 def check(layout: Layout) -> None:

@@ -65,15 +65,15 @@ def prepare(layout: Layout, ports: Ports, sockets: Path) -> list[str]:
     base = (ROOT / "config.properties").read_text(encoding="utf-8")
     layout.config.write_text("\n".join([base, *own, ""]), encoding="utf-8")
     (sockets / layout.unpacked.name).symlink_to(layout.unpacked)  # beside them, but for its size
-    java, *options = command(find_java(), layout, sockets)
+    java, *options = command(layout, sockets)
     return [java, "-Dworkers.level=info", *options]  # `load_failure` and the runbook read them; the log is turned over
 
 
-def command(java: Path, layout: Layout, temporary: Path) -> list[str]:
+def command(layout: Layout, temporary: Path) -> list[str]:
     """Return the JVM's command line: TorchServe's frontend, with workers run by this Python."""
     site_packages = _site_packages()
     return [
-        str(java),
+        str(find_java()),
         f"-Dlog4j.configurationFile={LOGGING.as_uri()}",
         f"-Dmodel_server_home={site_packages}",
         f"-Djava.io.tmpdir={temporary}",

@@ -17,12 +17,12 @@ import yaml
 from starlette.testclient import TestClient
 
 from benchmarks.baseline import Predictor, create_app
-from benchmarks.gateway import ECHO, GATEWAY, NULL, TARGETS, Round, beside, meets_bar
-from benchmarks.load import BenchmarkError, Load, Spread, measure, post, upload
+from benchmarks.gateway import ECHO, FIGURES, GATEWAY, NULL, TARGETS, beside, meets_bar
+from benchmarks.load import Spread, measure, post, upload
 from benchmarks.score import ceiling, pools, unpack
 from benchmarks.tune import Setting, Tried, best
+from deploy.layout import ROOT, StackError
 
-ROOT = Path(__file__).parents[2]
 HANDLER = """
 import time
 
@@ -84,12 +84,12 @@ def test_an_answer_other_than_200_stops_the_measurement(server: Server) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         measure(server.server_port, post("/", "text/plain", b"hello"), requests=1, connections=1)
     (error,) = caught.value.exceptions
-    assert isinstance(error, BenchmarkError)
+    assert isinstance(error, StackError)
     assert str(error) == "HTTP/1.1 503 Service Unavailable: busy"
 
 
-def made(p50: float, per_cpu_s: float = 1000) -> Round:
-    return Round(Load([p50 - 0.5, p50, p50 + 0.5], 10), Load([p50], 200), per_cpu_s)
+def made(p50: float, per_cpu_s: float = 1000) -> dict[str, float]:
+    return dict(zip(FIGURES, (p50, p50 + 0.5, 200, per_cpu_s), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,9 @@ def made(p50: float, per_cpu_s: float = 1000) -> Round:
     [(made(4.0), True), (made(4.1), False), (made(4.0, 999), False)],
     ids=["3 ms more and 1,000 requests", "slower", "fewer"],
 )
-def test_what_the_gateway_adds_is_taken_within_each_round_and_held_to_the_bar(gateway: Round, *, met: bool) -> None:
+def test_what_the_gateway_adds_is_taken_within_each_round_and_held_to_the_bar(
+    gateway: dict[str, float], *, met: bool
+) -> None:
     rounds = [{NULL: made(p50), ECHO: made(2 * p50), GATEWAY: made(3 * p50)} for p50 in (1.0, 2.0)]
     assert beside(rounds, ECHO)[1] == Spread(1.5, 0.0, 2)
     assert beside(rounds, NULL) == (Spread(3.0, 2**0.5, 2), Spread(3.0, 0.0, 2))
@@ -125,7 +127,7 @@ def test_the_ceiling_is_the_batch_that_predicts_most_and_a_refusal_is_no_measure
         together, alone = ceiling(started, seconds=0.2)
     assert (together.batch, alone.batch) == (8, 1)
     with (
-        pytest.raises(BenchmarkError, match="the handler's process ended"),
+        pytest.raises(StackError, match="the handler's process ended"),
         pools(tmp_path / "unpacked", b"refused", dict(os.environ)),
     ):
         pass
