@@ -260,10 +260,10 @@ def memory(page: PageProcess, field: str = "VmRSS") -> int:
 
 @pytest.fixture(scope="module")
 def small_page(silent_gateway: FakeGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageProcess]:
-    """A page with little room, behind a proxy."""
+    """A page with little room and patience, behind a proxy."""
     settings = {"UI_PHOTOS_MAX_BYTES": str(SMALL), "UI_ROOT_PATH": "/photos", "UI_ALLOWED_HOSTS": "*.example.com"}
     gateway_url = f"http://127.0.0.1:{silent_gateway.port}"
-    with running_page(tmp_path_factory.mktemp("small"), gateway_url, **settings) as page:
+    with running_page(tmp_path_factory.mktemp("small"), gateway_url, head_s=2, **settings) as page:
         yield page
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.layout import ROOT
 from tests.ui.browsers import WAIT_S
-from tests.ui.conftest import ROOT, running_page
+from tests.ui.conftest import running_page
 
 pytestmark = pytest.mark.slow
 
