@@ -44,11 +44,6 @@ class LocalStack:
         """Base address of TorchServe's inference API."""
         return f"http://{HOST}:{self.ports.inference}"
 
-    @property
-    def management_url(self) -> str:
-        """Base address of TorchServe's management API."""
-        return f"http://{HOST}:{self.ports.management}"
-
     def token(self, purpose: str) -> str:
         """Return TorchServe's token for `inference` or `management`."""
         return process.token(self.layout.key_file, purpose)

@@ -66,15 +66,6 @@ def test_inferences_and_metrics_or_metrics_alone_are_for_others_and_management_i
     assert "disable_token_authorization=false" in layout.config.read_text()
 
 
-def test_all_goes_to_the_console(layout: Layout) -> None:
-    java, logging, *rest = prepare(layout, "127.0.0.1")
-    assert Path(java).name == "java"
-    path = Path(logging.removeprefix("-Dlog4j.configurationFile=file://"))
-    assert "<Console" in path.read_text()
-    assert "File" not in path.read_text()
-    assert rest[rest.index("-f") + 1] == str(layout.config)
-
-
 def test_what_an_earlier_start_left_in_mounted_folders_goes(layout: Layout) -> None:
     running(layout, 1)
     (layout.unpacked / "1f2e").mkdir(parents=True)

@@ -17,7 +17,6 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -26,6 +25,7 @@ from starlette.routing import Route
 from deploy.layout import HOST, free_port
 from tests.e2e.processes import Gateway, running_gateway
 from tests.gateway.fakes import VERDICT, multipart, picture
+from tests.ui.fakes import served
 
 BODY = multipart("file", picture("JPEG", (400, 300)))
 HEADERS = {"Content-Type": "multipart/form-data; boundary=cut"}
@@ -51,15 +51,8 @@ class SlowModel:
 @contextmanager
 def serving(model: SlowModel) -> Iterator[str]:
     port = free_port()
-    config = uvicorn.Config(model.app, host=HOST, port=port, log_config=None, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
+    with served(model.app, port):
         yield f"http://{HOST}:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def drained(tmp_path: Path, url: str, **settings: str) -> Iterator[Gateway]:

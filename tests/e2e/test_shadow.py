@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image, ImageOps
 
-from deploy.layout import ROOT
+from deploy.layout import HOST, ROOT
 from deploy.local.stack import LocalStack
 from deploy.torchserve.process import ARCHIVE
 from handler.spec import log_odds
@@ -46,8 +46,9 @@ def gateway(
     archive = build_archive(other, weights, stack.layout.store / f"{MODEL}-{VERSION}.mar")
     settings = {**torchserve, "SHADOW_VERSION": VERSION, "GATEWAY_SHADOW_FRACTION": "1"}
     headers = {"Authorization": f"Bearer {stack.token('management')}"}
+    url = f"http://{HOST}:{stack.ports.management}"
     query = {"url": archive.name, "model_name": MODEL, "initial_workers": "1", "synchronous": "true"}
-    with httpx.Client(base_url=stack.management_url, headers=headers, timeout=120, trust_env=False) as management:
+    with httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False) as management:
         management.post("/models", params=query).raise_for_status()
         try:
             with running_gateway(folder / "gateway.log", **settings) as started:

@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -28,8 +27,6 @@ CHROMIUM_FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
-Scheme = Literal["light", "dark"]
-
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -45,7 +42,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, address: str, scheme: Scheme = "light") -> Iterator[Page]:
+def opened(browser: Browser, address: str) -> Iterator[Page]:
     """The page in a fresh tab; fails when anything but the page's own server was asked for anything."""
     expect.set_options(timeout=WAIT_MS)
     outside: list[str] = []
@@ -55,7 +52,7 @@ def opened(browser: Browser, address: str, scheme: Scheme = "light") -> Iterator
         if asked.scheme not in {"data", "blob"} and asked.netloc != urlsplit(address).netloc:
             outside.append(request.url)
 
-    context = browser.new_context(viewport=DESKTOP, color_scheme=scheme, reduced_motion="reduce")
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
     context.set_default_timeout(WAIT_MS)
     context.on("request", note)
     tab = context.new_page()
