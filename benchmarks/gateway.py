@@ -24,8 +24,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from benchmarks.load import Spread, measure, upload
-from benchmarks.stacks import SIZES, direct, processes, sample, wait
+from benchmarks.harness import SIZES, Spread, direct, measure, processes, sample, upload, wait
 from deploy.layout import HOST, ROOT, free_port
 from deploy.local.supervisor import Supervisor
 

@@ -22,8 +22,7 @@ from PIL import Image, PngImagePlugin
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import form
-from benchmarks.stacks import BenchLayout, sample
+from benchmarks.harness import BenchLayout, form, sample
 from deploy.layout import Ports
 from deploy.local.stack import running
 

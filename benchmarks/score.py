@@ -20,8 +20,7 @@ from typing import Any, Final
 import psutil
 import yaml
 
-from benchmarks.load import Load, Spread
-from benchmarks.stacks import SIZES, sample
+from benchmarks.harness import SIZES, Load, Spread, sample
 from deploy.layout import ROOT, StackError
 from deploy.torchserve.process import ARCHIVE
 

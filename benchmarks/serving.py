@@ -17,9 +17,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import score, stacks
-from benchmarks.load import Load, Spread, measure_for
-from benchmarks.stacks import BATCH, EXPLAIN, GATEWAY, HEALTH, PREDICT, TORCHSERVE, Stack
+from benchmarks import harness, score
+from benchmarks.harness import BATCH, EXPLAIN, GATEWAY, HEALTH, PREDICT, TORCHSERVE, Load, Spread, Stack
 from deploy.layout import ROOT
 from deploy.local.supervisor import interrupt_once
 from deploy.torchserve.process import ARCHIVE
@@ -61,7 +60,7 @@ ROWS: Final = (
     *(row for service in (SMALL, PLAIN) for row in [*(Row(service, PREDICT, n) for n in CLIENTS), health(service)]),
     *(Row(stack, PREDICT, n) for stack in (TORCHSERVE, GATEWAY) for n in CLIENTS),
     *(Row(GATEWAY, EXPLAIN, n) for n in (1, 8)),
-    Row(GATEWAY, BATCH, 1, images=stacks.BATCH_FILES),
+    Row(GATEWAY, BATCH, 1, images=harness.BATCH_FILES),
     health(GATEWAY),
 )
 Found = dict[Row, Load]
@@ -196,7 +195,7 @@ def main() -> None:
     arguments = _parse()
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 0.5
-    found = run(arguments, stacks.sample(arguments.photo))
+    found = run(arguments, harness.sample(arguments.photo))
     Console(highlight=False, width=WIDTH).print(table(found))
     for path in filter(None, (arguments.json, arguments.plot)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,14 +209,14 @@ def run(plan: argparse.Namespace, photo: bytes) -> Measured:
     """Start everything, each alone on the machine, and measure it in turns, so that other load affects all alike."""
     busy = psutil.cpu_percent(WATCHED_S)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
-        layout, unpacked = stacks.BenchLayout(Path(folder) / "var", plan.store), Path(folder) / "unpacked"
+        layout, unpacked = harness.BenchLayout(Path(folder) / "var", plan.store), Path(folder) / "unpacked"
         layout.var.mkdir()
         spec = score.unpack(plan.store / ARCHIVE, unpacked)
         sides = [spec["input_size"], *[spec["detail_size"]] * spec["details"]]
         served = [
-            opened.enter_context(stacks.plain(SMALL, [SMALL_SIDE], photo, layout.var)),
-            opened.enter_context(stacks.plain(PLAIN, sides, photo, layout.var)),
-            *opened.enter_context(stacks.product(photo, layout)),
+            opened.enter_context(harness.plain(SMALL, [SMALL_SIDE], photo, layout.var)),
+            opened.enter_context(harness.plain(PLAIN, sides, photo, layout.var)),
+            *opened.enter_context(harness.product(photo, layout)),
         ]
         pools = opened.enter_context(score.pools(unpacked, photo, layout.environment()))
         together, alone = score.ceiling(pools, plan.seconds / 2)
@@ -242,7 +241,7 @@ def run(plan: argparse.Namespace, photo: bytes) -> Measured:
             first = turn * len(jobs) // plan.rounds
             loads = [job(plan.seconds) for job in jobs[first:] + jobs[:first]]
             found.rounds.append(dict(ChainMap(*loads)))
-            found.memory_mb.append({name: stacks.memory_mb(each) for name, each in processes.items()})
+            found.memory_mb.append({name: harness.memory_mb(each) for name, each in processes.items()})
         return found
 
 
@@ -262,20 +261,20 @@ def _jobs(served: Sequence[Stack], together: score.Best, alone: score.Best) -> l
 
 
 def _requests(stack: Stack, row: Row, seconds: float) -> Found:
-    return {row: measure_for(stack.port, stack.requests[row.asks], seconds=seconds, connections=row.clients)}
+    return {row: harness.measure_for(stack.port, stack.requests[row.asks], seconds=seconds, connections=row.clients)}
 
 
 def _with_probes(stack: Stack, row: Row, seconds: float) -> Found:
     with ThreadPoolExecutor(1) as thread:  # a loop of its own, so that the load's work does not count for the probes
         load = thread.submit(_requests, stack, row, seconds)
         probe = stack.requests[HEALTH]
-        probes = measure_for(stack.port, probe, seconds=seconds, connections=1, pause_s=PROBE_PAUSE_S)
+        probes = harness.measure_for(stack.port, probe, seconds=seconds, connections=1, pause_s=PROBE_PAUSE_S)
         return load.result() | {health(stack.name): probes}
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--photo", choices=stacks.SIZES, default="100kB", help="about how large the image is")
+    parser.add_argument("--photo", choices=harness.SIZES, default="100kB", help="about how large the image is")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="for each row in a round")
     parser.add_argument("--quick", action="store_true", help="one short round, to check that everything runs")

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from benchmarks.baseline import Predictor, create_app
 from benchmarks.gateway import ECHO, FIGURES, GATEWAY, NULL, TARGETS, beside, meets_bar
-from benchmarks.load import Spread, measure, post, upload
+from benchmarks.harness import Spread, measure, post, upload
 from benchmarks.score import ceiling, pools, unpack
 from benchmarks.tune import Setting, Tried, best
 from deploy.layout import ROOT, StackError
