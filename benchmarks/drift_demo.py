@@ -190,7 +190,12 @@ def tell(stack: LocalStack, prometheus: Prometheus, console: Console, plan: argp
 @reporting("monitoring-demo")
 def main() -> None:
     """Run the demo from the command line."""
-    plan = _parse()
+    parser = argparse.ArgumentParser(prog="make monitoring-demo", description=__doc__)
+    parser.add_argument("--serve", action="store_true", help="continue until Ctrl-C, to use Prometheus's own page")
+    parser.add_argument("--minute", type=int, default=1000, help="milliseconds for a minute of a rule's `for`")
+    parser.add_argument("--calm", type=float, default=10, help="calm seconds before and after the drift")
+    parser.add_argument("--var", type=Path, default=ROOT / "var/monitoring", help="folder for logs and series")
+    plan = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     program = shutil.which("prometheus")
     if program is None:
@@ -217,15 +222,6 @@ def started(program: str, stack: LocalStack, minute_ms: int) -> Prometheus:
     late = f"Prometheus has not scraped all of {', '.join(targets)} within {START_S} s"
     stack.supervisor.wait(lambda: prometheus.settled(set(targets)), START_S, late)
     return prometheus
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make monitoring-demo", description=__doc__)
-    parser.add_argument("--serve", action="store_true", help="continue until Ctrl-C, to use Prometheus's own page")
-    parser.add_argument("--minute", type=int, default=1000, help="milliseconds for a minute of a rule's `for`")
-    parser.add_argument("--calm", type=float, default=10, help="calm seconds before and after the drift")
-    parser.add_argument("--var", type=Path, default=ROOT / "var/monitoring", help="folder for logs and series")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

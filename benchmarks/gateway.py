@@ -112,7 +112,14 @@ def table(rounds: Rounds) -> Table:
 
 def main() -> None:
     """Run the benchmark from the command line."""
-    plan = _parse()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the uploaded image is")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--alone", type=int, default=300, help="requests one by one in a round")
+    parser.add_argument("--together", type=int, default=2000, help="requests over all connections in a round")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    plan = parser.parse_args()
     photo = sample(plan.photo)
     rounds = run(plan, photo)
     if plan.json:
@@ -186,17 +193,6 @@ async def _count(request: Request) -> JSONResponse:
 
 
 echo = Starlette(routes=[Route("/predict", _count, methods=["POST"])])
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the uploaded image is")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--alone", type=int, default=300, help="requests one by one in a round")
-    parser.add_argument("--together", type=int, default=2000, help="requests over all connections in a round")
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

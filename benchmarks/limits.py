@@ -153,7 +153,10 @@ ATTACKS: Final[Mapping[str, Attack]] = {
 
 def main() -> None:
     """Measure from the command line; the exit status is 0 if all bounds held."""
-    arguments = _parse()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
+    parser.add_argument("--rows", nargs="*", choices=ATTACKS, help="these attacks alone; default: all of them")
+    parser.add_argument("--seconds", type=float, default=90, help="how long they last")
+    arguments = parser.parse_args()
     chosen = [ATTACKS[name] for name in arguments.rows or ATTACKS]
     layout = BenchLayout(var=Path(tempfile.mkdtemp(prefix="limits-")))
     sys.exit(0 if measure(layout, chosen, arguments.seconds, Console(highlight=False)) else 1)
@@ -248,13 +251,6 @@ class Honest:
             self.wrong.append(f"{name} got no answer")
         elif answer.status_code != httpx.codes.OK and "retry-after" not in answer.headers:
             self.wrong.append(f"{name} got {answer.status_code}: {answer.text[:200]}")
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
-    parser.add_argument("--rows", nargs="*", choices=ATTACKS, help="these attacks alone; default: all of them")
-    parser.add_argument("--seconds", type=float, default=90, help="how long they last")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -110,7 +110,14 @@ def _line(process: psutil.Popen) -> str:
 
 def main() -> None:
     """Run the benchmark from the command line."""
-    arguments = _parse()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__)
+    parser.add_argument("--archive", type=Path, default=ROOT / "model_store" / ARCHIVE)
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large each image is")
+    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10, help="how long the ceiling is measured in a round")
+    parser.add_argument("score", nargs="*", help="arguments of training.scoring.score, after --")
+    arguments = parser.parse_args()
     photo = sample(arguments.photo)
     print(f"{arguments.pictures:,} copies of a JPEG of {len(photo) / 1000:.0f} kB")
     with tempfile.TemporaryDirectory() as name:
@@ -147,17 +154,6 @@ def score(images: Path, out: Path, words: Sequence[str]) -> float:
     if done.returncode or not found:
         raise StackError(f"training.scoring.score ended with {done.returncode}")
     return float(found[1].replace(",", ""))
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__)
-    parser.add_argument("--archive", type=Path, default=ROOT / "model_store" / ARCHIVE)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large each image is")
-    parser.add_argument("--pictures", type=int, default=600)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10, help="how long the ceiling is measured in a round")
-    parser.add_argument("score", nargs="*", help="arguments of training.scoring.score, after --")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

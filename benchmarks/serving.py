@@ -192,7 +192,15 @@ def table(found: Measured) -> Table:
 @interrupt_once()
 def main() -> None:
     """Run the benchmark from the command line."""
-    arguments = _parse()
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--photo", choices=harness.SIZES, default="100kB", help="about how large the image is")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5, help="for each row in a round")
+    parser.add_argument("--quick", action="store_true", help="one short round, to check that everything runs")
+    parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to measure")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures into this file as well")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rates and latencies into this PNG as well")
+    arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 0.5
     found = run(arguments, harness.sample(arguments.photo))
@@ -270,18 +278,6 @@ def _with_probes(stack: Stack, row: Row, seconds: float) -> Found:
         probe = stack.requests[HEALTH]
         probes = harness.measure_for(stack.port, probe, seconds=seconds, connections=1, pause_s=PROBE_PAUSE_S)
         return load.result() | {health(stack.name): probes}
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--photo", choices=harness.SIZES, default="100kB", help="about how large the image is")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5, help="for each row in a round")
-    parser.add_argument("--quick", action="store_true", help="one short round, to check that everything runs")
-    parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to measure")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures into this file as well")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rates and latencies into this PNG as well")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

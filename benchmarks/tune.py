@@ -105,7 +105,13 @@ def try_out(setting: Setting, photo: bytes, archive: Path, rounds: int, seconds:
 
 def main() -> None:
     """Try all settings, then the best of them with a longer delay."""
-    arguments = _parse()
+    parser = argparse.ArgumentParser(prog="make tune", description=__doc__)
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the image is")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to tune")
+    parser.add_argument("--out", type=Path, default=ROOT / "var/tuned.yaml")
+    arguments = parser.parse_args()
     photo, archive = harness.sample(arguments.photo), arguments.store / ARCHIVE
     measured = partial(try_out, photo=photo, archive=archive, rounds=arguments.rounds, seconds=arguments.seconds)
     cpus = len(os.sched_getaffinity(0))
@@ -126,16 +132,6 @@ def main() -> None:
 
 def _ask(stack: Stack, clients: int, seconds: float) -> Load:
     return harness.measure_for(stack.port, stack.requests[harness.PREDICT], seconds=seconds, connections=clients)
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make tune", description=__doc__)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the image is")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
-    parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to tune")
-    parser.add_argument("--out", type=Path, default=ROOT / "var/tuned.yaml")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

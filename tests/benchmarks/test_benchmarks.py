@@ -8,10 +8,9 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from starlette.testclient import TestClient
@@ -22,6 +21,7 @@ from benchmarks.harness import Spread, measure, post, upload
 from benchmarks.score import ceiling, pools, unpack
 from benchmarks.tune import Setting, Tried, best
 from deploy.layout import ROOT, StackError
+from tests.gateway.command.service import served
 
 HANDLER = """
 import time
@@ -38,54 +38,32 @@ class Handler:
 """
 
 
-class Server(ThreadingHTTPServer):
-    status = 200
+def test_every_request_is_timed_over_connections_that_stay_open() -> None:
+    bodies, connections = list[bytes](), set[int]()
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.bodies: list[bytes] = []
-        self.connections = set[int]()
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        connections.add(threading.get_ident())  # each has a thread
+        return httpx.Response(200, text="busy")
 
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_POST(self) -> None:
-        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.connections.add(self.client_address[1])
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", "4")
-        self.end_headers()
-        self.wfile.write(b"busy")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Keep quiet."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        threading.Thread(target=running.serve_forever).start()
-        yield running
-        running.shutdown()
-
-
-def test_every_request_is_timed_over_connections_that_stay_open(server: Server) -> None:
-    found = measure(server.server_port, upload("/predict", "file", [b"JPEG"]), requests=12, connections=3)
-    assert len(found.latencies_ms) == len(server.bodies) == 12
+    with served(answer) as url:
+        found = measure(port_of(url), upload("/predict", "file", [b"JPEG"]), requests=12, connections=3)
+    assert len(found.latencies_ms) == len(bodies) == 12
     assert 12 / found.per_s * 1000 >= max(found.latencies_ms) >= min(found.latencies_ms) > 0
-    assert all(b'name="file"; filename=' in body and b"\r\n\r\nJPEG\r\n" in body for body in server.bodies)
-    assert len(server.connections) == 3
+    assert all(b'name="file"; filename=' in body and b"\r\n\r\nJPEG\r\n" in body for body in bodies)
+    assert len(connections) == 3
 
 
-def test_an_answer_other_than_200_stops_the_measurement(server: Server) -> None:
-    server.status = 503
-    with pytest.raises(ExceptionGroup) as caught:
-        measure(server.server_port, post("/", "text/plain", b"hello"), requests=1, connections=1)
+def test_an_answer_other_than_200_stops_the_measurement() -> None:
+    with served(lambda _: httpx.Response(503, text="busy")) as url, pytest.raises(ExceptionGroup) as caught:
+        measure(port_of(url), post("/", "text/plain", b"hello"), requests=1, connections=1)
     (error,) = caught.value.exceptions
     assert isinstance(error, StackError)
     assert str(error) == "HTTP/1.1 503 Service Unavailable: busy"
+
+
+def port_of(url: str) -> int:
+    return httpx.URL(url).port or 0
 
 
 def made(p50: float, per_cpu_s: float = 1000) -> dict[str, float]:

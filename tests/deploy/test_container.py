@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.layout import Layout, StackError, free_port
 from deploy.torchserve.container import check, prepare
 from deploy.torchserve.process import ARCHIVE, address
 from tests.deploy.fake_torchserve import pack
+from tests.gateway.command.service import served
 
 KEYS = {"management": {"key": "m-token"}, "inference": {"key": "i-token"}}
 
@@ -28,25 +28,15 @@ def layout(tmp_path: Path) -> Layout:
 @contextmanager
 def management(layout: Layout, answer: object) -> Iterator[list[str]]:
     """A management API that answers so, and what it was sent."""
-    asked = []
+    asked = list[str]()
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(f"{self.path} {self.headers['Authorization']}")
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
+    def answered(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.url.path} {request.headers['Authorization']}")
+        return httpx.Response(200, json=answer)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        running(layout, server.server_port)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with served(answered) as url:
+        running(layout, httpx.URL(url).port or 0)
         yield asked
-        server.shutdown()
-        thread.join()
 
 
 def running(layout: Layout, port: int) -> None:
