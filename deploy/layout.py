@@ -27,9 +27,10 @@ class StackError(RuntimeError):
 @contextmanager
 def reporting(program: str, *errors: type[BaseException]) -> Iterator[None]:
     """Let a program that meets a StackError, or one of these errors, end with one line and the exit status 1."""
+    known: tuple[type[BaseException], ...] = (StackError, *errors)
     try:
         yield
-    except (StackError, *errors) as error:
+    except known as error:
         sys.exit(f"{program}: {str(error) or 'stopped'}")
 
 

@@ -18,7 +18,6 @@ START_S = 180
 FREE_BYTES = 500 * 1024 * 1024
 
 TORCHSERVE = "torchserve"
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class LocalStack:
         """Return TorchServe's token for `inference` or `management`."""
         return process.token(self.layout.key_file, purpose)
 
-    def wait(self, url: str, what: str, report: Report = lambda _: None) -> None:
+    def wait(self, url: str, what: str, report: Callable[[str], None] = lambda _: None) -> None:
         """Wait until an address answers 200, saying what is awaited.
 
         Raises:

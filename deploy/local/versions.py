@@ -26,7 +26,6 @@ READY_S = 180
 DRAIN_S = 120
 """Seconds after which a version that somebody still asks by its number is left alone."""
 POLL_S = 0.25
-Report = Callable[[str], None]
 
 
 class Archive(NamedTuple):
@@ -88,7 +87,7 @@ class Former(NamedTuple):
 class Switchboard:
     """Makes model versions live on one TorchServe; `report` receives progress."""
 
-    def __init__(self, api: ModelApi, layout: Layout, report: Report) -> None:
+    def __init__(self, api: ModelApi, layout: Layout, report: Callable[[str], None]) -> None:
         self._api = api
         self._layout = layout
         self._report = report
@@ -199,7 +198,12 @@ class Switchboard:
 
 def main(words: Sequence[str] | None = None, prog: str = "python -m deploy.local.versions") -> None:
     """Run from the command line; `words` are those of the process unless given."""
-    arguments = _parse(words, prog)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument("action", choices=("list", "promote", "rollback"))
+    parser.add_argument("version", nargs="?", help="the version to promote")
+    parser.add_argument("--var", type=Path, default=Layout.var, help="folder of the running demo's files")
+    parser.add_argument("--store", type=Path, default=Layout.store, help="folder of the archives")
+    arguments = parser.parse_args(words)
     console = Console(highlight=False, soft_wrap=True)
     layout = Layout(var=arguments.var.resolve(), store=arguments.store.resolve())
     with reporting(arguments.action, KeyboardInterrupt):
@@ -232,15 +236,6 @@ def _table(api: ModelApi, switchboard: Switchboard, layout: Layout) -> Table:
         if archive.version not in served:
             table.add_row(archive.version or "?", "not loaded" if archive.version else "broken", "", archive.path.name)
     return table
-
-
-def _parse(words: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("action", choices=("list", "promote", "rollback"))
-    parser.add_argument("version", nargs="?", help="the version to promote")
-    parser.add_argument("--var", type=Path, default=Layout.var, help="folder of the running demo's files")
-    parser.add_argument("--store", type=Path, default=Layout.store, help="folder of the archives")
-    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

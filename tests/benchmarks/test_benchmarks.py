@@ -15,7 +15,7 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
-from benchmarks.baseline import Predictor, create_app
+from benchmarks.baseline import create_app
 from benchmarks.gateway import ECHO, FIGURES, GATEWAY, NULL, TARGETS, beside, meets_bar
 from benchmarks.harness import Spread, measure, post, upload
 from benchmarks.score import ceiling, pools, unpack
@@ -134,6 +134,6 @@ def test_the_monitoring_demo_says_in_one_line_how_to_get_prometheus(tmp_path: Pa
 
 
 def test_the_plain_service_predicts_one_view_of_each_side(coffee: Path) -> None:
-    with TestClient(create_app(Predictor([32, 64]))) as client:
+    with TestClient(create_app([32, 64])) as client:
         answer = client.post("/predict", files={"file": coffee.read_bytes()})
         assert 0 <= answer.json()["probability"] <= 1
