@@ -51,7 +51,7 @@ def demo(stack: LocalStack, torchserve: dict[str, str], tmp_path_factory: pytest
         @contextmanager
         def running(layout: Layout, _: Ports, *, page: bool, settings: dict[str, str]) -> Iterator[LocalStack]:
             assert (layout.var, page, settings) == (folder, False, SETTINGS)
-            yield LocalStack(layout, replace(stack.ports, gateway=httpx.URL(gateway.url).port), supervisor)
+            yield LocalStack(layout, replace(stack.ports, gateway=httpx.URL(gateway.url).port or 0), supervisor)
 
         words = ["drift_demo", "--minute=200", "--calm=0", f"--var={folder}"]  # 15 minutes are three seconds
         with (

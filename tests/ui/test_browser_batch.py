@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tests.ui.browsers import PHONE, faults, open_tab, opened, posts, until
 from tests.ui.fakes import VERSION, FakeGateway, FakeTorchServe, predicted, served
 from tests.ui.photos import COFFEE, many_jpegs, plain_jpeg
 
+Start = Callable[..., Gateway]
 Photos = dict[str, bytes]
 
 MANY = 150
@@ -34,41 +35,27 @@ def model_server() -> Iterator[FakeTorchServe]:
         yield fake
 
 
-class Restarted:
-    """The real gateway where the page looks for it; another one is started if it was killed or has other settings."""
-
-    def __init__(self, log: Path, **settings: str) -> None:
-        self._log, self._settings = log, settings
-        self._own: dict[str, str] = {}
-        self._opened = ExitStack()
-        self._gateway: Gateway | None = None
-
-    def up(self, **own: str) -> Gateway:
-        """Return it once it can be asked."""
-        if self._gateway is None or self._own != own or self._gateway.process.poll() is not None:
-            self.down()
-            self._gateway = self._opened.enter_context(running_gateway(self._log, **self._settings, **own))
-            self._own = own
-        return self._gateway
-
-    def down(self) -> None:
-        """Kill it."""
-        self._opened.close()
-
-
 @pytest.fixture(scope="module")
-def gateway(
+def start(
     model_server: FakeTorchServe, silent_gateway: FakeGateway, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Restarted]:
-    found = Restarted(
-        tmp_path_factory.mktemp("logs") / "gateway.log",
-        GATEWAY_PORT=str(silent_gateway.port),
-        GATEWAY_TORCHSERVE_URL=f"http://127.0.0.1:{model_server.port}",
-        GATEWAY_DRIFT_WINDOW="100",
-        RATE_LIMIT_ENABLED="false",
-    )
-    yield found
-    found.down()
+) -> Iterator[Start]:
+    """Start the real gateway where the page looks for it, but for one that runs already with the same settings."""
+    log, running = tmp_path_factory.mktemp("logs") / "gateway.log", list[tuple[dict[str, str], Gateway]]()
+    settings = {
+        "GATEWAY_PORT": str(silent_gateway.port),
+        "GATEWAY_TORCHSERVE_URL": f"http://127.0.0.1:{model_server.port}",
+        "GATEWAY_DRIFT_WINDOW": "100",
+        "RATE_LIMIT_ENABLED": "false",
+    }
+    with ExitStack() as opened:
+
+        def started(**own: str) -> Gateway:
+            if not running or running[-1][0] != own or running[-1][1].process.poll() is not None:
+                opened.close()
+                running.append((own, opened.enter_context(running_gateway(log, **settings, **own))))
+            return running[-1][1]
+
+        yield started
 
 
 @pytest.fixture
@@ -107,23 +94,24 @@ def on_disk(uploads: Path) -> list[Path]:
 
 
 def test_150_photos_with_two_broken_files_survive_a_killed_gateway(
-    page: Page, gateway: Restarted, model_server: FakeTorchServe, uploads: Path
+    page: Page, start: Start, model_server: FakeTorchServe, uploads: Path
 ) -> None:
     photos = many_jpegs(MANY - len(BROKEN))
     names = [*list(photos)[:50], "cut.jpg", *list(photos)[50:100], "=notes.txt", *list(photos)[100:]]
     photos |= BROKEN
     model_server.pause_s = 0.1
-    gateway.up()
+    gateway = start()
     choose(page, {name: photos[name] for name in names})
     page.click("#check-all")
     expect(page.locator("#progress progress")).to_have_attribute("max", str(MANY))
     expect(page.locator("#progress strong")).to_have_text(re.compile(rf"^[1-9]\d+ of {MANY}$"))
-    gateway.down()
+    gateway.process.kill()
+    gateway.process.wait()
     expect(page.locator("#progress")).to_contain_text("The service is down: waiting")
     settled = page.locator("table.verdicts tbody tr").count()
     assert 0 < settled < MANY
     model_server.pause_s = 0.0
-    gateway.up()
+    start()
     expect(page.locator("#progress h2")).to_have_text(f"{MANY} photos done")
     rows = downloaded(page)
     assert [(row["number"], row["file"].removeprefix("'")) for row in rows] == [
@@ -140,10 +128,10 @@ def test_150_photos_with_two_broken_files_survive_a_killed_gateway(
     assert on_disk(uploads) == []
 
 
-def test_the_table_is_sorted_and_filtered_in_the_browser(page: Page, gateway: Restarted) -> None:
+def test_the_table_is_sorted_and_filtered_in_the_browser(page: Page, start: Start) -> None:
     photos = many_jpegs(24)
     scores = {name: predicted(content)["probability"] for name, content in photos.items()}
-    gateway.up()
+    start()
     choose(page, photos | BROKEN)
     page.locator("#check-all").press("Enter")
     expect(page.locator("#progress h2")).to_have_text("26 photos done")
@@ -169,10 +157,10 @@ def test_the_table_is_sorted_and_filtered_in_the_browser(page: Page, gateway: Re
 
 
 def test_a_stopped_batch_keeps_its_photos_and_goes_on_when_asked(
-    page: Page, gateway: Restarted, model_server: FakeTorchServe, uploads: Path
+    page: Page, start: Start, model_server: FakeTorchServe, uploads: Path
 ) -> None:
     model_server.pause_s = 1.0
-    gateway.up()
+    start()
     choose(page, many_jpegs(40))
     page.click("#check-all")
     expect(page.locator("table.verdicts tbody tr").first).to_be_visible()
@@ -189,8 +177,8 @@ def test_a_stopped_batch_keeps_its_photos_and_goes_on_when_asked(
     assert on_disk(uploads) == []
 
 
-def test_a_refused_key_costs_no_photo_and_can_be_mended(page: Page, gateway: Restarted) -> None:
-    gateway.up(API_KEYS=KEY)
+def test_a_refused_key_costs_no_photo_and_can_be_mended(page: Page, start: Start) -> None:
+    start(API_KEYS=KEY)
     choose(page, many_jpegs(12))
     page.click("#check-all")
     expect(page.locator("#progress h2")).to_have_text("12 photos of 12 left")
@@ -202,10 +190,10 @@ def test_a_refused_key_costs_no_photo_and_can_be_mended(page: Page, gateway: Res
 
 
 def test_a_tab_that_is_closed_in_the_middle_leaves_nothing_on_disk(
-    page: Page, gateway: Restarted, model_server: FakeTorchServe, uploads: Path
+    page: Page, start: Start, model_server: FakeTorchServe, uploads: Path
 ) -> None:
     model_server.pause_s = 1.0
-    gateway.up()
+    start()
     choose(page, many_jpegs(40))
     page.click("#check-all")
     expect(page.locator("table.verdicts tbody tr").first).to_be_visible()
@@ -221,8 +209,8 @@ def nothing_serious(page: Page) -> None:
         assert faults(page) == []
 
 
-def test_axe_finds_nothing_serious_on_any_tab(browser: Browser, page_address: str, gateway: Restarted) -> None:
-    gateway.up()
+def test_axe_finds_nothing_serious_on_any_tab(browser: Browser, page_address: str, start: Start) -> None:
+    start()
     with opened(browser, page_address) as page:
         page.add_style_tag(content="* { transition: none !important }")
         page.get_by_role("button", name="API key").click()

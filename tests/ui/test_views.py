@@ -2,6 +2,7 @@ import base64
 import csv
 import io
 import re
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ EMPTY = base64.b64encode(JPEG + EMPTY_HEATMAP).decode()
     ],
     ids=str,
 )
-def test_the_card_words_the_verdict_and_its_heat_map(changes: dict[str, str], words: list[str], absent: str) -> None:
+def test_the_card_words_the_verdict_and_its_heat_map(changes: dict[str, Any], words: list[str], absent: str) -> None:
     html = answer(**changes)
     assert [each for each in words if each not in html] == []
     assert absent not in html
