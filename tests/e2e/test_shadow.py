@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from deploy.layout import HOST, ROOT
 from deploy.local.stack import LocalStack
 from deploy.torchserve.process import ARCHIVE
 from handler.spec import log_odds
-from tests.e2e.processes import Gateway, running_gateway
+from tests.e2e.processes import Gateway, running_gateway, until
 from tests.gateway.test_metrics import parsed
 from training.package import build_archive, read_archive
 
@@ -82,7 +81,8 @@ def test_both_versions_predict_what_clients_send_and_are_compared(
     before = _metrics(gateway)
     answers = [_post(gateway.url, "/predict", image).json() for image in images]
     assert {answer["model_version"] for answer in answers} == {direct[0][0]["model_version"]}
-    found = _sampled(gateway, 2)
+    until(lambda: _metrics(gateway)["aidetect_shadow_latency_seconds_count", ()] == 2)
+    found = _metrics(gateway)
     samples = {result[0]: value for (name, result), value in found.items() if name == "aidetect_shadow_samples_total"}
     assert samples == {"agreement": 1, "disagreement": 1, "error": 0, "dropped": 0}
     assert found["aidetect_shadow_difference_count", ()] == 2
@@ -103,11 +103,3 @@ def _post(url: str, path: str, image: bytes) -> httpx.Response:
 
 def _metrics(gateway: Gateway) -> dict[tuple[str, tuple[str, ...]], float]:
     return parsed(httpx.get(f"{gateway.url}/metrics", timeout=60, trust_env=False).text)
-
-
-def _sampled(gateway: Gateway, count: int) -> dict[tuple[str, tuple[str, ...]], float]:
-    deadline = time.monotonic() + 60
-    while (found := _metrics(gateway))["aidetect_shadow_latency_seconds_count", ()] < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return found

@@ -2,14 +2,15 @@
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, ViewportSize, expect, sync_playwright
+
+from tests.e2e.processes import until
 
 WAIT_S = 60.0
 WAIT_MS = WAIT_S * 1000
@@ -87,14 +88,6 @@ def posts(page: Page) -> list[str]:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
     return asked
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what no browser can see."""
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def faults(page: Page) -> list[tuple[str, list[str]]]:

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from deploy.layout import free_port
-from tests.e2e.processes import Gateway, running_gateway
-from tests.ui.browsers import PHONE, faults, open_tab, opened, posts, until
+from tests.e2e.processes import Gateway, running_gateway, until
+from tests.ui.browsers import PHONE, faults, open_tab, opened, posts
 from tests.ui.fakes import VERSION, FakeGateway, FakeTorchServe, predicted, served
 from tests.ui.photos import COFFEE, many_jpegs, plain_jpeg
 
@@ -99,7 +99,7 @@ def test_150_photos_with_two_broken_files_survive_a_killed_gateway(
     photos = many_jpegs(MANY - len(BROKEN))
     names = [*list(photos)[:50], "cut.jpg", *list(photos)[50:100], "=notes.txt", *list(photos)[100:]]
     photos |= BROKEN
-    model_server.pause_s = 0.1
+    model_server.pause_s = 0.5
     gateway = start()
     choose(page, {name: photos[name] for name in names})
     page.click("#check-all")
