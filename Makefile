@@ -287,8 +287,7 @@ hooks: dev ## Install Git hooks that check each commit and its message
 
 ##@ Secure it
 secrets: $(VENV)/installed ## Scan Git's history and files for secrets
-	$(SCAN) .git
-	git ls-files --cached --others --exclude-standard -z | xargs -0 $(SCAN)
+	git ls-files --cached --others --exclude-standard -z | xargs -0 $(SCAN) .git
 
 secrets-staged: $(VENV)/installed ## Scan staged changes for secrets
 	$(SCAN) --staged .

@@ -22,31 +22,22 @@ from torchvision import transforms
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Predictor:
-    """A network with its preprocessing."""
-
-    def __init__(self, sides: Sequence[int]) -> None:
-        self._model = timm.create_model("efficientnet_b0", num_classes=1).eval()
-        rest = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-        self._views = [transforms.Compose([transforms.Resize((side, side)), *rest]) for side in sides]
-
-    def predict(self, data: bytes) -> float:
-        """Return the probability for an image, the mean logit of its views taken one after the other."""
-        with Image.open(io.BytesIO(data)) as opened:
-            image = opened.convert("RGB")
-        with torch.inference_mode():
-            logits = [self._model(view(image).unsqueeze(0)) for view in self._views]
-            return float(torch.stack(logits).mean().sigmoid())
-
-
-def create_app(predictor: Predictor) -> Starlette:
-    """Return the service."""
+def create_app(sides: Sequence[int]) -> Starlette:
+    """Return the service: the mean logit of a view of each side in pixels, taken one after the other."""
+    model = timm.create_model("efficientnet_b0", num_classes=1).eval()
+    rest = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    views = [transforms.Compose([transforms.Resize((side, side)), *rest]) for side in sides]
 
     async def predict(request: Request) -> JSONResponse:
         async with request.form() as form:
             upload = form["file"]
             data = await upload.read() if isinstance(upload, UploadFile) else b""
-        return JSONResponse({"probability": round(predictor.predict(data), 4)})
+        with Image.open(io.BytesIO(data)) as opened:
+            image = opened.convert("RGB")
+        with torch.inference_mode():
+            logits = [model(view(image).unsqueeze(0)) for view in views]
+            probability = float(torch.stack(logits).mean().sigmoid())
+        return JSONResponse({"probability": round(probability, 4)})
 
     async def healthz(_request: Request) -> JSONResponse:
         return JSONResponse({"alive": True})
@@ -60,8 +51,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--sides", type=int, nargs="+", default=[224], help="side of every view in pixels")
     arguments = parser.parse_args()
-    app = create_app(Predictor(arguments.sides))
-    uvicorn.run(app, port=arguments.port, access_log=False, log_level="warning")
+    uvicorn.run(create_app(arguments.sides), port=arguments.port, access_log=False, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import count, cycle
 from pathlib import Path
@@ -21,7 +20,7 @@ import yaml
 from PIL import Image, ImageFilter
 from rich.console import Console
 
-from deploy.layout import HOST, ROOT, Layout, Ports, StackError, free_port
+from deploy.layout import HOST, ROOT, Layout, Ports, StackError, free_port, reporting
 from deploy.local.demo import sample_photo
 from deploy.local.stack import LocalStack, running
 from deploy.local.supervisor import interrupt_once
@@ -42,6 +41,10 @@ INTERVAL: Final = "1s"
 """Between scrapes, and between evaluations of the rules."""
 STEADY: Final = "10s"
 """Without drift, until the alert counts as resolved: while odd images leave the window it may come and go."""
+NO_PROMETHEUS: Final = (
+    "no prometheus in PATH: install it (Debian and Ubuntu: `apt install prometheus`, macOS: `brew install "
+    "prometheus`, else from prometheus.io/download) and try again"
+)
 FOR: Final = re.compile(r"^( +for: )(\d+)([mh])$", re.MULTILINE)
 START_S: Final = 60
 PATIENCE_S: Final = 120
@@ -58,20 +61,16 @@ def usual_and_odd() -> tuple[list[bytes], list[bytes]]:
     """Crops of real photographs, and tiny blurred ones, as a broken resizing step upstream might send."""
     random, folder = Random(7), sample_photo().parent  # noqa: S311 - images, no secrets
     samples = cycle([Image.open(next(folder.glob(f"{name}.*"))).convert("RGB") for name in SAMPLES])
-    usual = [_crop(next(samples), random.randint(USUAL_SIDE // 2, USUAL_SIDE), random) for _ in range(IMAGES)]
-    odd = [_crop(next(samples), ODD_SIDE, random).filter(ImageFilter.GaussianBlur(6)) for _ in range(IMAGES)]
-    return [_jpeg(image, 90) for image in usual], [_jpeg(image, 30) for image in odd]
 
+    def crop(side: int, blur: float, quality: int) -> bytes:
+        image, buffer = next(samples), BytesIO()
+        left, top = (random.randrange(length - side) for length in image.size)
+        cropped = image.crop((left, top, left + side, top + side))
+        cropped.filter(ImageFilter.GaussianBlur(blur)).save(buffer, "JPEG", quality=quality)
+        return buffer.getvalue()
 
-def _crop(image: Image.Image, side: int, random: Random) -> Image.Image:
-    left, top = (random.randrange(length - side) for length in image.size)
-    return image.crop((left, top, left + side, top + side))
-
-
-def _jpeg(image: Image.Image, quality: int) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
+    usual = [crop(random.randint(USUAL_SIDE // 2, USUAL_SIDE), blur=0, quality=90) for _ in range(IMAGES)]
+    return usual, [crop(ODD_SIDE, blur=6, quality=30) for _ in range(IMAGES)]
 
 
 @contextmanager
@@ -132,19 +131,8 @@ class Prometheus:
         return False
 
 
-def find_prometheus() -> str:
-    """Return the `prometheus` in PATH; raise StackError if there is none."""
-    found = shutil.which("prometheus")
-    if found is None:
-        raise StackError(
-            "no prometheus in PATH: install it (Debian and Ubuntu: `apt install prometheus`, macOS: `brew install "
-            "prometheus`, else from prometheus.io/download) and try again"
-        )
-    return found
-
-
 def prepare(folder: Path, targets: Mapping[str, str], minute_ms: int) -> list[str]:
-    """Write the shipped configuration for this machine and return the command that runs it.
+    """Write the shipped configuration for this machine and return the arguments of a Prometheus.
 
     `targets` are `host:port` by job; each minute of a rule's `for` takes so many milliseconds.
     """
@@ -162,93 +150,78 @@ def prepare(folder: Path, targets: Mapping[str, str], minute_ms: int) -> list[st
         scrape["scrape_timeout"] = INTERVAL  # it may not be longer than the interval
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     files = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}")
-    return [find_prometheus(), *files, f"--web.listen-address={targets['prometheus']}", "--log.level=warn"]
+    return [*files, f"--web.listen-address={targets['prometheus']}", "--log.level=warn"]
 
 
-@dataclass(frozen=True)
-class Story:
-    """What happens to the drift window and its alert, told on the console; Prometheus is started before."""
+def tell(stack: LocalStack, prometheus: Prometheus, console: Console, plan: argparse.Namespace) -> None:
+    """Let drift come and go in what clients send, with `plan.calm` seconds before and after, and go on if told to.
 
-    stack: LocalStack
-    prometheus: Prometheus
-    console: Console
-    began: float = field(default_factory=time.monotonic)
+    Raises:
+        StackError: Something did not happen in time, or a process ended.
+    """
+    began = time.monotonic()
 
-    def tell(self, images: list[bytes], odd: Sequence[bytes], calm_s: float) -> None:
-        """Let drift come and go in what clients send, with so many calm seconds before and after.
-
-        Raises:
-            StackError: Something did not happen in time, or a process ended.
-        """
-        usual, full = list(images), float(SETTINGS["GATEWAY_DRIFT_WINDOW"])
-        window = partial(self.prometheus.value, "max(aidetect_drift_window_size)")
-        self._until("the drift window is full of ordinary images", lambda: window() == full)
-        self.stack.supervisor.watch(calm_s)
-        images[:] = odd
-        self._until(f"{ALERT} is pending", lambda: self.prometheus.alert(ALERT) == "pending")
-        self._until(f"{ALERT} is firing", lambda: self.prometheus.alert(ALERT) == "firing")
-        images[:] = usual
-        lately = f"max(max_over_time(aidetect_drift_detected[{STEADY}]))"
-        self._until(f"{ALERT} is resolved", lambda: self.prometheus.value(lately) == 0)
-        self.stack.supervisor.watch(calm_s)
-
-    def _until(self, what: str, happened: Callable[[], bool]) -> None:
+    def until(what: str, happened: Callable[[], bool]) -> None:
         late = f"waited {PATIENCE_S} s in vain until {what}; the machine may be too busy, try again"
-        self.stack.supervisor.wait(happened, PATIENCE_S, late)
-        window, score = (self.prometheus.value(f"max(aidetect_drift_{name})") for name in ("window_size", "score"))
-        figures = f"window {window:.0f}, drift score {score:.2f}, alert {self.prometheus.alert(ALERT)}"
-        self.console.print(f"{time.monotonic() - self.began:5.0f} s  {what}: {figures}")
+        stack.supervisor.wait(happened, PATIENCE_S, late)
+        window, score = (prometheus.value(f"max(aidetect_drift_{name})") for name in ("window_size", "score"))
+        figures = f"window {window:.0f}, drift score {score:.2f}, alert {prometheus.alert(ALERT)}"
+        console.print(f"{time.monotonic() - began:5.0f} s  {what}: {figures}")
 
-
-@interrupt_once()
-def main() -> None:
-    """Run the demo from the command line."""
-    arguments = _parse()
-    console = Console(highlight=False, soft_wrap=True)
-    try:
-        find_prometheus()  # before anything is started
-        layout = Layout(var=arguments.var.resolve())
-        with running(layout, Ports.free(), page=False, settings=SETTINGS) as stack:
-            _demo(stack, console, arguments)
-    except StackError as error:
-        raise SystemExit(f"monitoring-demo: {error}") from error
-    except KeyboardInterrupt:
-        console.print("stopped")
-
-
-def _demo(stack: LocalStack, console: Console, arguments: argparse.Namespace) -> None:
-    with console.status("starting TorchServe, then Prometheus"):
-        stack.wait(f"{stack.gateway_url}/readyz", "a first inference by TorchServe", lambda _: None)
-        prometheus = _started(stack, arguments.minute)
-    console.print(f"Gateway     {stack.gateway_url}\nPrometheus  {prometheus.url}/alerts")
-    console.print(f"Each minute of a rule's `for` takes {arguments.minute / 1000:g} s here.")
-    images, odd = usual_and_odd()
+    usual, odd = usual_and_odd()
+    full, size = float(SETTINGS["GATEWAY_DRIFT_WINDOW"]), "max(aidetect_drift_window_size)"
+    lately = f"max(max_over_time(aidetect_drift_detected[{STEADY}]))"
+    images = list(usual)
     with clients(stack.gateway_url, images):
-        Story(stack, prometheus, console).tell(images, odd, arguments.calm)
-        if arguments.serve:
+        until("the drift window is full of ordinary images", lambda: prometheus.value(size) == full)
+        stack.supervisor.watch(plan.calm)
+        images[:] = odd
+        until(f"{ALERT} is pending", lambda: prometheus.alert(ALERT) == "pending")
+        until(f"{ALERT} is firing", lambda: prometheus.alert(ALERT) == "firing")
+        images[:] = usual
+        until(f"{ALERT} is resolved", lambda: prometheus.value(lately) == 0)
+        stack.supervisor.watch(plan.calm)
+        if plan.serve:
             console.print("Ordinary images continue. Press Ctrl-C to stop.")
             stack.supervisor.watch()
 
 
-def _started(stack: LocalStack, minute_ms: int) -> Prometheus:
-    """Start Prometheus and wait until it has scraped all targets and no alert of the start is in the way."""
-    folder, here = stack.layout.var / "prometheus", f"{HOST}:{free_port()}"
-    ports = {"gateway": stack.ports.gateway, "torchserve": stack.ports.metrics}
-    targets = {"prometheus": here} | {job: f"{HOST}:{port}" for job, port in ports.items()}
-    stack.supervisor.start("prometheus", prepare(folder, targets, minute_ms), folder)
-    prometheus = Prometheus(f"http://{here}")
-    late = f"Prometheus has not scraped all of {', '.join(targets)} within {START_S} s"
-    stack.supervisor.wait(lambda: prometheus.settled(set(targets)), START_S, late)
-    return prometheus
-
-
-def _parse() -> argparse.Namespace:
+@interrupt_once()
+@reporting("monitoring-demo")
+def main() -> None:
+    """Run the demo from the command line."""
     parser = argparse.ArgumentParser(prog="make monitoring-demo", description=__doc__)
     parser.add_argument("--serve", action="store_true", help="continue until Ctrl-C, to use Prometheus's own page")
     parser.add_argument("--minute", type=int, default=1000, help="milliseconds for a minute of a rule's `for`")
     parser.add_argument("--calm", type=float, default=10, help="calm seconds before and after the drift")
     parser.add_argument("--var", type=Path, default=ROOT / "var/monitoring", help="folder for logs and series")
-    return parser.parse_args()
+    plan = parser.parse_args()
+    console = Console(highlight=False, soft_wrap=True)
+    program = shutil.which("prometheus")
+    if program is None:
+        raise StackError(NO_PROMETHEUS)
+    try:
+        with running(Layout(var=plan.var.resolve()), Ports.free(), page=False, settings=SETTINGS) as stack:
+            with console.status("starting TorchServe, then Prometheus"):
+                stack.wait(f"{stack.gateway_url}/readyz", "a first inference by TorchServe")
+                prometheus = started(program, stack, plan.minute)
+            console.print(f"Gateway     {stack.gateway_url}\nPrometheus  {prometheus.url}/alerts")
+            console.print(f"Each minute of a rule's `for` takes {plan.minute / 1000:g} s here.")
+            tell(stack, prometheus, console, plan)
+    except KeyboardInterrupt:
+        console.print("stopped")
+
+
+def started(program: str, stack: LocalStack, minute_ms: int) -> Prometheus:
+    """Start Prometheus and wait until it has scraped all targets and no alert of the start is in the way."""
+    folder, here = stack.layout.var / "prometheus", f"{HOST}:{free_port()}"
+    ports = {"gateway": stack.ports.gateway, "torchserve": stack.ports.metrics}
+    targets = {"prometheus": here} | {job: f"{HOST}:{port}" for job, port in ports.items()}
+    stack.supervisor.start("prometheus", [program, *prepare(folder, targets, minute_ms)], folder)
+    prometheus = Prometheus(f"http://{here}")
+    late = f"Prometheus has not scraped all of {', '.join(targets)} within {START_S} s"
+    stack.supervisor.wait(lambda: prometheus.settled(set(targets)), START_S, late)
+    return prometheus
 
 
 if __name__ == "__main__":

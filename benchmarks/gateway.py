@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,9 +24,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from benchmarks.load import HOST, Load, Spread, measure, upload
-from benchmarks.stacks import SIZES, direct, processes, sample, wait
-from deploy.layout import ROOT, free_port
+from benchmarks.harness import SIZES, Spread, direct, measure, processes, sample, upload, wait
+from deploy.layout import HOST, ROOT, free_port
 from deploy.local.supervisor import Supervisor
 
 VERDICT: Final = json.dumps(
@@ -48,13 +47,10 @@ WIDTH: Final = 140
 """Characters of a line, so that the table is whole in a log as well."""
 
 
-@dataclass(frozen=True)
-class Round:
-    """One target in one round: requests one by one, then many at once, and those per second of its time on a core."""
-
-    alone: Load
-    together: Load
-    per_cpu_s: float
+FIGURES: Final = ("p50 ms", "p95 ms", "requests/s", "requests/CPU-s")
+"""Of requests one by one, and of many at once: their rate, and that in a second of the target's time on a core."""
+Rounds = list[dict[str, dict[str, float]]]
+"""Each with the figures of every target by its name."""
 
 
 @dataclass(frozen=True)
@@ -66,34 +62,25 @@ class Target:
     request: bytes
     process: psutil.Process
 
-    def measured(self, plan: argparse.Namespace) -> Round:
-        """Send requests one by one, then over all connections."""
+    def measured(self, plan: argparse.Namespace) -> dict[str, float]:
+        """Send requests one by one, then over all connections, and return the figures."""
         alone = measure(self.port, self.request, requests=plan.alone, connections=1)
         before = self.process.cpu_times()
         together = measure(self.port, self.request, requests=plan.together, connections=plan.connections)
         after = self.process.cpu_times()  # of all threads
         cpu_s = after.user - before.user + after.system - before.system
-        return Round(alone, together, plan.together / max(cpu_s, TICK_S))
-
-
-Rounds = list[dict[str, Round]]
-"""Each with every target by name."""
-FIGURES: Final[Mapping[str, Callable[[Round], float]]] = {
-    "p50 ms": lambda found: found.alone.percentile(50),
-    "p95 ms": lambda found: found.alone.percentile(95),
-    "requests/s": lambda found: found.together.per_s,
-    "requests/CPU-s": lambda found: found.per_cpu_s,
-}
+        figures = (alone.percentile(50), alone.percentile(95), together.per_s, plan.together / max(cpu_s, TICK_S))
+        return dict(zip(FIGURES, figures, strict=True))
 
 
 def spreads(rounds: Rounds, name: str) -> dict[str, Spread]:
     """Every figure of one target."""
-    return {title: Spread.of(figure(found[name]) for found in rounds) for title, figure in FIGURES.items()}
+    return {title: Spread.of(found[name][title] for found in rounds) for title in FIGURES}
 
 
 def beside(rounds: Rounds, base: str) -> tuple[Spread, Spread]:
     """What the gateway's p50 has over another target's in the same round, in ms, and as a multiple of it."""
-    pairs = [(found[GATEWAY].alone.percentile(50), found[base].alone.percentile(50)) for found in rounds]
+    pairs = [(found[GATEWAY]["p50 ms"], found[base]["p50 ms"]) for found in rounds]
     return Spread.of(own - other for own, other in pairs), Spread.of(own / other for own, other in pairs)
 
 
@@ -125,7 +112,14 @@ def table(rounds: Rounds) -> Table:
 
 def main() -> None:
     """Run the benchmark from the command line."""
-    plan = _parse()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the uploaded image is")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--alone", type=int, default=300, help="requests one by one in a round")
+    parser.add_argument("--together", type=int, default=2000, help="requests over all connections in a round")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    plan = parser.parse_args()
     photo = sample(plan.photo)
     rounds = run(plan, photo)
     if plan.json:
@@ -199,17 +193,6 @@ async def _count(request: Request) -> JSONResponse:
 
 
 echo = Starlette(routes=[Route("/predict", _count, methods=["POST"])])
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the uploaded image is")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--alone", type=int, default=300, help="requests one by one in a round")
-    parser.add_argument("--together", type=int, default=2000, help="requests over all connections in a round")
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

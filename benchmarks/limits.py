@@ -22,8 +22,7 @@ from PIL import Image, PngImagePlugin
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import form
-from benchmarks.stacks import BenchLayout, sample
+from benchmarks.harness import BenchLayout, form, sample
 from deploy.layout import Ports
 from deploy.local.stack import running
 
@@ -45,13 +44,18 @@ class Target:
     stop: Event = field(default_factory=Event)
     answers: Counter[str] = field(default_factory=Counter)
 
-    def post(self, name: str, url: httpx.URL, content: bytes, headers: Mapping[str, str] = FORM) -> None:
-        """Send something and count what came of it."""
+    def post(
+        self, name: str, url: httpx.URL, content: bytes, headers: Mapping[str, str] = FORM
+    ) -> httpx.Response | None:
+        """Send something, count what came of it, and return the answer if there is one."""
+        answer = None
         try:
             answer = httpx.post(url, content=content, headers=headers, timeout=HUNG_S, trust_env=False)
-            self.answers[f"{name}: {answer.status_code}"] += 1
+            came = str(answer.status_code)
         except httpx.HTTPError as error:
-            self.answers[f"{name}: {type(error).__name__}"] += 1
+            came = type(error).__name__
+        self.answers[f"{name}: {came}"] += 1
+        return answer
 
     def hold(self, count: int, said: bytes, pause_s: float = 5.0) -> None:
         """Keep so many connections open that said this and say no more, opened anew as often as they are closed."""
@@ -149,7 +153,10 @@ ATTACKS: Final[Mapping[str, Attack]] = {
 
 def main() -> None:
     """Measure from the command line; the exit status is 0 if all bounds held."""
-    arguments = _parse()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
+    parser.add_argument("--rows", nargs="*", choices=ATTACKS, help="these attacks alone; default: all of them")
+    parser.add_argument("--seconds", type=float, default=90, help="how long they last")
+    arguments = parser.parse_args()
     chosen = [ATTACKS[name] for name in arguments.rows or ATTACKS]
     layout = BenchLayout(var=Path(tempfile.mkdtemp(prefix="limits-")))
     sys.exit(0 if measure(layout, chosen, arguments.seconds, Console(highlight=False)) else 1)
@@ -159,21 +166,21 @@ def measure(layout: BenchLayout, attacks: list[Attack], seconds: float, console:
     """Run the attacks together and print what they cost; whether all of it stayed within the bounds."""
     with running(layout, Ports.free(), page=True) as stack:
         for url in (f"{stack.gateway_url}/readyz", stack.page_url):
-            stack.wait(url, url, lambda _: None)
+            stack.wait(url, url)
         target = Target(httpx.URL(stack.gateway_url), httpx.URL(stack.page_url), layout.api_key)
         watch, honest = Watch(stack.supervisor.pids), Honest(target)
-        honest.ask()  # the first one pays for what is loaded late
+        honest.ask("an honest request before")  # the first one pays for what is loaded late
         with ThreadPoolExecutor(len(attacks) + 2) as pool:
             work = [pool.submit(attack, target) for attack in attacks]
-            work += [pool.submit(watch.run_for, target.stop), pool.submit(honest.run_for, target.stop)]
+            work += [pool.submit(watch.run_for, target.stop), pool.submit(honest.run)]
             time.sleep(seconds)
             target.stop.set()
             for each in work:
                 each.result()
-        last = honest.ask()
+        honest.ask("an honest request afterwards")
     console.print(watch.table())
     console.print("\n".join(f"  {what}: {count}" for what, count in sorted(target.answers.items())))
-    console.print(f"honest requests: {dict(honest.statuses)}, the slowest {honest.slowest_s:.1f} s; afterwards: {last}")
+    console.print(f"the slowest honest request took {honest.slowest_s:.1f} s")
     broken = [*watch.broken(), *honest.wrong]
     console.print("\n".join(broken) or "all bounds held")
     return not broken
@@ -225,39 +232,25 @@ class Honest:
     """A client with an ordinary image every half a second; `wrong` is what no such client may meet."""
 
     def __init__(self, target: Target) -> None:
-        self._url, self._headers = target.gateway.join("/predict"), {**FORM, "X-API-Key": target.key}
-        self._content = form("file", sample("100kB"))
-        self.statuses: Counter[str] = Counter()
+        self._target, self._url = target, target.gateway.join("/predict")
+        self._headers, self._content = {**FORM, "X-API-Key": target.key}, form("file", sample("100kB"))
         self.slowest_s = 0.0
         self.wrong: list[str] = []
 
-    def run_for(self, stop: Event) -> None:
+    def run(self) -> None:
         """Ask until the end."""
-        while not stop.wait(0.5):
-            self.statuses[self.ask()] += 1
+        while not self._target.stop.wait(0.5):
+            self.ask("an honest request")
 
-    def ask(self) -> str:
-        """Predict the image; return the status, or what went wrong."""
+    def ask(self, name: str) -> None:
+        """Predict the image."""
         started = time.monotonic()
-        try:
-            answer = httpx.post(
-                self._url, content=self._content, headers=self._headers, timeout=HUNG_S, trust_env=False
-            )
-        except httpx.HTTPError as error:
-            self.wrong.append(f"an honest request ended with {type(error).__name__}")
-            return type(error).__name__
-        finally:
-            self.slowest_s = max(self.slowest_s, time.monotonic() - started)
-        if answer.status_code != httpx.codes.OK and "retry-after" not in answer.headers:
-            self.wrong.append(f"an honest request got {answer.status_code}: {answer.text[:200]}")
-        return str(answer.status_code)
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
-    parser.add_argument("--rows", nargs="*", choices=ATTACKS, help="these attacks alone; default: all of them")
-    parser.add_argument("--seconds", type=float, default=90, help="how long they last")
-    return parser.parse_args()
+        answer = self._target.post(name, self._url, self._content, self._headers)
+        self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+        if answer is None:
+            self.wrong.append(f"{name} got no answer")
+        elif answer.status_code != httpx.codes.OK and "retry-after" not in answer.headers:
+            self.wrong.append(f"{name} got {answer.status_code}: {answer.text[:200]}")
 
 
 if __name__ == "__main__":

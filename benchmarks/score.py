@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,8 @@ from typing import Any, Final
 import psutil
 import yaml
 
-from benchmarks.load import BenchmarkError, Load, Spread
-from benchmarks.stacks import SIZES, sample
-from deploy.layout import ROOT
+from benchmarks.harness import SIZES, Load, Spread, sample
+from deploy.layout import ROOT, StackError
 from deploy.torchserve.process import ARCHIVE
 
 SCRIPT: Final = ROOT / "benchmarks/inprocess.py"
@@ -82,43 +81,43 @@ def pools(folder: Path, photo: bytes, environment: dict[str, str]) -> Iterator[l
     """Start the unpacked archive's handler as one process with a thread a core, and as one process a core.
 
     Raises:
-        BenchmarkError: One of them ends.
+        StackError: One of them ends.
     """
     image = folder / "photo.jpg"
     image.write_bytes(photo)
-    cores = psutil.cpu_count() or 1
+    cores, pipe = psutil.cpu_count() or 1, subprocess.PIPE
     with ExitStack() as opened:
         found = []
         for processes, threads in dict.fromkeys([(1, cores), (cores, 1)]):
             command = [sys.executable, "-P", str(SCRIPT), str(folder), str(image), str(threads)]
             own, started = environment | {"PYTHONPATH": str(folder)}, perf_counter()
-            running = [opened.enter_context(_process(command, own, folder)) for _ in range(processes)]
+            running = [
+                opened.enter_context(psutil.Popen(command, cwd=folder, env=own, stdin=pipe, stdout=pipe, text=True))
+                for _ in range(processes)
+            ]  # whose end is that of their input
             for process in running:
                 _line(process)
             found.append(Pool(running, threads, perf_counter() - started))
         yield found
 
 
-@contextmanager
-def _process(command: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[psutil.Popen]:
-    pipe = subprocess.PIPE
-    with psutil.Popen(command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
 def _line(process: psutil.Popen) -> str:
     line: str = process.stdout.readline()
     if not line:
-        raise BenchmarkError("the handler's process ended; see its output above")
+        raise StackError("the handler's process ended; see its output above")
     return line
 
 
 def main() -> None:
     """Run the benchmark from the command line."""
-    arguments = _parse()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__)
+    parser.add_argument("--archive", type=Path, default=ROOT / "model_store" / ARCHIVE)
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large each image is")
+    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10, help="how long the ceiling is measured in a round")
+    parser.add_argument("score", nargs="*", help="arguments of training.scoring.score, after --")
+    arguments = parser.parse_args()
     photo = sample(arguments.photo)
     print(f"{arguments.pictures:,} copies of a JPEG of {len(photo) / 1000:.0f} kB")
     with tempfile.TemporaryDirectory() as name:
@@ -147,25 +146,14 @@ def score(images: Path, out: Path, words: Sequence[str]) -> float:
     """Score a folder with the command and return the images per second that it reports.
 
     Raises:
-        BenchmarkError: It failed.
+        StackError: It failed.
     """
     command = [sys.executable, "-m", "training.scoring.score", str(images), "--out", str(out), *words]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own words
     found = re.search(r"([\d,.]+) (?:pictures|images)/s; ", done.stdout)
     if done.returncode or not found:
-        raise BenchmarkError(f"training.scoring.score ended with {done.returncode}")
+        raise StackError(f"training.scoring.score ended with {done.returncode}")
     return float(found[1].replace(",", ""))
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__)
-    parser.add_argument("--archive", type=Path, default=ROOT / "model_store" / ARCHIVE)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large each image is")
-    parser.add_argument("--pictures", type=int, default=600)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10, help="how long the ceiling is measured in a round")
-    parser.add_argument("score", nargs="*", help="arguments of training.scoring.score, after --")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import argparse
 import json
 import tempfile
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,9 +17,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import score, stacks
-from benchmarks.load import Load, Spread, measure_for
-from benchmarks.stacks import BATCH, EXPLAIN, GATEWAY, HEALTH, PREDICT, TORCHSERVE, Stack
+from benchmarks import harness, score
+from benchmarks.harness import BATCH, EXPLAIN, GATEWAY, HEALTH, PREDICT, TORCHSERVE, Load, Spread, Stack
 from deploy.layout import ROOT
 from deploy.local.supervisor import interrupt_once
 from deploy.torchserve.process import ARCHIVE
@@ -60,11 +60,9 @@ ROWS: Final = (
     *(row for service in (SMALL, PLAIN) for row in [*(Row(service, PREDICT, n) for n in CLIENTS), health(service)]),
     *(Row(stack, PREDICT, n) for stack in (TORCHSERVE, GATEWAY) for n in CLIENTS),
     *(Row(GATEWAY, EXPLAIN, n) for n in (1, 8)),
-    Row(GATEWAY, BATCH, 1, images=stacks.BATCH_FILES),
+    Row(GATEWAY, BATCH, 1, images=harness.BATCH_FILES),
     health(GATEWAY),
 )
-Bests = tuple[score.Best, score.Best]
-"""The ceiling of many images together, and of one alone."""
 Found = dict[Row, Load]
 """What one or more rows came to in a round."""
 Job = Callable[[float], Found]
@@ -194,10 +192,18 @@ def table(found: Measured) -> Table:
 @interrupt_once()
 def main() -> None:
     """Run the benchmark from the command line."""
-    arguments = _parse()
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--photo", choices=harness.SIZES, default="100kB", help="about how large the image is")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5, help="for each row in a round")
+    parser.add_argument("--quick", action="store_true", help="one short round, to check that everything runs")
+    parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to measure")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures into this file as well")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rates and latencies into this PNG as well")
+    arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 0.5
-    found = run(arguments, stacks.sample(arguments.photo))
+    found = run(arguments, harness.sample(arguments.photo))
     Console(highlight=False, width=WIDTH).print(table(found))
     for path in filter(None, (arguments.json, arguments.plot)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,19 +214,20 @@ def main() -> None:
 
 
 def run(plan: argparse.Namespace, photo: bytes) -> Measured:
-    """Start everything, each alone on the machine, measure it in turns, so that other load affects all alike."""
+    """Start everything, each alone on the machine, and measure it in turns, so that other load affects all alike."""
     busy = psutil.cpu_percent(WATCHED_S)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
-        layout, unpacked = stacks.BenchLayout(Path(folder) / "var", plan.store), Path(folder) / "unpacked"
+        layout, unpacked = harness.BenchLayout(Path(folder) / "var", plan.store), Path(folder) / "unpacked"
         layout.var.mkdir()
         spec = score.unpack(plan.store / ARCHIVE, unpacked)
+        sides = [spec["input_size"], *[spec["detail_size"]] * spec["details"]]
         served = [
-            opened.enter_context(stacks.plain(SMALL, [SMALL_SIDE], photo, layout.var)),
-            opened.enter_context(stacks.plain(PLAIN, sides(spec), photo, layout.var)),
-            *opened.enter_context(stacks.product(photo, layout)),
+            opened.enter_context(harness.plain(SMALL, [SMALL_SIDE], photo, layout.var)),
+            opened.enter_context(harness.plain(PLAIN, sides, photo, layout.var)),
+            *opened.enter_context(harness.product(photo, layout)),
         ]
         pools = opened.enter_context(score.pools(unpacked, photo, layout.environment()))
-        best = together, alone = score.ceiling(pools, plan.seconds / 2)
+        together, alone = score.ceiling(pools, plan.seconds / 2)
         about = {
             "model": spec["version"],
             "photo": f"{len(photo) / 1000:.0f} kB",
@@ -229,33 +236,25 @@ def run(plan: argparse.Namespace, photo: bytes) -> Measured:
             "ceiling with": str(together),
             "one image with": str(alone),
         }
-        return measured(plan.rounds, plan.seconds, served, best, about)
+        processes: dict[str, Sequence[psutil.Process]]
+        processes = {CEILING: together.pool.processes, ALONE: alone.pool.processes[:1]}
+        processes |= {one.name: one.processes for one in served}
+        start_s = {CEILING: together.pool.start_s, ALONE: alone.pool.start_s}
+        start_s |= {one.name: one.start_s for one in served}
+        jobs = _jobs(served, together, alone)
+        for job in jobs:
+            job(plan.seconds * 0.4)
+        found = Measured([], [], start_s, about)
+        for turn in range(plan.rounds):  # each begins with another job
+            first = turn * len(jobs) // plan.rounds
+            loads = [job(plan.seconds) for job in jobs[first:] + jobs[:first]]
+            found.rounds.append(dict(ChainMap(*loads)))
+            found.memory_mb.append({name: harness.memory_mb(each) for name, each in processes.items()})
+        return found
 
 
-def sides(spec: Mapping[str, Any]) -> list[int]:
-    """Return the side of every view that the shipped model takes of an image, in pixels."""
-    details = spec.get("details", spec.get("detail_grid", 0) ** 2)  # a grid is what archives up to 1.1.0 have
-    return [spec["input_size"], *[spec.get("detail_size", spec["input_size"])] * details]
-
-
-def measured(rounds: int, seconds: float, served: Sequence[Stack], best: Bests, about: dict[str, Any]) -> Measured:
-    """Measure every row in every round, each round beginning with another one."""
-    together, alone = (one.pool for one in best)
-    processes = {one.name: one.processes for one in served} | {CEILING: together.processes, ALONE: alone.processes[:1]}
-    start_s = {one.name: one.start_s for one in served} | {CEILING: together.start_s, ALONE: alone.start_s}
-    jobs = _jobs(served, best)
-    for job in jobs:
-        job(seconds * 0.4)
-    found, memory = list[Found](), list[dict[str, float]]()
-    for turn in range(rounds):
-        first = turn * len(jobs) // rounds
-        found.append({row: load for job in jobs[first:] + jobs[:first] for row, load in job(seconds).items()})
-        memory.append({name: stacks.memory_mb(each) for name, each in processes.items()})
-    return Measured(found, memory, start_s, about)
-
-
-def _jobs(served: Sequence[Stack], best: Bests) -> list[Job]:
-    by_name, (together, alone) = {stack.name: stack for stack in served}, best
+def _jobs(served: Sequence[Stack], together: score.Best, alone: score.Best) -> list[Job]:
+    by_name = {stack.name: stack for stack in served}
     jobs: list[Job] = [
         lambda seconds: {Row(CEILING): together.pool.predict(together.batch, seconds)},
         lambda seconds: {Row(ALONE): alone.pool.predict(1, seconds, processes=1)},
@@ -270,27 +269,15 @@ def _jobs(served: Sequence[Stack], best: Bests) -> list[Job]:
 
 
 def _requests(stack: Stack, row: Row, seconds: float) -> Found:
-    return {row: measure_for(stack.port, stack.requests[row.asks], seconds=seconds, connections=row.clients)}
+    return {row: harness.measure_for(stack.port, stack.requests[row.asks], seconds=seconds, connections=row.clients)}
 
 
 def _with_probes(stack: Stack, row: Row, seconds: float) -> Found:
     with ThreadPoolExecutor(1) as thread:  # a loop of its own, so that the load's work does not count for the probes
         load = thread.submit(_requests, stack, row, seconds)
         probe = stack.requests[HEALTH]
-        probes = measure_for(stack.port, probe, seconds=seconds, connections=1, pause_s=PROBE_PAUSE_S)
+        probes = harness.measure_for(stack.port, probe, seconds=seconds, connections=1, pause_s=PROBE_PAUSE_S)
         return load.result() | {health(stack.name): probes}
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--photo", choices=stacks.SIZES, default="100kB", help="about how large the image is")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5, help="for each row in a round")
-    parser.add_argument("--quick", action="store_true", help="one short round, to check that everything runs")
-    parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to measure")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures into this file as well")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rates and latencies into this PNG as well")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

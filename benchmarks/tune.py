@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.load import Load, Spread, measure_for
-from benchmarks.stacks import PREDICT, SIZES, BenchLayout, Stack, memory_mb, product, sample
+from benchmarks import harness
+from benchmarks.harness import SIZES, Load, Spread, Stack
 from deploy.layout import ROOT
 from deploy.local.versions import with_config
 from deploy.torchserve.process import ARCHIVE
@@ -91,22 +91,28 @@ def table(tried: Sequence[Tried], chosen: Tried) -> Table:
 def try_out(setting: Setting, photo: bytes, archive: Path, rounds: int, seconds: float) -> Tried:
     """Start the product with a setting, measure it, and stop it."""
     with tempfile.TemporaryDirectory() as folder:
-        layout = BenchLayout(var=Path(folder) / "var", store=Path(folder) / "store")
+        layout = harness.BenchLayout(var=Path(folder) / "var", store=Path(folder) / "store")
         layout.var.mkdir()
         layout.store.mkdir()
         with_config(archive, layout.store / ARCHIVE, setting.as_config())
         shutil.copy(archive.parent / "reference.json", layout.store)
-        with product(photo, layout) as (_, gateway):
+        with harness.product(photo, layout) as (_, gateway):
             _ask(gateway, MOST, seconds)
             many = Spread.of(_ask(gateway, MOST, seconds).per_s for _ in range(rounds))
             one = Spread.of(_ask(gateway, 1, seconds / 2).percentile(50) for _ in range(rounds))
-            return Tried(setting, many, one, memory_mb(gateway.processes))
+            return Tried(setting, many, one, harness.memory_mb(gateway.processes))
 
 
 def main() -> None:
     """Try all settings, then the best of them with a longer delay."""
-    arguments = _parse()
-    photo, archive = sample(arguments.photo), arguments.store / ARCHIVE
+    parser = argparse.ArgumentParser(prog="make tune", description=__doc__)
+    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the image is")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to tune")
+    parser.add_argument("--out", type=Path, default=ROOT / "var/tuned.yaml")
+    arguments = parser.parse_args()
+    photo, archive = harness.sample(arguments.photo), arguments.store / ARCHIVE
     measured = partial(try_out, photo=photo, archive=archive, rounds=arguments.rounds, seconds=arguments.seconds)
     cpus = len(os.sched_getaffinity(0))
     tried = [measured(each) for each in track(settings(cpus, torch.cuda.device_count()), "trying settings")]
@@ -125,17 +131,7 @@ def main() -> None:
 
 
 def _ask(stack: Stack, clients: int, seconds: float) -> Load:
-    return measure_for(stack.port, stack.requests[PREDICT], seconds=seconds, connections=clients)
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make tune", description=__doc__)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the image is")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
-    parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to tune")
-    parser.add_argument("--out", type=Path, default=ROOT / "var/tuned.yaml")
-    return parser.parse_args()
+    return harness.measure_for(stack.port, stack.requests[harness.PREDICT], seconds=seconds, connections=clients)
 
 
 if __name__ == "__main__":

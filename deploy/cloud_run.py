@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
-from deploy.layout import ROOT, StackError
+from deploy.layout import ROOT, StackError, reporting
 
 MANIFEST = ROOT / "deploy/cloud-run/service.yaml"
 FORMS = {
@@ -19,15 +19,13 @@ FORMS = {
 """What Google Cloud takes of each value, and an example."""
 
 
+@reporting("deploy")
 def main() -> None:
     """Print the manifest, or one line that names a missing or invalid value."""
     parser = argparse.ArgumentParser(prog="python -m deploy.cloud_run", description=__doc__)
     for name, (_, example) in FORMS.items():
         parser.add_argument(f"--{name.lower()}", dest=name, default="", help=f"for example {example}")
-    try:
-        sys.stdout.write(render(MANIFEST, vars(parser.parse_args())))
-    except StackError as error:
-        sys.exit(f"deploy: {error}")
+    sys.stdout.write(render(MANIFEST, vars(parser.parse_args())))
 
 
 def render(manifest: Path, values: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import codecs
 import locale
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,16 @@ SHORT_BYTES = 70
 
 class StackError(RuntimeError):
     """The stack cannot run; the message is one line that says what to do."""
+
+
+@contextmanager
+def reporting(program: str, *errors: type[BaseException]) -> Iterator[None]:
+    """Let a program that meets a StackError, or one of these errors, end with one line and the exit status 1."""
+    known: tuple[type[BaseException], ...] = (StackError, *errors)
+    try:
+        yield
+    except known as error:
+        sys.exit(f"{program}: {str(error) or 'stopped'}")
 
 
 def replace_text(file: Path, text: str) -> None:

@@ -2,14 +2,13 @@
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 
-from deploy.layout import StackError, is_loopback
+from deploy.layout import StackError, is_loopback, reporting
 
 HEALTH = "/health"
 """Answers 200 once a real inference can be served. Cloud Run may keep paths that end in z for itself."""
@@ -18,6 +17,7 @@ ANSWER_S = 60
 POLL_S = 2
 
 
+@reporting("smoke test", OSError, ImportError, httpx.InvalidURL, httpx.HTTPError)  # ImportError: SOCKS needs a package
 def main() -> None:
     """Run from the command line; keys come from the environment, so that no process list shows them."""
     parser = argparse.ArgumentParser(prog="python -m deploy.smoke_test", description=__doc__)
@@ -25,16 +25,13 @@ def main() -> None:
     parser.add_argument("photo", type=Path)
     parser.add_argument("--start", type=float, default=START_S, metavar="S", help="seconds to wait for it to start")
     arguments = parser.parse_args()
-    try:
-        with httpx.Client(
-            base_url=arguments.url,
-            headers=credentials(os.environ),
-            timeout=ANSWER_S,
-            trust_env=not is_loopback(httpx.URL(arguments.url).host),  # proxies are for addresses elsewhere
-        ) as api:
-            print(run(api, arguments.photo, arguments.start))
-    except (StackError, OSError, ImportError, httpx.InvalidURL, httpx.HTTPError) as error:
-        sys.exit(f"smoke test: {error}")  # ImportError: what a SOCKS proxy needs
+    with httpx.Client(
+        base_url=arguments.url,
+        headers=credentials(os.environ),
+        timeout=ANSWER_S,
+        trust_env=not is_loopback(httpx.URL(arguments.url).host),  # proxies are for addresses elsewhere
+    ) as api:
+        print(run(api, arguments.photo, arguments.start))
 
 
 def credentials(environment: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from deploy.layout import ROOT, StackError
+from deploy.layout import ROOT, StackError, reporting
 from deploy.local.versions import archives
 from deploy.torchserve.process import ARCHIVE, MODEL
 
@@ -108,13 +108,11 @@ def _words(licences: Licences) -> str:
     return "not installed here" if licences is None else "; ".join(licences) or "no licence that it names"
 
 
+@reporting("audit")
 def check_vulnerabilities() -> None:
     """Run from the command line; all words are pip-audit's own, as it is to be called."""
     accepted = [f"--ignore-vuln={name}" for name in Policy.read().vulnerabilities]
-    try:
-        found = [audit([*sys.argv[1:], *OPTIONS, *accepted], lock) for lock in sorted(LOCKS.glob("*.txt"))]
-    except StackError as error:
-        sys.exit(f"audit: {error}")
+    found = [audit([*sys.argv[1:], *OPTIONS, *accepted], lock) for lock in sorted(LOCKS.glob("*.txt"))]
     if any(found):
         sys.exit("audit: raise these in pyproject.toml and run make lock, or accept them in requirements/policy.toml")
 
@@ -150,14 +148,14 @@ def complete(bom: dict[str, Any], component: str) -> dict[str, Any]:
         if licences := declared(part["name"]):
             part["licenses"] = [{"license": {"name": licence}} for licence in licences]
     if component == SERVES_THE_MODEL:
-        parts.append(model(ROOT / "model_store"))
+        parts.append(model())
     refs = [part["bom-ref"] for part in parts]
     return bom | {"dependencies": [{"ref": root["bom-ref"], "dependsOn": refs}, *({"ref": ref} for ref in refs)]}
 
 
-def model(store: Path) -> dict[str, Any]:
+def model() -> dict[str, Any]:
     """Describe the archive that serves out of the box."""
-    [archive] = [each for each in archives(store) if each.path.name == ARCHIVE]
+    [archive] = [each for each in archives(ROOT / "model_store") if each.path.name == ARCHIVE]
     return {
         "bom-ref": "model",
         "type": "machine-learning-model",

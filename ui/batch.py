@@ -91,17 +91,14 @@ class Batch:
         self._shelf.drop(_chosen(tab_of(request)))
 
     def _photos(self, uploads: list[Any] | None) -> list[Photo]:
-        found = [(self._found(upload), upload) for upload in uploads or ()]
-        return [
-            Photo(number, upload["orig_name"] or Path(upload["path"]).name, path)
-            for number, (path, upload) in enumerate(found, 1)
-        ]
-
-    def _found(self, upload: object) -> Path:
-        try:
-            return self._shelf.find(upload)
-        except PhotoUnreadableError:
-            return NOWHERE
+        photos = []
+        for number, upload in enumerate(uploads or (), 1):
+            try:
+                path = self._shelf.find(upload)
+            except PhotoUnreadableError:
+                path = NOWHERE
+            photos.append(Photo(number, upload["orig_name"] or Path(upload["path"]).name, path))
+        return photos
 
     async def _follow(
         self, photos: Sequence[Photo], settled: Sequence[Row], key: str, request: gr.Request

@@ -14,12 +14,9 @@ from ui import views, wording
 from ui.gateway import Gateway
 from ui.photos import PhotoShelf, caller_of, drawn, key_of, size_of, tab_of
 
-# (label, package, file). All are photographs: the packages carry nothing AI-generated.
-OFFERED = (
-    ("Coffee cup", "skimage", "data/coffee.png"),
-    ("Motorcycle", "skimage", "data/motorcycle_left.png"),
-    ("Rocket", "skimage", "data/rocket.jpg"),
-)
+# All are photographs: the package carries nothing AI-generated.
+PACKAGE = "skimage"
+OFFERED = {"Coffee cup": "coffee.png", "Motorcycle": "motorcycle_left.png", "Rocket": "rocket.jpg"}
 CHECKS_AT_ONCE = 8
 PRIVACY = (
     '<p class="facts">JPEG, PNG or WebP. The photo is sent unchanged to the service, '
@@ -29,13 +26,10 @@ EXAMPLES = '<p class="facts">No photo at hand? These are real photographs:</p>'
 
 
 def installed() -> dict[str, Path]:
-    """The examples that are really there, by label; none where their packages are not installed."""
-    found = {}
-    for label, package, file in OFFERED:
-        spec = importlib.util.find_spec(package)
-        if spec and spec.origin and (path := Path(spec.origin).parent / file).is_file():
-            found[label] = path
-    return found
+    """The examples that are really there, by label; none where their package is not installed."""
+    spec = importlib.util.find_spec(PACKAGE)
+    folder = Path(spec.origin).parent / "data" if spec and spec.origin else Path()
+    return {label: folder / file for label, file in OFFERED.items() if (folder / file).is_file()}
 
 
 class Single:

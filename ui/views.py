@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any
 
 import jinja2
 
@@ -77,21 +77,13 @@ class Row:
         return (self.verdict.prediction, "closely") if undecided else (self.verdict.prediction,)
 
 
-class Table(TypedDict):
-    """What the template wants."""
-
-    head: str
-    rows: list[str]
-    foot: str
+NO_TABLE = {"head": "", "rows": [], "foot": ""}
 
 
-NO_TABLE = Table(head="", rows=[], foot="")
-
-
-def table_of(rows: Sequence[Row], *, ended: bool) -> Table:
-    """Draw the rows; those of a batch that has ended can be downloaded."""
+def table_of(rows: Sequence[Row], *, ended: bool) -> dict[str, Any]:
+    """Draw the rows, as `TABLE` wants them; those of a batch that has ended can be downloaded."""
     head = html("table", counts=_count(rows), sheet=csv_of(rows) if ended else None)
-    return Table(head=head, rows=[html("row", row=row) for row in rows], foot="</table></div>")
+    return {"head": head, "rows": [html("row", row=row) for row in rows], "foot": "</table></div>"}
 
 
 def progress(

@@ -52,11 +52,6 @@ DRIFT = {
 OPERATOR = "If it keeps happening, tell the service's operator."
 
 
-def verdict(found: Verdict) -> str:
-    """Word the prediction plainly."""
-    return VERDICTS[found.prediction]
-
-
 def look(found: Verdict) -> str:
     """Return the style of a prediction; an undecided one is neutral."""
     return UNDECIDED if found.confidence == "low" else found.prediction

@@ -11,25 +11,33 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from deploy.layout import Layout, Ports, StackError, free_port
+from deploy.layout import Layout, Ports, StackError, free_port, reporting
 from deploy.local.stack import LocalStack, running
 from deploy.local.supervisor import interrupt_once
 
 
 @interrupt_once()
+@reporting("demo")
 def main(words: Sequence[str] | None = None, prog: str = "make demo") -> None:
     """Run the demo from the command line; `words` are those of the process unless given."""
-    arguments = _parse(words, prog)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument("--photo", type=Path, help="a JPEG, PNG or WebP; default: a sample from an installed package")
+    parser.add_argument(
+        "--api-only", action="store_true", help="serve only the REST API, without the page and the sample prediction"
+    )
+    parser.add_argument("--gateway-port", type=int, default=Ports.gateway)
+    parser.add_argument("--page-port", type=int, default=Ports.page)
+    parser.add_argument("--free-ports", action="store_true", help="use any free ports")
+    parser.add_argument("--var", type=Path, default=Layout.var, help="folder for logs, tokens and temporary files")
+    arguments = parser.parse_args(words)
     console = Console(highlight=False)
+    photo = None if arguments.api_only else arguments.photo or sample_photo()
+    if photo and not photo.is_file():
+        raise StackError(f"no photo at {photo}: name a JPEG, PNG or WebP file with PHOTO=path")
+    page_port = free_port() if arguments.api_only else arguments.page_port
+    ports = Ports.free() if arguments.free_ports else Ports(gateway=arguments.gateway_port, page=page_port)
     try:
-        photo = None if arguments.api_only else arguments.photo or sample_photo()
-        if photo and not photo.is_file():
-            raise StackError(f"no photo at {photo}: name a JPEG, PNG or WebP file with PHOTO=path")  # noqa: TRY301 - one report of all errors
-        page_port = free_port() if arguments.api_only else arguments.page_port
-        ports = Ports.free() if arguments.free_ports else Ports(gateway=arguments.gateway_port, page=page_port)
         _demo(console, photo, Layout(var=arguments.var.resolve()), ports)
-    except StackError as error:
-        raise SystemExit(f"demo: {error}") from error
     except KeyboardInterrupt:
         console.print("stopped")
 
@@ -81,19 +89,6 @@ def _predict(console: Console, stack: LocalStack, photo: Path) -> None:
     for name, value in {"photo": photo.name, **answer, "heat map": os.path.relpath(heatmap)}.items():
         table.add_row(name, str(value))
     console.print(table)
-
-
-def _parse(words: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("--photo", type=Path, help="a JPEG, PNG or WebP; default: a sample from an installed package")
-    parser.add_argument(
-        "--api-only", action="store_true", help="serve only the REST API, without the page and the sample prediction"
-    )
-    parser.add_argument("--gateway-port", type=int, default=Ports.gateway)
-    parser.add_argument("--page-port", type=int, default=Ports.page)
-    parser.add_argument("--free-ports", action="store_true", help="use any free ports")
-    parser.add_argument("--var", type=Path, default=Layout.var, help="folder for logs, tokens and temporary files")
-    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ START_S = 180
 FREE_BYTES = 500 * 1024 * 1024
 
 TORCHSERVE = "torchserve"
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,11 @@ class LocalStack:
         """Base address of TorchServe's inference API."""
         return f"http://{HOST}:{self.ports.inference}"
 
-    @property
-    def management_url(self) -> str:
-        """Base address of TorchServe's management API."""
-        return f"http://{HOST}:{self.ports.management}"
-
     def token(self, purpose: str) -> str:
         """Return TorchServe's token for `inference` or `management`."""
         return process.token(self.layout.key_file, purpose)
 
-    def wait(self, url: str, what: str, report: Report) -> None:
+    def wait(self, url: str, what: str, report: Callable[[str], None] = lambda _: None) -> None:
         """Wait until an address answers 200, saying what is awaited.
 
         Raises:

@@ -91,7 +91,14 @@ class Supervisor(contextlib.AbstractContextManager["Supervisor"]):
         self._children: list[Child] = []
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        """Stop every process, the last started first; kill what does not go."""
+        while self._children:
+            process = self._children.pop().process
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_S)
+            _kill_group(process)  # itself if it did not go, and workers that outlived it
+            process.wait()
 
     def start(
         self,
@@ -143,11 +150,6 @@ class Supervisor(contextlib.AbstractContextManager["Supervisor"]):
         """The ids of the processes by their names."""
         return {child.name: child.process.pid for child in self._children}
 
-    def stop(self) -> None:
-        """Stop every process, the last started first; kill what does not go."""
-        while self._children:
-            _stop(self._children.pop().process)
-
     @staticmethod
     def _mend(child: Child, now: float) -> None:
         if child.ended_at is None:
@@ -180,14 +182,6 @@ def last_line(log: Path) -> str:
     """Return the last line with text in a log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE_S)
-    _kill_group(process)  # itself if it did not go, and workers that outlived it
-    process.wait()
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

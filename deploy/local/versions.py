@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from deploy.layout import Layout, StackError, replace_text
+from deploy.layout import Layout, StackError, replace_text, reporting
 from deploy.local.stack import TORCHSERVE
 from deploy.torchserve import process
 from deploy.torchserve.management import ModelApi, Served, connected
@@ -26,7 +26,6 @@ READY_S = 180
 DRAIN_S = 120
 """Seconds after which a version that somebody still asks by its number is left alone."""
 POLL_S = 0.25
-Report = Callable[[str], None]
 
 
 class Archive(NamedTuple):
@@ -88,7 +87,7 @@ class Former(NamedTuple):
 class Switchboard:
     """Makes model versions live on one TorchServe; `report` receives progress."""
 
-    def __init__(self, api: ModelApi, layout: Layout, report: Report) -> None:
+    def __init__(self, api: ModelApi, layout: Layout, report: Callable[[str], None]) -> None:
         self._api = api
         self._layout = layout
         self._report = report
@@ -199,10 +198,15 @@ class Switchboard:
 
 def main(words: Sequence[str] | None = None, prog: str = "python -m deploy.local.versions") -> None:
     """Run from the command line; `words` are those of the process unless given."""
-    arguments = _parse(words, prog)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument("action", choices=("list", "promote", "rollback"))
+    parser.add_argument("version", nargs="?", help="the version to promote")
+    parser.add_argument("--var", type=Path, default=Layout.var, help="folder of the running demo's files")
+    parser.add_argument("--store", type=Path, default=Layout.store, help="folder of the archives")
+    arguments = parser.parse_args(words)
     console = Console(highlight=False, soft_wrap=True)
     layout = Layout(var=arguments.var.resolve(), store=arguments.store.resolve())
-    try:
+    with reporting(arguments.action, KeyboardInterrupt):
         with connected(layout) as api, console.status("asking TorchServe") as status:
             switchboard = Switchboard(api, layout, status.update)
             if arguments.action == "list":
@@ -214,16 +218,12 @@ def main(words: Sequence[str] | None = None, prog: str = "python -m deploy.local
                 switchboard.promote(arguments.version)
             else:
                 named = available(layout.store)
-                raise StackError(f"choose a version with `make promote VERSION=`; available: {named}")  # noqa: TRY301
+                raise StackError(f"choose a version with `make promote VERSION=`; available: {named}")
             live, former = api.live(), switchboard.former()
         console.print(f"[green]live[/]: {live.version}, with {live.ready} workers")
         if former:
             console.print(f"before: {former.version}, still loaded; `make rollback` returns to it at once")
         console.print(f"A restarted TorchServe serves {live.version}; the next `make demo` starts with {ARCHIVE}")
-    except StackError as error:
-        raise SystemExit(f"{arguments.action}: {error}") from error
-    except KeyboardInterrupt:
-        raise SystemExit(f"{arguments.action}: stopped") from None
 
 
 def _table(api: ModelApi, switchboard: Switchboard, layout: Layout) -> Table:
@@ -236,15 +236,6 @@ def _table(api: ModelApi, switchboard: Switchboard, layout: Layout) -> Table:
         if archive.version not in served:
             table.add_row(archive.version or "?", "not loaded" if archive.version else "broken", "", archive.path.name)
     return table
-
-
-def _parse(words: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("action", choices=("list", "promote", "rollback"))
-    parser.add_argument("version", nargs="?", help="the version to promote")
-    parser.add_argument("--var", type=Path, default=Layout.var, help="folder of the running demo's files")
-    parser.add_argument("--store", type=Path, default=Layout.store, help="folder of the archives")
-    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -4,35 +4,38 @@ import argparse
 import json
 import os
 import shutil
-import sys
+from contextlib import closing
 from errno import EACCES
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.layout import HOST, ROOT, Layout, StackError
+from deploy.layout import HOST, ROOT, Layout, StackError, reporting
 from deploy.torchserve import process
-from deploy.torchserve.process import find_java
 
 CHECK_S = 4
 
 
+@reporting("torchserve")
 def main() -> None:
     """Become TorchServe, or check the one that runs here."""
-    arguments = _parse()
+    parser = argparse.ArgumentParser(prog="python -m deploy.torchserve.container", description=__doc__)
+    parser.add_argument(
+        "--listen", default=HOST, help="address for inferences and metrics; 0.0.0.0 for other containers"
+    )
+    parser.add_argument("--listen-metrics", help="address for metrics alone, if it differs")
+    parser.add_argument("--check", action="store_true", help="exit with 0 if a worker of the model is ready")
+    arguments = parser.parse_args()
     layout = Layout()
-    try:
-        if arguments.check:
-            check(layout)
-        else:
-            java, *options = prepare(layout, arguments.listen, arguments.listen_metrics)
-            os.chdir(layout.torchserve)
-            # The caches are beside the temporary files, since nothing else can be written.
-            caches = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")
-            environment = layout.environment() | dict.fromkeys(caches, str(layout.var / "tmp"))
-            os.execve(java, [java, *options], environment)  # noqa: S606 - so that signals reach the JVM itself
-    except StackError as error:
-        sys.exit(f"torchserve: {error}")
+    if arguments.check:
+        check(layout)
+        return
+    java, *options = prepare(layout, arguments.listen, arguments.listen_metrics)
+    os.chdir(layout.torchserve)
+    # The caches are beside the temporary files, since nothing else can be written.
+    caches = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")
+    environment = layout.environment() | dict.fromkeys(caches, str(layout.var / "tmp"))
+    os.execve(java, [java, *options], environment)  # noqa: S606 - so that signals reach the JVM itself
 
 
 def prepare(layout: Layout, listen: str = HOST, listen_metrics: str | None = None) -> list[str]:
@@ -53,7 +56,7 @@ def prepare(layout: Layout, listen: str = HOST, listen_metrics: str | None = Non
         raise StackError(
             f"cannot write below {layout.var} ({error.strerror}): mount a tmpfs owned by its user"
         ) from error
-    return process.command(find_java(), layout, layout.var / "tmp")
+    return process.command(layout, layout.var / "tmp")
 
 
 def check(layout: Layout) -> None:
@@ -64,10 +67,10 @@ def check(layout: Layout) -> None:
     """
     try:
         address = urlsplit(process.address(layout.config, "management"))
-        headers = {"Authorization": f"Bearer {process.token(layout.key_file, 'management')}"}
-        connection = HTTPConnection(address.netloc, timeout=CHECK_S)
-        connection.request("GET", f"/models/{process.MODEL}", headers=headers)
-        [described] = json.load(connection.getresponse())
+        token = process.token(layout.key_file, "management")
+        with closing(HTTPConnection(address.netloc, timeout=CHECK_S)) as connection:
+            connection.request("GET", f"/models/{process.MODEL}", headers={"Authorization": f"Bearer {token}"})
+            [described] = json.load(connection.getresponse())
         ready = any(worker["status"] == "READY" for worker in described["workers"])
     except (OSError, HTTPException, LookupError, TypeError, ValueError) as error:
         raise StackError(f"TorchServe's status could not be read ({type(error).__name__})") from error
@@ -84,16 +87,6 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink()
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m deploy.torchserve.container", description=__doc__)
-    parser.add_argument(
-        "--listen", default=HOST, help="address for inferences and metrics; 0.0.0.0 for other containers"
-    )
-    parser.add_argument("--listen-metrics", help="address for metrics alone, if it differs")
-    parser.add_argument("--check", action="store_true", help="exit with 0 if a worker of the model is ready")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -97,18 +97,16 @@ def connected(layout: Layout) -> Iterator[ModelApi]:
     Raises:
         StackError: None was started there.
     """
-    with ExitStack() as opened:
-        yield ModelApi(*(opened.enter_context(_client(layout, api)) for api in ("management", "inference")))
-
-
-def _client(layout: Layout, api: str) -> httpx.Client:
-    try:
-        address = process.address(layout.config, api)
-        token = process.token(layout.key_file, api)
-    except (FileNotFoundError, KeyError) as error:
-        raise StackError(f"no TorchServe was started in {layout.torchserve}: {START}") from error
-    headers = {"Authorization": f"Bearer {token}"}
-    return httpx.Client(base_url=address, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+    clients = []
+    for api in ("management", "inference"):
+        try:
+            address, token = process.address(layout.config, api), process.token(layout.key_file, api)
+        except (FileNotFoundError, KeyError) as error:
+            raise StackError(f"no TorchServe was started in {layout.torchserve}: {START}") from error
+        headers = {"Authorization": f"Bearer {token}"}
+        clients.append(httpx.Client(base_url=address, headers=headers, timeout=TIMEOUT_S, trust_env=False))
+    with clients[0] as management, clients[1] as inference:
+        yield ModelApi(management, inference)
 
 
 def _ask(client: httpx.Client, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own

@@ -65,15 +65,18 @@ def prepare(layout: Layout, ports: Ports, sockets: Path) -> list[str]:
     base = (ROOT / "config.properties").read_text(encoding="utf-8")
     layout.config.write_text("\n".join([base, *own, ""]), encoding="utf-8")
     (sockets / layout.unpacked.name).symlink_to(layout.unpacked)  # beside them, but for its size
-    java, *options = command(find_java(), layout, sockets)
+    java, *options = command(layout, sockets)
     return [java, "-Dworkers.level=info", *options]  # `load_failure` and the runbook read them; the log is turned over
 
 
-def command(java: Path, layout: Layout, temporary: Path) -> list[str]:
+def command(layout: Layout, temporary: Path) -> list[str]:
     """Return the JVM's command line: TorchServe's frontend, with workers run by this Python."""
-    site_packages = _site_packages()
+    spec = importlib.util.find_spec("ts")
+    if spec is None or spec.origin is None:
+        raise StackError("the Python package torchserve is not installed: run `make install`")
+    site_packages = Path(spec.origin).parent.parent
     return [
-        str(java),
+        str(find_java()),
         f"-Dlog4j.configurationFile={LOGGING.as_uri()}",
         f"-Dmodel_server_home={site_packages}",
         f"-Djava.io.tmpdir={temporary}",
@@ -147,10 +150,3 @@ def load_at_start(config: Path, archive: str) -> None:
 def token(key_file: Path, purpose: str) -> str:
     """Return the token for `inference` or `management` from TorchServe's key file."""
     return str(json.loads(key_file.read_text(encoding="utf-8"))[purpose]["key"])
-
-
-def _site_packages() -> Path:
-    spec = importlib.util.find_spec("ts")
-    if spec is None or spec.origin is None:
-        raise StackError("the Python package torchserve is not installed: run `make install`")
-    return Path(spec.origin).parent.parent

@@ -1,4 +1,4 @@
-"""A hook for MkDocs: README is the first page, linked files are added, and tables are generated from the code.
+"""A hook for MkDocs: README is the first page, files from outside `docs/` are added, and tables come from the code.
 
 Every page is known by its path in the repository, where links are resolved; `place` says where a file is in the site.
 A line `<!-- generated: NAME -->` becomes the table of that name; `python -m docs.tools.site NAME` prints it.
@@ -9,7 +9,7 @@ import posixpath
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -31,20 +31,19 @@ GENERATED = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 README, HOME = "README.md", "index.md"
 ROOT = Path(__file__).parents[2]
 DOCS, TAKEN = "docs/", "repository/"
-LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".js": "javascript"}
-AS_THEY_ARE = {".png", ".jpg", ".svg"}
+SHOWN = (
+    *(README, "SECURITY.md", "model_store/MODEL_CARD.md", "reports/figures/**/*.png"),
+    *("dvc.yaml", "params.yaml", "training/presets/*.yaml"),
+)
+"""What pages may link to beside each other; a strict build finds a link to anything else."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add README as the first page, and every file of the repository that pages link to."""
+    """Add README as the first page, and the files of the repository that pages may link to."""
     root = Path(config.docs_dir).parent
-    files.append(File.generated(config, HOME, content=(root / README).read_text(encoding="utf-8")))
-    waiting = [(origin(file.src_uri), file.content_string) for file in files.documentation_pages()]
-    while waiting:
-        for target in targets(*waiting.pop()):
-            if place(target).startswith(TAKEN) and place(target) not in files.src_uris and (root / target).is_file():
-                files.append(_taken(config, root, target))
-                waiting += [(target, (root / target).read_text(encoding="utf-8"))] if target.endswith(".md") else []
+    for file in sorted(found for pattern in SHOWN for found in root.glob(pattern)):
+        path = place(file.relative_to(root).as_posix())
+        files.append(File.generated(config, path, abs_src_path=str(file)))
     return files
 
 
@@ -57,42 +56,24 @@ def moved(markdown: str, site: str) -> str:
     """Return a page's text with relative links as the site needs them."""
 
     def at_its_place(link: re.Match[str]) -> str:
-        target = place(_resolved(origin(site), link["target"])) if link["target"] else None
-        return posixpath.relpath(target, posixpath.dirname(site) or ".") if target else link[0]
+        if not link["target"]:
+            return link[0]
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(origin(site)), link["target"]))
+        return posixpath.relpath(place(path), posixpath.dirname(site) or ".")
 
     return LINK.sub(at_its_place, markdown)
 
 
-def targets(page: str, text: str) -> Iterator[str]:
-    """Return the files, by their paths in the repository, that a page of the repository links to."""
-    return (_resolved(page, link["target"]) for link in LINK.finditer(text) if link["target"])
-
-
 def place(path: str) -> str:
-    """Return where a file of the repository is in the site; code becomes a page that shows it."""
+    """Return where a file of the repository is in the site."""
     if path == README:
         return HOME
-    if path.startswith(DOCS):
-        return path.removeprefix(DOCS)
-    return f"{TAKEN}{path}" if PurePosixPath(path).suffix in {".md", *AS_THEY_ARE} else f"{TAKEN}{path}.md"
+    return path.removeprefix(DOCS) if path.startswith(DOCS) else f"{TAKEN}{path}"
 
 
 def origin(site: str) -> str:
     """Return the path in the repository of a page of the site."""
     return README if site == HOME else site.removeprefix(TAKEN) if site.startswith(TAKEN) else f"{DOCS}{site}"
-
-
-def _resolved(page: str, target: str) -> str:
-    return posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
-
-
-def _taken(config: MkDocsConfig, root: Path, path: str) -> File:
-    suffix = PurePosixPath(path).suffix
-    if suffix in AS_THEY_ARE:
-        return File.generated(config, place(path), abs_src_path=str(root / path))
-    text = (root / path).read_text(encoding="utf-8")
-    shown = text if suffix == ".md" else f"# {path}\n\n````{LANGUAGES.get(suffix, 'text')}\n{text.rstrip()}\n````\n"
-    return File.generated(config, place(path), content=f"---\nsearch: {{exclude: true}}\n---\n{shown}")
 
 
 def settings() -> str:
@@ -159,23 +140,15 @@ def alerts(*files: str) -> str:
 
 
 def arguments(add: Callable[[Any], None], subcommand: str | None = None) -> str:
-    """Return the arguments of a command of `product-photo-detector`, or of one of its subcommands."""
-    commands = argparse.ArgumentParser().add_subparsers()
+    """Return the help of a command of `product-photo-detector`, or of one of its subcommands, without its examples."""
+    commands = argparse.ArgumentParser(prog="product-photo-detector").add_subparsers()
     add(commands)
     [parser] = commands.choices.values()
     if subcommand:
-        choices = next(each.choices for each in _actions(parser) if isinstance(each.choices, Mapping))
-        parser = choices[subcommand]
-    return _table(("argument", "meaning"), [(f"`{_usage(each)}`", each.help or "") for each in _actions(parser)])
-
-
-def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return [each for each in parser._actions if each.dest != "help"]  # noqa: SLF001 - argparse has no other list
-
-
-def _usage(action: argparse.Action) -> str:
-    value = action.metavar or "|".join(action.choices or ())
-    return " ".join(filter(None, [", ".join(action.option_strings), "" if action.nargs == 0 else str(value)]))
+        actions = parser._actions  # noqa: SLF001 - argparse has no other list
+        parser = next(each.choices for each in actions if isinstance(each.choices, Mapping))[subcommand]
+    parser.epilog = None
+    return f"```text\n{parser.format_help()}```"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

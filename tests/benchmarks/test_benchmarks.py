@@ -8,21 +8,21 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from starlette.testclient import TestClient
 
-from benchmarks.baseline import Predictor, create_app
-from benchmarks.gateway import ECHO, GATEWAY, NULL, TARGETS, Round, beside, meets_bar
-from benchmarks.load import BenchmarkError, Load, Spread, measure, post, upload
+from benchmarks.baseline import create_app
+from benchmarks.gateway import ECHO, FIGURES, GATEWAY, NULL, TARGETS, beside, meets_bar
+from benchmarks.harness import Spread, measure, post, upload
 from benchmarks.score import ceiling, pools, unpack
 from benchmarks.tune import Setting, Tried, best
+from deploy.layout import ROOT, StackError
+from tests.gateway.command.service import served
 
-ROOT = Path(__file__).parents[2]
 HANDLER = """
 import time
 
@@ -38,58 +38,36 @@ class Handler:
 """
 
 
-class Server(ThreadingHTTPServer):
-    status = 200
+def test_every_request_is_timed_over_connections_that_stay_open() -> None:
+    bodies, connections = list[bytes](), set[int]()
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.bodies: list[bytes] = []
-        self.connections = set[int]()
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        connections.add(threading.get_ident())  # each has a thread
+        return httpx.Response(200, text="busy")
 
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_POST(self) -> None:
-        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.connections.add(self.client_address[1])
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", "4")
-        self.end_headers()
-        self.wfile.write(b"busy")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Keep quiet."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        threading.Thread(target=running.serve_forever).start()
-        yield running
-        running.shutdown()
-
-
-def test_every_request_is_timed_over_connections_that_stay_open(server: Server) -> None:
-    found = measure(server.server_port, upload("/predict", "file", [b"JPEG"]), requests=12, connections=3)
-    assert len(found.latencies_ms) == len(server.bodies) == 12
+    with served(answer) as url:
+        found = measure(port_of(url), upload("/predict", "file", [b"JPEG"]), requests=12, connections=3)
+    assert len(found.latencies_ms) == len(bodies) == 12
     assert 12 / found.per_s * 1000 >= max(found.latencies_ms) >= min(found.latencies_ms) > 0
-    assert all(b'name="file"; filename=' in body and b"\r\n\r\nJPEG\r\n" in body for body in server.bodies)
-    assert len(server.connections) == 3
+    assert all(b'name="file"; filename=' in body and b"\r\n\r\nJPEG\r\n" in body for body in bodies)
+    assert len(connections) == 3
 
 
-def test_an_answer_other_than_200_stops_the_measurement(server: Server) -> None:
-    server.status = 503
-    with pytest.raises(ExceptionGroup) as caught:
-        measure(server.server_port, post("/", "text/plain", b"hello"), requests=1, connections=1)
+def test_an_answer_other_than_200_stops_the_measurement() -> None:
+    with served(lambda _: httpx.Response(503, text="busy")) as url, pytest.raises(ExceptionGroup) as caught:
+        measure(port_of(url), post("/", "text/plain", b"hello"), requests=1, connections=1)
     (error,) = caught.value.exceptions
-    assert isinstance(error, BenchmarkError)
+    assert isinstance(error, StackError)
     assert str(error) == "HTTP/1.1 503 Service Unavailable: busy"
 
 
-def made(p50: float, per_cpu_s: float = 1000) -> Round:
-    return Round(Load([p50 - 0.5, p50, p50 + 0.5], 10), Load([p50], 200), per_cpu_s)
+def port_of(url: str) -> int:
+    return httpx.URL(url).port or 0
+
+
+def made(p50: float, per_cpu_s: float = 1000) -> dict[str, float]:
+    return dict(zip(FIGURES, (p50, p50 + 0.5, 200, per_cpu_s), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +75,9 @@ def made(p50: float, per_cpu_s: float = 1000) -> Round:
     [(made(4.0), True), (made(4.1), False), (made(4.0, 999), False)],
     ids=["3 ms more and 1,000 requests", "slower", "fewer"],
 )
-def test_what_the_gateway_adds_is_taken_within_each_round_and_held_to_the_bar(gateway: Round, *, met: bool) -> None:
+def test_what_the_gateway_adds_is_taken_within_each_round_and_held_to_the_bar(
+    gateway: dict[str, float], *, met: bool
+) -> None:
     rounds = [{NULL: made(p50), ECHO: made(2 * p50), GATEWAY: made(3 * p50)} for p50 in (1.0, 2.0)]
     assert beside(rounds, ECHO)[1] == Spread(1.5, 0.0, 2)
     assert beside(rounds, NULL) == (Spread(3.0, 2**0.5, 2), Spread(3.0, 0.0, 2))
@@ -125,7 +105,7 @@ def test_the_ceiling_is_the_batch_that_predicts_most_and_a_refusal_is_no_measure
         together, alone = ceiling(started, seconds=0.2)
     assert (together.batch, alone.batch) == (8, 1)
     with (
-        pytest.raises(BenchmarkError, match="the handler's process ended"),
+        pytest.raises(StackError, match="the handler's process ended"),
         pools(tmp_path / "unpacked", b"refused", dict(os.environ)),
     ):
         pass
@@ -154,6 +134,6 @@ def test_the_monitoring_demo_says_in_one_line_how_to_get_prometheus(tmp_path: Pa
 
 
 def test_the_plain_service_predicts_one_view_of_each_side(coffee: Path) -> None:
-    with TestClient(create_app(Predictor([32, 64]))) as client:
+    with TestClient(create_app([32, 64])) as client:
         answer = client.post("/predict", files={"file": coffee.read_bytes()})
         assert 0 <= answer.json()["probability"] <= 1

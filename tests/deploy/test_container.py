@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.layout import Layout, StackError, free_port
 from deploy.torchserve.container import check, prepare
 from deploy.torchserve.process import ARCHIVE, address
 from tests.deploy.fake_torchserve import pack
+from tests.gateway.command.service import served
 
 KEYS = {"management": {"key": "m-token"}, "inference": {"key": "i-token"}}
 
@@ -28,25 +28,15 @@ def layout(tmp_path: Path) -> Layout:
 @contextmanager
 def management(layout: Layout, answer: object) -> Iterator[list[str]]:
     """A management API that answers so, and what it was sent."""
-    asked = []
+    asked = list[str]()
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(f"{self.path} {self.headers['Authorization']}")
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
+    def answered(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.url.path} {request.headers['Authorization']}")
+        return httpx.Response(200, json=answer)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        running(layout, server.server_port)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with served(answered) as url:
+        running(layout, httpx.URL(url).port or 0)
         yield asked
-        server.shutdown()
-        thread.join()
 
 
 def running(layout: Layout, port: int) -> None:
@@ -64,15 +54,6 @@ def test_inferences_and_metrics_or_metrics_alone_are_for_others_and_management_i
     inferences = words.get("listen", "127.0.0.1")
     assert listening == [f"http://{inferences}:8085", "http://127.0.0.1:8086", "http://0.0.0.0:8087"]
     assert "disable_token_authorization=false" in layout.config.read_text()
-
-
-def test_all_goes_to_the_console(layout: Layout) -> None:
-    java, logging, *rest = prepare(layout, "127.0.0.1")
-    assert Path(java).name == "java"
-    path = Path(logging.removeprefix("-Dlog4j.configurationFile=file://"))
-    assert "<Console" in path.read_text()
-    assert "File" not in path.read_text()
-    assert rest[rest.index("-f") + 1] == str(layout.config)
 
 
 def test_what_an_earlier_start_left_in_mounted_folders_goes(layout: Layout) -> None:

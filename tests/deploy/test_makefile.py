@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
+from grimp import build_graph
 
 from tests.checks import none
 
@@ -45,7 +44,8 @@ def test_install_brings_all_that_the_product_imports() -> None:
     lock = Path("requirements/demo.txt").read_text(encoding="utf-8")
     locked = {_normal(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
     brought = {module for found in distributions() if _normal(found.name) in locked for module in _modules(found)}
-    modules = {module for package in PRODUCT for file in Path(package).rglob("*.py") for module in _imported(file)}
+    imports = build_graph(*PRODUCT, include_external_packages=True, cache_dir=None)
+    modules = {module.partition(".")[0] for module in imports.modules}
     foreign = modules - sys.stdlib_module_names - PRODUCT - OPTIONAL
     none(foreign - brought, of=foreign)
 
@@ -96,14 +96,6 @@ def test_an_installed_checkout_runs_under_a_folder_with_an_umlaut_in_a_locale_th
         done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
     assert done.stdout == b"found\n"
-
-
-def _imported(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (name.name.split(".")[0] for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.split(".")[0]
 
 
 def _modules(found: Distribution) -> set[str]:

@@ -51,7 +51,7 @@ def test_the_site_builds_strictly_and_loads_nothing_from_outside(tmp_path: Path)
 def test_links_are_moved_and_code_is_left_alone() -> None:
     text = "[a](api.md#x) ![p](../reports/a.png) [c](../params.yaml) [r](../README.md) [o](https://x/y)"
     assert hook.moved(text, "page.md") == (
-        "[a](api.md#x) ![p](repository/reports/a.png) [c](repository/params.yaml.md) [r](index.md) [o](https://x/y)"
+        "[a](api.md#x) ![p](repository/reports/a.png) [c](repository/params.yaml) [r](index.md) [o](https://x/y)"
     )
     code = "```bash\n[a](../b.py)\n```\n"
     assert hook.moved(code, "page.md") == code

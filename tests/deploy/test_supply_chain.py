@@ -22,8 +22,8 @@ from tests.checks import none
 from tests.gateway.command.service import served
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
-PLANTED = "ghp_" + hashlib.sha256(b"planted").hexdigest()[:36]
-"""Looks like a key of GitHub's, and is none."""
+PLANTED = [f"ghp_{hashlib.sha256(place).hexdigest()[:36]}" for place in (b"planted", b"elsewhere")]
+"""Look like keys of GitHub's, and are none."""
 # The caches of this checkout, and of Git's settings none.
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("GIT_") and name != "MAKEFLAGS"},
@@ -84,31 +84,31 @@ def repository(tmp_path: Path) -> Repository:
 
 
 @pytest.mark.slow
-def test_a_key_is_found_in_a_file_and_in_the_history_and_never_repeated(repository: Repository) -> None:
+def test_keys_are_found_in_files_and_the_history_and_never_repeated(repository: Repository) -> None:
     clean = repository.secrets()
     assert (clean.returncode, clean.stdout) == (0, ""), clean.stdout
-    (repository.root / "settings").write_text(f'TOKEN = "{PLANTED}"\n')
-    in_file = repository.secrets()
-    repository.commit("feat: with a key").check_returncode()
-    repository.git("rm", "--quiet", "settings")
+    repository.commit("feat: with a key", gone=f'TOKEN = "{PLANTED[0]}"\n').check_returncode()
+    repository.git("rm", "--quiet", "gone")
     repository.commit("fix: without").check_returncode()
-    for found in (in_file, repository.secrets()):
-        assert found.returncode == 2
-        assert "settings" in found.stdout
-        assert PLANTED not in found.stdout
+    (repository.root / "settings").write_text(f'TOKEN = "{PLANTED[1]}"\n')
+    found = repository.secrets()
+    assert found.returncode == 2
+    assert all(name in found.stdout for name in ("gone", "settings"))
+    assert not any(key in found.stdout for key in PLANTED)
 
 
 @pytest.mark.slow
 def test_git_refuses_a_secret_and_a_message_that_is_no_conventional_commit(repository: Repository) -> None:
     repository.run(".venv/bin/pre-commit", "install").check_returncode()
-    secret = repository.commit("feat: x", settings=f"token = {PLANTED}\n")
+    secret = repository.commit("feat: x", settings=f"token = {PLANTED[0]}\n")
     assert secret.returncode == 1
     assert "- hook id: secrets\n" in secret.stderr
-    assert PLANTED not in secret.stderr
+    assert PLANTED[0] not in secret.stderr
     repository.git("reset", "--quiet", "--hard")
     wrong = repository.commit("Added things", new="new\n")
     assert wrong.returncode == 1
     assert "- hook id: conventional-commit\n" in wrong.stderr
+    assert "hook id: secrets" not in wrong.stderr
     assert repository.commit("docs: more of it").returncode == 0
 
 

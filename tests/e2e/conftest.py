@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deploy.layout import ROOT, Layout, Ports
+from deploy.layout import HOST, ROOT, Layout, Ports
 from deploy.local.stack import LocalStack, running
 from deploy.torchserve.process import ARCHIVE
 
@@ -28,7 +28,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RATE_LIMIT_ENABLED", "false")  # the tests together ask more than one client may
             started = opened.enter_context(running(layout, Ports.free(), page=False))
-        started.wait(f"{started.gateway_url}/readyz", "a first inference", lambda _: None)
+        started.wait(f"{started.gateway_url}/readyz", "a first inference")
         yield started
 
 
@@ -57,7 +57,9 @@ def inference(stack: LocalStack) -> Iterator[httpx.Client]:
 @pytest.fixture
 def management(stack: LocalStack) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {stack.token('management')}"}
-    with httpx.Client(base_url=stack.management_url, headers=headers, timeout=60, trust_env=False) as client:
+    with httpx.Client(
+        base_url=f"http://{HOST}:{stack.ports.management}", headers=headers, timeout=60, trust_env=False
+    ) as client:
         yield client
 
 

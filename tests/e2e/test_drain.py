@@ -17,15 +17,15 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from deploy.layout import HOST, free_port
-from tests.e2e.processes import Gateway, running_gateway
+from tests.e2e.processes import Gateway, running_gateway, until
 from tests.gateway.fakes import VERDICT, multipart, picture
+from tests.ui.fakes import served
 
 BODY = multipart("file", picture("JPEG", (400, 300)))
 HEADERS = {"Content-Type": "multipart/form-data; boundary=cut"}
@@ -51,22 +51,8 @@ class SlowModel:
 @contextmanager
 def serving(model: SlowModel) -> Iterator[str]:
     port = free_port()
-    config = uvicorn.Config(model.app, host=HOST, port=port, log_config=None, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
+    with served(model.app, port):
         yield f"http://{HOST}:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def drained(tmp_path: Path, url: str, **settings: str) -> Iterator[Gateway]:
-    with running_gateway(
-        tmp_path / "gateway.log", GATEWAY_TORCHSERVE_URL=url, RATE_LIMIT_ENABLED="false", **settings
-    ) as gateway:
-        yield gateway
 
 
 @pytest.fixture
@@ -76,26 +62,14 @@ def model() -> SlowModel:
 
 @pytest.fixture
 def gateway(tmp_path: Path, model: SlowModel) -> Iterator[Gateway]:
-    with serving(model) as url:
-        yield from drained(tmp_path, url)
+    settings = {"RATE_LIMIT_ENABLED": "false"}
+    with serving(model) as url, running_gateway(tmp_path / "log", GATEWAY_TORCHSERVE_URL=url, **settings) as started:
+        yield started
 
 
-def until_asked(model: SlowModel, times: int) -> None:
-    deadline = time.monotonic() + 30
-    while model.asked < times:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def until_accepted(gateway: Gateway, connections: int) -> None:
+def accepted(gateway: Gateway) -> int:
+    """How many connections it has."""
     port = httpx.URL(gateway.url).port
-    deadline = time.monotonic() + 30
-    while _connected(gateway, port) < connections:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def _connected(gateway: Gateway, port: int | None) -> int:
     return sum(
         connection.laddr.port == port and connection.status == psutil.CONN_ESTABLISHED
         for connection in psutil.Process(gateway.process.pid).net_connections("tcp")
@@ -123,10 +97,9 @@ def test_sigterm_in_the_middle_of_many_uploads_loses_none_and_lets_no_new_one_in
     ):
         slow = pool.submit(asyncio.run, upload_in_halves(gateway.url, second_half))
         answers = [pool.submit(client.post, "/predict", content=BODY) for _ in range(UPLOADS)]
-        until_accepted(gateway, UPLOADS + 1)
-        until_asked(model, 1)
+        until(lambda: accepted(gateway) > UPLOADS and model.asked > 0)
         gateway.process.send_signal(signal.SIGTERM)
-        until_refused(gateway.url)
+        until(lambda: refused(gateway.url))
         second_half.set()
         assert [answer.result().status_code for answer in answers] == [200] * UPLOADS
         assert slow.result() == 200
@@ -134,16 +107,11 @@ def test_sigterm_in_the_middle_of_many_uploads_loses_none_and_lets_no_new_one_in
     assert model.asked == UPLOADS + 1
 
 
-def until_refused(url: str) -> None:
-    """Wait until nobody can connect any more."""
+def refused(url: str) -> bool:
+    """Whether nobody can connect any more."""
     address = httpx.URL(url)
-    deadline = time.monotonic() + 10
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex((address.host, address.port or 0)) == errno.ECONNREFUSED:
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    with socket.socket() as probe:
+        return probe.connect_ex((address.host, address.port or 0)) == errno.ECONNREFUSED
 
 
 def test_clients_that_are_let_in_are_told_to_leave_and_lose_nothing(gateway: Gateway) -> None:
@@ -168,7 +136,7 @@ def test_clients_that_are_let_in_are_told_to_leave_and_lose_nothing(gateway: Gat
         clients = [pool.submit(ask_on_and_on) for _ in range(4)]
         all_are_in.wait(30)  # after the silent one, so it is in as well
         gateway.process.send_signal(signal.SIGTERM)
-        until_refused(gateway.url)
+        until(lambda: refused(gateway.url))
         silent.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = b"".join(iter(lambda: silent.recv(4096), b""))
         assert [client.result() for client in clients] == [{200}] * 4
@@ -180,7 +148,8 @@ def test_clients_that_are_let_in_are_told_to_leave_and_lose_nothing(gateway: Gat
 
 def test_requests_that_outlast_the_limit_get_503_and_do_not_hang_the_exit(tmp_path: Path) -> None:
     model = SlowModel(15)
-    with serving(model) as url, contextmanager(drained)(tmp_path, url, GATEWAY_SHUTDOWN_TIMEOUT_S="1") as gateway:
+    log, settings = tmp_path / "log", {"GATEWAY_SHUTDOWN_TIMEOUT_S": "1"}
+    with serving(model) as url, running_gateway(log, GATEWAY_TORCHSERVE_URL=url, **settings) as gateway:
         address = httpx.URL(gateway.url)
         with (
             ThreadPoolExecutor(1) as pool,
@@ -191,7 +160,7 @@ def test_requests_that_outlast_the_limit_get_503_and_do_not_hang_the_exit(tmp_pa
             predicted = pool.submit(
                 httpx.post, f"{gateway.url}/predict", content=BODY, headers=HEADERS, timeout=60, trust_env=False
             )
-            until_asked(model, 1)
+            until(lambda: model.asked > 0)
             started = time.monotonic()
             gateway.process.send_signal(signal.SIGTERM)
             answer = predicted.result()

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 
-import psutil
+import httpx
 import pytest
 
-from benchmarks.drift_demo import ALERT, Prometheus
-from deploy.layout import ROOT
+from benchmarks import drift_demo
+from benchmarks.drift_demo import ALERT, SETTINGS, Prometheus
+from deploy.layout import Layout, Ports
+from deploy.local.stack import LocalStack
+from deploy.local.supervisor import Supervisor
 from tests.checks import none
 from tests.deploy.test_alerts import PANELS, RULES
-from tests.deploy.test_supervisor import alive
+from tests.e2e.processes import running_gateway
 
-MINUTE_MS = 200
-"""The 15 minutes of the drift alert are three seconds."""
 STORY = [
     "the drift window is full of ordinary images",
     f"{ALERT} is pending",
@@ -42,37 +43,30 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def demo(stack: LocalStack, torchserve: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The whole demo with a gateway and a Prometheus of its own, but the TorchServe that is there."""
     folder = tmp_path_factory.mktemp("monitoring")
-    command = [sys.executable, "-m", "benchmarks.drift_demo", "--serve", f"--minute={MINUTE_MS}", "--calm=2"]
-    with subprocess.Popen(
-        [*command, f"--var={folder}"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            said = _until_it_serves(process)
-            found = re.search(r"^Prometheus +(http://\S+)/alerts$", said, re.MULTILINE)
-            assert found, said
-            started = psutil.Process(process.pid).children(recursive=True)
-            yield Demo(said, Prometheus(found[1]))
-        finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-    assert len(started) >= 5  # JVM, two workers, gateway, Prometheus
-    none((one for one in started if alive(one)), of=started)
+    with Supervisor(folder, stack.layout.environment()) as supervisor:
 
+        @contextmanager
+        def running(layout: Layout, _: Ports, *, page: bool, settings: dict[str, str]) -> Iterator[LocalStack]:
+            assert (layout.var, page, settings) == (folder, False, SETTINGS)
+            yield LocalStack(layout, replace(stack.ports, gateway=httpx.URL(gateway.url).port or 0), supervisor)
 
-def _until_it_serves(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if "Ctrl-C" in line:
-            break
-    return "".join(said)
+        words = ["drift_demo", "--minute=200", "--calm=0", f"--var={folder}"]  # 15 minutes are three seconds
+        with (
+            running_gateway(folder / "gateway.log", **torchserve | dict(SETTINGS)) as gateway,
+            redirect_stdout(io.StringIO()) as out,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setattr(drift_demo, "running", running)
+            patch.setattr(drift_demo, "STEADY", "5s")
+            patch.setattr(sys, "argv", words)
+            drift_demo.main()
+        said = out.getvalue()
+        found = re.search(r"^Prometheus +(http://\S+)/alerts$", said, re.MULTILINE)
+        assert found, said
+        yield Demo(said, Prometheus(found[1]))
 
 
 def test_drift_makes_the_alert_pending_then_firing_and_usual_photos_end_it(demo: Demo) -> None:

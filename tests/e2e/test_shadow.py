@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,11 @@ import httpx
 import pytest
 from PIL import Image, ImageOps
 
-from deploy.layout import ROOT
+from deploy.layout import HOST, ROOT
 from deploy.local.stack import LocalStack
 from deploy.torchserve.process import ARCHIVE
 from handler.spec import ModelSpec, log_odds
-from tests.e2e.processes import Gateway, running_gateway
+from tests.e2e.processes import Gateway, running_gateway, until
 from tests.gateway.test_metrics import parsed
 from training.files import unpack
 from training.package import build_archive
@@ -48,8 +47,9 @@ def gateway(
     archive = build_archive(other, weights, stack.layout.store / f"{MODEL}-{VERSION}.mar")
     settings = {**torchserve, "SHADOW_VERSION": VERSION, "GATEWAY_SHADOW_FRACTION": "1"}
     headers = {"Authorization": f"Bearer {stack.token('management')}"}
+    url = f"http://{HOST}:{stack.ports.management}"
     query = {"url": archive.name, "model_name": MODEL, "initial_workers": "1", "synchronous": "true"}
-    with httpx.Client(base_url=stack.management_url, headers=headers, timeout=120, trust_env=False) as management:
+    with httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False) as management:
         management.post("/models", params=query).raise_for_status()
         try:
             with running_gateway(folder / "gateway.log", **settings) as started:
@@ -83,7 +83,8 @@ def test_both_versions_predict_what_clients_send_and_are_compared(
     before = _metrics(gateway)
     answers = [_post(gateway.url, "/predict", image).json() for image in images]
     assert {answer["model_version"] for answer in answers} == {direct[0][0]["model_version"]}
-    found = _sampled(gateway, 2)
+    until(lambda: _metrics(gateway)["aidetect_shadow_latency_seconds_count", ()] == 2)
+    found = _metrics(gateway)
     samples = {result[0]: value for (name, result), value in found.items() if name == "aidetect_shadow_samples_total"}
     assert samples == {"agreement": 1, "disagreement": 1, "error": 0, "dropped": 0}
     assert found["aidetect_shadow_difference_count", ()] == 2
@@ -104,11 +105,3 @@ def _post(url: str, path: str, image: bytes) -> httpx.Response:
 
 def _metrics(gateway: Gateway) -> dict[tuple[str, tuple[str, ...]], float]:
     return parsed(httpx.get(f"{gateway.url}/metrics", timeout=60, trust_env=False).text)
-
-
-def _sampled(gateway: Gateway, count: int) -> dict[tuple[str, tuple[str, ...]], float]:
-    deadline = time.monotonic() + 60
-    while (found := _metrics(gateway))["aidetect_shadow_latency_seconds_count", ()] < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return found

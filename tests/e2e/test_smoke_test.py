@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from deploy.layout import ROOT
-from deploy.local.stack import LocalStack
 from tests.e2e.processes import running_gateway
 
 
@@ -18,15 +17,12 @@ def smoke_test(url: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=ROOT, env=known | environment, capture_output=True, text=True, check=False)
 
 
-def test_it_predicts_the_sample_image(stack: LocalStack) -> None:
-    done = smoke_test(stack.gateway_url)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("coffee.png: real, probability 0.")
-
-
-def test_it_shows_the_key_of_its_environment(torchserve: dict[str, str], tmp_path: Path) -> None:
+def test_it_predicts_the_sample_image_with_the_key_of_its_environment(
+    torchserve: dict[str, str], tmp_path: Path
+) -> None:
     with running_gateway(tmp_path / "gateway.log", API_KEYS="right", **torchserve) as gateway:
         right, wrong = (smoke_test(gateway.url, DETECTOR_API_KEY=key) for key in ("right", "wrong"))
     assert (right.returncode, right.stderr) == (0, "")
+    assert right.stdout.startswith("coffee.png: real, probability 0.")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("smoke test: /predict answered 401: ")

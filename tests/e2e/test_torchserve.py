@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from deploy.layout import HOST
 from deploy.local.stack import LocalStack
 from deploy.local.versions import with_config
 from deploy.torchserve.process import ARCHIVE
@@ -51,7 +52,7 @@ def test_one_batch_of_a_prediction_an_explanation_and_a_corrupt_picture_is_answe
 
 def test_nothing_is_answered_without_its_own_token(stack: LocalStack, coffee: Path) -> None:
     predict = f"{stack.inference_url}/predictions/product-photo-detector"
-    models = f"{stack.management_url}/models"
+    models = f"http://{HOST}:{stack.ports.management}/models"
     wrong = {"Authorization": f"Bearer {stack.token('management')}"}
     raw = {"Content-Type": "application/octet-stream"}
     assert httpx.post(predict, content=coffee.read_bytes(), headers=raw, trust_env=False).status_code == 400

@@ -2,15 +2,15 @@
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, ViewportSize, expect, sync_playwright
+
+from tests.e2e.processes import until
 
 WAIT_S = 60.0
 WAIT_MS = WAIT_S * 1000
@@ -28,8 +28,6 @@ CHROMIUM_FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
-Scheme = Literal["light", "dark"]
-
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -45,7 +43,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, address: str, scheme: Scheme = "light") -> Iterator[Page]:
+def opened(browser: Browser, address: str) -> Iterator[Page]:
     """The page in a fresh tab; fails when anything but the page's own server was asked for anything."""
     expect.set_options(timeout=WAIT_MS)
     outside: list[str] = []
@@ -55,7 +53,7 @@ def opened(browser: Browser, address: str, scheme: Scheme = "light") -> Iterator
         if asked.scheme not in {"data", "blob"} and asked.netloc != urlsplit(address).netloc:
             outside.append(request.url)
 
-    context = browser.new_context(viewport=DESKTOP, color_scheme=scheme, reduced_motion="reduce")
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
     context.set_default_timeout(WAIT_MS)
     context.on("request", note)
     tab = context.new_page()
@@ -90,14 +88,6 @@ def posts(page: Page) -> list[str]:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
     return asked
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what no browser can see."""
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def faults(page: Page) -> list[tuple[str, list[str]]]:

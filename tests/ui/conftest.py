@@ -10,12 +10,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
-from deploy.layout import free_port
+from deploy.layout import ROOT, free_port
 from tests.ui.browsers import WAIT_S, chromium
 from tests.ui.fakes import FakeGateway, served
 from tests.ui.photos import clear_png
 
-ROOT = Path(__file__).parents[2]
+PROGRAM = "import sys; from ui import __main__ as page; page.HEAD_S = float(sys.argv[1]); sys.exit(page.main())"
 
 
 @pytest.fixture
@@ -62,12 +62,14 @@ class PageProcess:
 
 
 @contextmanager
-def running_page(uploads: Path, gateway_url: str = "http://127.0.0.1:9", **settings: str) -> Iterator[PageProcess]:
-    """The page in a process of its own, once it can be asked."""
+def running_page(
+    uploads: Path, gateway_url: str = "http://127.0.0.1:9", head_s: float = 10, **settings: str
+) -> Iterator[PageProcess]:
+    """The page in a process of its own, once it can be asked; it waits so long for a request's head."""
     port = free_port()
     own = {"UI_PORT": str(port), "UI_GATEWAY_URL": gateway_url, "UI_PHOTO_FOLDER": str(uploads)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "ui"],
+        [sys.executable, "-c", PROGRAM, str(head_s)],
         cwd=ROOT,
         env=os.environ | own | settings,
         stdout=subprocess.PIPE,

@@ -112,7 +112,7 @@ def predicted(photo: bytes) -> dict[str, Any]:
 def served(app: Starlette, port: int) -> Iterator[None]:
     """Listen on the port, and on nothing afterwards."""
     with socket.create_server(("127.0.0.1", port)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

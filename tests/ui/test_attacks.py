@@ -6,13 +6,11 @@ import os
 import re
 import socket
 import struct
-import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,6 +21,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from tests.gateway.command.service import served
 from tests.ui.browsers import WAIT_S
 from tests.ui.conftest import PageProcess, running_page
 from tests.ui.fakes import FakeGateway, jpeg
@@ -46,7 +45,7 @@ def server(page_address: str) -> Iterator[httpx.Client]:
 
 
 def described(path: Path) -> dict[str, Any]:
-    return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
+    return {"path": str(path), "orig_name": path.name, "meta": META}
 
 
 def asked(address: str, name: str, data: list[Any], session: str = SESSION) -> list[dict[str, Any]]:
@@ -130,16 +129,14 @@ def test_another_sessions_photo_outlives_whoever_else_names_it(page_address: str
 
 @pytest.mark.parametrize("event", [CHOOSE_ONE, ONE, CHOOSE_MANY, MANY])
 def test_no_address_is_fetched(page_address: str, gateway: FakeGateway, tmp_path: Path, event: str) -> None:
-    got: list[str] = []
+    got = list[httpx.Request]()
 
-    class Listener(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            got.append(self.path)
-            self.send_error(404)
+    def answer(request: httpx.Request) -> httpx.Response:
+        got.append(request)
+        return httpx.Response(404)
 
-    with HTTPServer(("127.0.0.1", 0), Listener) as listener:
-        threading.Thread(target=listener.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{listener.server_port}/photo.jpg"
+    with served(answer) as address:
+        url = f"{address}/photo.jpg"
         photo = str(small(tmp_path / "mine.jpg"))
         for fields in (
             {"path": url},
@@ -150,7 +147,6 @@ def test_no_address_is_fetched(page_address: str, gateway: FakeGateway, tmp_path
             {"path": "data:image/png;base64,AAAA", "url": "data:image/png;base64,AAAA", "meta": META},
         ):
             send(page_address, event, fields)
-        listener.shutdown()
     assert (got, gateway.received) == ([], [])
 
 
@@ -260,10 +256,10 @@ def memory(page: PageProcess, field: str = "VmRSS") -> int:
 
 @pytest.fixture(scope="module")
 def small_page(silent_gateway: FakeGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageProcess]:
-    """A page with little room, behind a proxy."""
+    """A page with little room and patience, behind a proxy."""
     settings = {"UI_PHOTOS_MAX_BYTES": str(SMALL), "UI_ROOT_PATH": "/photos", "UI_ALLOWED_HOSTS": "*.example.com"}
     gateway_url = f"http://127.0.0.1:{silent_gateway.port}"
-    with running_page(tmp_path_factory.mktemp("small"), gateway_url, **settings) as page:
+    with running_page(tmp_path_factory.mktemp("small"), gateway_url, head_s=2, **settings) as page:
         yield page
 
 

@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.responses import JSONResponse, Response
 
-from tests.ui.browsers import PHONE, opened, posts, until
+from tests.e2e.processes import until
+from tests.ui.browsers import PHONE, opened, posts
 from tests.ui.fakes import FakeGateway
 from tests.ui.photos import COFFEE, clear_png, plain_jpeg, rotated_jpeg, webp
 

@@ -4,13 +4,9 @@ from tests.ui.photos import COFFEE
 from ui import single
 
 
-def test_the_examples_of_installed_packages_are_offered() -> None:
-    found = single.installed()
-    assert found["Coffee cup"] == COFFEE
-    assert all(path.is_file() for path in found.values())
-
-
-def test_what_is_not_on_disk_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    offered = (("Lamp", "skimage", "data/no_lamp.png"), ("Shoe", "no_such_package", "shoe.png"))
-    monkeypatch.setattr(single, "OFFERED", offered)
+def test_the_examples_of_an_installed_package_that_are_on_disk_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(single.installed()) == 3
+    monkeypatch.setattr(single, "OFFERED", {"Coffee cup": "coffee.png", "Lamp": "no_lamp.png"})
+    assert single.installed() == {"Coffee cup": COFFEE}
+    monkeypatch.setattr(single, "PACKAGE", "no_such_package")
     assert single.installed() == {}

@@ -7,26 +7,24 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.layout import ROOT
 from tests.ui.browsers import WAIT_S
-from tests.ui.conftest import ROOT, running_page
+from tests.ui.conftest import running_page
 
 pytestmark = pytest.mark.slow
 
 
-def test_sigterm_stops_the_page_and_removes_what_was_uploaded(tmp_path: Path) -> None:
-    with running_page(tmp_path) as page:
+def test_whatever_proxies_are_set_the_page_starts_and_sigterm_stops_it_and_removes_what_was_uploaded(
+    tmp_path: Path,
+) -> None:
+    http, socks = "http://127.0.0.1:9", "socks5://127.0.0.1:9"
+    with running_page(tmp_path, HTTP_PROXY=http, http_proxy=http, ALL_PROXY=socks, all_proxy=socks) as page:
         upload = {"files": ("photo.png", b"photo", "image/png")}
         assert httpx.post(f"{page.address}/gradio_api/upload", files=upload, trust_env=False).status_code == 200
         assert [path.name for path in tmp_path.rglob("*.png")] == ["photo.png"]
         page.process.terminate()
         rest, _ = page.process.communicate(timeout=WAIT_S)
     assert (page.process.returncode, rest, list(tmp_path.iterdir())) == (0, "", [])
-
-
-def test_the_page_starts_whatever_proxies_are_set(tmp_path: Path) -> None:
-    http, socks = "http://127.0.0.1:9", "socks5://127.0.0.1:9"
-    with running_page(tmp_path, HTTP_PROXY=http, http_proxy=http, ALL_PROXY=socks, all_proxy=socks):
-        pass
 
 
 def test_the_page_on_all_addresses_is_heard_on_both_families(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import base64
 import csv
 import io
 import re
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,6 @@ from gateway.client import (
     Health,
     KeyRefusedError,
     PhotoRefusedError,
-    Prediction,
     TooManyRequestsError,
 )
 from gateway.client.answers import EMPTY_HEATMAP
@@ -67,23 +67,23 @@ def read(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
 
 
-def test_low_confidence_is_to_be_treated_as_undecided() -> None:
-    html = answer(probability=0.43, confidence="low")
-    assert "Low confidence: treat as undecided" in html
-    assert 'class="card undecided"' in html
+EMPTY = base64.b64encode(JPEG + EMPTY_HEATMAP).decode()
 
 
 @pytest.mark.parametrize(
-    ("prediction", "words"), [("ai_generated", "speak most for AI generation"), ("real", "speak most for a real photo")]
+    ("changes", "words", "absent"),
+    [
+        ({"confidence": "low"}, ["Low confidence: treat as undecided", 'class="card undecided"'], "card real"),
+        ({"prediction": "ai_generated"}, ["speak most for AI generation"], "is empty"),
+        ({"prediction": "real"}, ["speak most for a real photo"], "is empty"),
+        ({"heatmap_base64": EMPTY}, ["The heat map is empty"], "warm areas"),
+    ],
+    ids=str,
 )
-def test_the_card_says_what_the_heat_map_speaks_for(prediction: Prediction, words: str) -> None:
-    assert words in answer(prediction=prediction)
-
-
-def test_an_empty_heat_map_is_said_to_be_empty() -> None:
-    html = answer(heatmap_base64=base64.b64encode(JPEG + EMPTY_HEATMAP).decode())
-    assert "The heat map is empty" in html
-    assert "warm areas" not in html
+def test_the_card_words_the_verdict_and_its_heat_map(changes: dict[str, Any], words: list[str], absent: str) -> None:
+    html = answer(**changes)
+    assert [each for each in words if each not in html] == []
+    assert absent not in html
 
 
 def test_evidence_is_in_words_with_its_strength_and_what_was_left_out_without() -> None:
@@ -173,7 +173,9 @@ def test_photos_that_are_left_are_counted_with_the_reason_and_what_helps() -> No
 
 
 def test_health_and_drift_are_in_words_with_their_numbers() -> None:
-    html = service()
+    unready, html = service(ready=False), service()
+    assert titles(unready)[0] == "The service is not ready"
+    assert "Refresh in a moment" in unready
     assert titles(html) == ["The service is ready", "Drift: something has changed"]
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html))
     assert facts == {
@@ -207,12 +209,6 @@ def test_without_drift_the_status_says_what_is_compared(status: str, title: str)
     assert titles(service(drift_detected=False, checks=[], status=status)) == ["The service is ready", title]
 
 
-def test_a_service_that_is_not_ready_says_what_to_do() -> None:
-    html = service(ready=False)
-    assert titles(html)[0] == "The service is not ready"
-    assert "Refresh in a moment" in html
-
-
 def histogram(reference: list[float] | None, current: list[float] | None) -> str:
     return service(histogram=DriftHistogram(edges=[0.0, 0.5, 1.0], reference=reference, current=current), checks=[])
 
@@ -226,10 +222,6 @@ def test_each_share_has_a_bar_beside_the_longest_ones() -> None:
         ("50.0%", "reference", "100"),
         ("0.0%", "current", "0"),
     ]
-
-
-def test_a_distribution_that_is_not_there_is_left_out() -> None:
-    html = histogram([0.25, 0.75], None)
-    assert 'class="current"' not in html
-    assert "Newest predictions" not in html
+    alone = histogram([0.25, 0.75], None)
+    assert ('class="current"' in alone, "Newest predictions" in alone) == (False, False)
     assert "There are no scores to plot yet." in histogram(None, None)
