@@ -1,29 +1,24 @@
 """Pure-ASGI layers: one around everything, one around each prediction route."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, parse, request_id
+from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, request_id
 from gateway.errors import ApiError, RateLimitedError, SlowRequestError, UnavailableError, render
 from gateway.metrics import METHODS, UNMATCHED, endpoint_of
 from gateway.ratelimit import WINDOW_S, Bucket, counted_as
 from gateway.security import JSON_HEADERS
 from gateway.services import Services, services_of
 from gateway.settings import Settings
-
-if TYPE_CHECKING:
-    from gateway.tracing import HttpSpan
+from gateway.tracing import HttpSpan
 
 ID_HEADER: Final = "X-Request-ID"
 KEY_HEADER: Final = "X-API-Key"
@@ -50,24 +45,20 @@ class RequestLayer:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        context = scope.setdefault("state", {})["context"] = RequestContext(request_id(headers.get(ID_HEADER)))
-        services: Services | None = scope["state"].get("services")  # not there before the application has opened
+        context = scope["state"]["context"] = RequestContext(request_id(headers.get(ID_HEADER)))
+        services: Services = scope["state"]["services"]
         method = scope["method"] if scope["method"] in METHODS else None
-        spans = services.spans if services else None
         structlog.contextvars.clear_contextvars()  # uvicorn starts a pipelined request within the one before
-        with spans.request(method, headers) if spans else nullcontext() as span:
-            trace = (span.trace() if span else None) or parse(headers.get("traceparent"))
-            fields = trace.log_fields(self._trace_project) if trace else {}
+        with services.spans.request(method, headers) as span:
+            fields = span.log_fields(self._trace_project)
             with structlog.contextvars.bound_contextvars(request_id=context.request_id, **fields):
                 started = perf_counter()
                 try:
                     await self._serve(scope, _counting(receive, context), _completing(send, context))
                 finally:
-                    if services:
-                        services.metrics.exchanged(scope, context, perf_counter() - started)
+                    services.metrics.exchanged(scope, context, perf_counter() - started)
                     self._log_line(scope, context, elapsed_ms(started))
-                    if span:
-                        _tell(span, method or "HTTP", scope, context)
+                    _tell(span, method or "HTTP", scope, context)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(HTTPConnection(scope))

@@ -14,12 +14,11 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
-from gateway import errors, schemas, uploads
+from gateway import errors, read_version, schemas, uploads
 from gateway.errors import PROBLEM_JSON, ApiError, as_api_error, error_body, problem_body
 from gateway.images import check_image
 from gateway.privacy import as_html, statement
 from gateway.security import CHALLENGE, MISSING
-from gateway.services import read_version
 from gateway.settings import Settings
 from gateway.torchserve import unavailable
 

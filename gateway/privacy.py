@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
+from gateway import NAME
 from gateway.schemas import PrivacyBody, Retention
-from gateway.services import NAME
 from gateway.settings import Settings
 
 COLLECTOR: Final = (

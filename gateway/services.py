@@ -1,18 +1,14 @@
 """What the routes work with: opened once with the application, passed on with every request."""
 
-from __future__ import annotations
-
-import tomllib
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import cast
 
 import httpx
 from starlette.requests import HTTPConnection
 
+from gateway import read_version
 from gateway.drift.monitor import DriftMonitor
 from gateway.drift.reference import read_reference
 from gateway.drift.store import open_store
@@ -23,56 +19,8 @@ from gateway.security import KeyFile, KeyRing
 from gateway.settings import Settings
 from gateway.shadow import Shadow, open_shadow
 from gateway.torchserve import AiohttpTransport, Backend, Readiness, TokenFile
+from gateway.tracing import Spans, TracedTransport, open_tracing
 from gateway.uploads import UploadBudget
-
-if TYPE_CHECKING:
-    from gateway.tracing import Spans
-
-LOWEST_ERROR: Final = 400
-NAME: Final = "ai-product-photo-detector"
-
-
-class MissingPackageError(Exception):
-    """A collector is configured, and the packages that would send it spans are not installed."""
-
-
-@asynccontextmanager
-async def open_tracing(settings: Settings, version: str) -> AsyncIterator[Spans | None]:
-    """What makes spans, or None without a collector; at the end of the block what is left is sent.
-
-    Raises:
-        MissingPackageError: OpenTelemetry is not installed.
-    """
-    if settings.otlp_endpoint is None:
-        yield None
-        return
-    try:
-        from gateway.tracing import Spans, exporting  # noqa: PLC0415 - an optional package
-    except ImportError as error:
-        raise MissingPackageError(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed. Unset it, or install what sends "
-            "spans: pip install 'ai-product-photo-detector[gateway,tracing]'"
-        ) from error
-    async with exporting(settings, NAME, version) as tracer:
-        yield Spans(tracer)
-
-
-class TracedTransport(httpx.AsyncBaseTransport):
-    """Another transport, with a span around each attempt of a call."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, spans: Spans) -> None:
-        self._inner, self._spans = inner, spans
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Make one attempt; the span ends with the head of the answer."""
-        with self._spans.call(request) as span:
-            response = await self._inner.handle_async_request(request)
-            span.answered(response.status_code, LOWEST_ERROR)
-            return response
-
-    async def aclose(self) -> None:
-        """Close the other transport."""
-        await self._inner.aclose()
 
 
 @dataclass(frozen=True)
@@ -89,7 +37,7 @@ class Services:
     uploads: UploadBudget
     examiner: Examiner
     shadow: Shadow | None
-    spans: Spans | None
+    spans: Spans
     version: str
 
 
@@ -133,14 +81,6 @@ def services_of(connection: HTTPConnection) -> Services:
     return cast(Services, connection.state.services)
 
 
-def read_version() -> str:
-    """The project's version: from its `pyproject.toml` in a checkout, else from the installed package."""
-    pyproject = Path(__file__).parents[1] / "pyproject.toml"
-    if pyproject.is_file():
-        return cast(str, tomllib.loads(pyproject.read_text())["project"]["version"])
-    return metadata.version(NAME)
-
-
 @asynccontextmanager
 async def _open_drift(settings: Settings) -> AsyncIterator[DriftMonitor]:
     drift = DriftMonitor(read_reference(settings.drift_reference_file), settings)
@@ -156,7 +96,7 @@ def _key_ring(settings: Settings) -> KeyRing:
 
 
 def _network(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None, connections: int, spans: Spans | None
+    settings: Settings, transport: httpx.AsyncBaseTransport | None, connections: int, spans: Spans
 ) -> httpx.AsyncBaseTransport:
     network = transport or AiohttpTransport(connections, settings.connect_timeout_s)
-    return TracedTransport(network, spans) if spans else network
+    return TracedTransport(network, spans) if settings.otlp_endpoint else network

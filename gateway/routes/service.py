@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from gateway import NAME, read_version
 from gateway.context import Lines
 from gateway.errors import prefers
 from gateway.metrics import CONTENT_TYPE
@@ -17,7 +18,7 @@ from gateway.openapi import SERVERS, build_document
 from gateway.privacy import as_html, statement
 from gateway.schemas import HealthBody
 from gateway.security import PAGE_HEADERS, SWAGGER_HEADERS
-from gateway.services import NAME, read_version, services_of
+from gateway.services import services_of
 from gateway.settings import Settings
 from gateway.torchserve import unavailable
 from gateway.uploads import HISTOGRAM, MODEL, check_includes
