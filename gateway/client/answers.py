@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gateway import schemas
 from gateway.client.errors import GatewayError, item_error
-from gateway.schemas import Confidence, DriftHistogram, ModelInfo, Prediction, Strength
+from gateway.schemas import Confidence, Prediction, Strength
 
 JPEG_START = b"\xff\xd8"
 EMPTY_HEATMAP = b"no region speaks for this verdict"
@@ -75,6 +75,9 @@ class Failure:
 
 Outcome = Verdict | Failure
 About = schemas.IndexBody
+Comparison = schemas.ComparisonBody
+Health = schemas.HealthBody
+Drift = schemas.DriftBody
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,28 +90,6 @@ class BatchResult:
     failed: int
     total_inference_time_ms: float
     model_version: str | None
-
-
-class Comparison(_Answer):
-    """The live and the shadow version's verdicts on one image."""
-
-    primary: Verdict
-    shadow: Verdict
-    agreement: bool
-    difference: float
-
-
-class Health(schemas.HealthBody):
-    """State of the service and of its model."""
-
-    model: ModelInfo | None = None
-    """None unless it was asked for, and while no model has answered."""
-
-
-class Drift(schemas.DriftBody):
-    """The newest predictions beside the model's reference; `histogram` is None unless it was asked for."""
-
-    histogram: DriftHistogram | None = None
 
 
 def read(kind: type[T], content: bytes) -> T:

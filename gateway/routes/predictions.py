@@ -22,7 +22,8 @@ from gateway.services import Services, services_of
 from gateway.shadow import Predicted, Shadow
 from gateway.uploads import EVIDENCE, batch_too_large, check_includes, read_image, uploaded
 
-LOGGED: Final = {"prediction", "probability", "confidence", "model_version", "inference_time_ms"}
+PREDICTED: Final = {"prediction", "probability", "confidence"}
+LOGGED: Final = {*PREDICTED, "model_version", "inference_time_ms"}
 Answer = TypeVar("Answer", bound=Verdict)
 
 
@@ -64,9 +65,9 @@ async def compare(request: Request) -> JSONResponse:
     async with uploaded(request, "file", 1) as (upload,):
         image = await read_image(upload, services.settings)
     body = await until_disconnect(request, _ask_both(request, image, services.shadow))
-    verdict = body.primary.model_dump(include={"prediction", "probability", "confidence", "model_version"})
+    verdict = body.primary.model_dump(include={*PREDICTED, "model_version"})
     context_of(request).note(**verdict, **body.model_dump(include={"agreement", "difference"}))
-    return JSONResponse(body.model_dump())
+    return JSONResponse(body.model_dump(exclude_unset=True))
 
 
 async def _predict(request: Request, sample: list[Predicted], image: CheckedImage, flow: Hashable = None) -> Verdict:
@@ -108,17 +109,10 @@ async def _answer_one(
     async with uploaded(request, "file", 1) as (upload,):
         image = await read_image(upload, services_of(request).settings)
     verdict, milliseconds = await until_disconnect(request, timed(call(image)))
-    body = schema(**verdict.model_dump(), inference_time_ms=milliseconds)
+    extras: dict[str, Any] = {EVIDENCE: await services_of(request).examiner.evidence(image.data)} if wanted else {}
+    body = schema(**verdict.model_dump(), inference_time_ms=milliseconds, **extras)
     context_of(request).note(**body.model_dump(include=LOGGED))
-    content = body.model_dump() | await _extras(request, image, wanted)
-    return JSONResponse(content, background=_afterwards(request, sample))
-
-
-async def _extras(request: Request, image: CheckedImage, wanted: set[str]) -> dict[str, Any]:
-    if EVIDENCE not in wanted:
-        return {}
-    findings = await services_of(request).examiner.evidence(image.data)
-    return {EVIDENCE: [finding.model_dump() for finding in findings]}
+    return JSONResponse(body.model_dump(exclude_unset=True), background=_afterwards(request, sample))
 
 
 async def _predict_all(request: Request, uploads: list[UploadFile], sample: list[Predicted]) -> schemas.BatchBody:
@@ -160,10 +154,9 @@ def _item(upload: UploadFile, outcome: Verdict | ApiError) -> schemas.BatchItem:
     # A client may name a charset whose decoder yields what UTF-8 cannot carry.
     filename = (upload.filename or "").encode(errors="replace").decode()
     if isinstance(outcome, ApiError):
-        return schemas.BatchItem(filename=filename, error=str(outcome))
-    return schemas.BatchItem(
-        filename=filename, **outcome.model_dump(include={"prediction", "probability", "confidence"})
-    )
+        found: dict[str, Any] = dict.fromkeys(PREDICTED)
+        return schemas.BatchItem(filename=filename, **found, error=str(outcome))
+    return schemas.BatchItem(filename=filename, **outcome.model_dump(include=PREDICTED), error=None)
 
 
 async def _ask_both(request: Request, image: CheckedImage, shadow: Shadow) -> schemas.ComparisonBody:
@@ -181,4 +174,5 @@ async def _ask_both(request: Request, image: CheckedImage, shadow: Shadow) -> sc
         shadow=schemas.PredictionBody(**other.model_dump(), inference_time_ms=other_ms),
         agreement=live.prediction == other.prediction,
         difference=live.differs_by(other),
+        message=None,
     )

@@ -41,10 +41,9 @@ async def health(request: Request) -> JSONResponse:
         active_requests=services.metrics.active_requests,
         drift_detected=services.drift.report().drift_detected,
         predictions_total=services.metrics.predictions_total,
+        **({MODEL: services.backend.model} if wanted else {}),
     )
-    model = services.backend.model
-    extras = {MODEL: model.model_dump() if model else None} if wanted else {}
-    return _probe_answer(ok=ready, body=body.model_dump() | extras)
+    return _probe_answer(ok=ready, body=body.model_dump(exclude_unset=True))
 
 
 async def healthz(_: Request) -> JSONResponse:
@@ -84,8 +83,8 @@ async def drift(request: Request) -> JSONResponse:
     """Whether predictions and images still resemble the reference."""
     wanted = check_includes(request, HISTOGRAM)
     services = services_of(request)
-    extras = {HISTOGRAM: services.drift.histogram().model_dump()} if wanted else {}
-    return JSONResponse(services.drift.report().model_dump() | extras)
+    extras = {HISTOGRAM: services.drift.histogram()} if wanted else {}
+    return JSONResponse(services.drift.report().model_copy(update=extras).model_dump(exclude_unset=True))
 
 
 async def metrics(request: Request) -> Response:

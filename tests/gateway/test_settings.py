@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from gateway.settings import MOST, Settings, unknown_variables, variable
+from gateway.settings import MIB, MOST, Settings, unknown_variables, variable
 
 
 def test_a_key_under_the_prefixed_name_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,13 +63,16 @@ def test_a_slip_in_a_name_is_found(name: str, meant: str | None) -> None:
     assert unknown_variables([name, "PATH", "HOME", "OPENAI_API_KEY", "REDIS_URL"]) == {name: meant}
 
 
-def test_a_budget_that_no_batch_fits_is_refused() -> None:
-    with pytest.raises(ValidationError, match="GATEWAY_UPLOAD_BUDGET_BYTES is 1000: the largest batch needs 70"):
-        Settings(upload_budget_bytes=1000)
+def test_what_follows_from_other_settings() -> None:
+    usual, raised = Settings(), Settings(max_pixels=100_000_000, max_batch_files=20, backend_concurrency=32)
+    assert (usual.upload_budget_bytes, raised.upload_budget_bytes) == (96 * MIB, 139_941_206)
+    assert (usual.max_side_pixels, raised.max_side_pixels) == (10_000, 20_000)
+    assert (usual.max_pixels_in_flight, raised.max_pixels_in_flight) == (100_000_000, 200_000_000)
+    assert Settings(max_pixels=20_000_000).max_side_pixels == 10_000
 
 
 @pytest.mark.parametrize("name", MOST)
 def test_more_than_the_model_server_takes_is_refused_at_start_up(name: str) -> None:
-    Settings.model_validate({name: MOST[name], "max_batch_files": 1})
+    Settings.model_validate({name: MOST[name]})
     with pytest.raises(ValidationError, match=f"{variable(name)} is .*Set {MOST[name]} or less"):
-        Settings.model_validate({name: MOST[name] + 1, "max_batch_files": 1})
+        Settings.model_validate({name: MOST[name] + 1})

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from gateway.evidence import metadata, vocabulary
 from gateway.evidence.metadata import Examiner
 from gateway.evidence.vocabulary import generator, parameters, source_type
-from gateway.schemas import ExplanationWithEvidence, PredictionWithEvidence
+from gateway.schemas import ExplanationBody, PredictionBody
 from tests.gateway.conftest import LogLines
 from tests.gateway.evidence import hostile
 from tests.gateway.fakes import TorchServe, picture, upload
@@ -447,11 +447,9 @@ def test_a_failing_reader_costs_no_answer(
     assert "secret" not in f"{failed}{request}"
 
 
-@pytest.mark.parametrize(
-    ("path", "schema"), [("/predict", PredictionWithEvidence), ("/v1/predict/explain", ExplanationWithEvidence)]
-)
+@pytest.mark.parametrize(("path", "schema"), [("/predict", PredictionBody), ("/v1/predict/explain", ExplanationBody)])
 def test_evidence_comes_after_the_documented_fields_and_only_on_demand(
-    client: TestClient, path: str, schema: type[PredictionWithEvidence]
+    client: TestClient, path: str, schema: type[PredictionBody]
 ) -> None:
     files = {"file": upload(with_text("parameters", A1111))}
     plain = client.post(path, files=files).json()
