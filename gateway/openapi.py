@@ -275,9 +275,10 @@ class _Untitled(GenerateJsonSchema):
 
 
 def _schemas(entries: Iterable[Operation]) -> dict[str, Any]:
-    bodies: list[type[BaseModel]] = [entry.body for entry in entries if entry.body]
+    bodies: list[type[BaseModel]] = [schemas.ErrorBody, schemas.ProblemBody]
+    bodies += [entry.body for entry in entries if entry.body]
     _, found = models_json_schema(
-        [(body, "serialization") for body in (*bodies, schemas.ErrorBody, schemas.ProblemBody)],
+        [(body, "serialization") for body in bodies],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Untitled,
     )
