@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
+PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
 Prediction = Literal["real", "ai_generated"]
 Confidence = Literal["low", "medium", "high"]
 InputName = Literal["width", "height", "megapixels", "bytes_per_pixel", "brightness", "sharpness"]

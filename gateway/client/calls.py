@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, Generic, TypedDict, TypeVar
 import httpx
 
 from gateway import schemas
-from gateway.client import answers, errors
+from gateway.client import answers
 from gateway.client.answers import BatchResult, Failure, Outcome, Verdict
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def content(photo: Photo) -> bytes:
     except UnicodeDecodeError as error:  # opened for text
         raise TypeError(KINDS) from error
     except (OSError, ValueError) as error:  # a path may have a character that no path can have
-        raise errors.PhotoUnreadableError(getattr(error, "strerror", None) or str(error), code="unreadable") from error
+        raise answers.PhotoUnreadableError(getattr(error, "strerror", None) or str(error), code="unreadable") from error
     if not isinstance(data, bytes):
         raise TypeError(f"{KINDS}; this one gives {type(data).__name__}")
     return data
@@ -58,7 +58,7 @@ def identity(api_key: str, caller: str = "") -> dict[bytes, bytes]:
     """
     key = api_key.strip()
     if not key.isprintable():
-        raise errors.KeyRefusedError("It contains characters that no key can have.", code="unauthorized")
+        raise answers.KeyRefusedError("It contains characters that no key can have.", code="unauthorized")
     sent = {b"X-API-Key": key.encode(), b"X-Forwarded-For": caller.encode()}
     return {name: value for name, value in sent.items() if value}
 
@@ -103,11 +103,11 @@ class Call(Generic[T]):
         """
         expected = response.status_code == httpx.codes.OK
         if not expected and response.status_code not in self.also:
-            raise errors.response_error(response)
+            raise answers.response_error(response)
         try:
             return self.read(response.content)
         except ValueError as error:
-            raise errors.response_error(response, odd=expected, reason=str(error)) from error
+            raise answers.response_error(response, odd=expected, reason=str(error)) from error
 
 
 def _reader(kind: type[answers.T]) -> Callable[[bytes], answers.T]:
@@ -165,7 +165,7 @@ def about() -> Call[answers.About]:
     return Call("GET", "", _reader(answers.About))
 
 
-OnWait = Callable[[float, errors.GatewayError], None]
+OnWait = Callable[[float, answers.GatewayError], None]
 """Is told before each wait how long it is, and why."""
 
 
@@ -195,7 +195,7 @@ class Wait:
     seconds: float
 
 
-Content = bytes | errors.PhotoUnreadableError
+Content = bytes | answers.PhotoUnreadableError
 Step = Read | Call[Any] | Wait | Outcome
 """A call is one as well; it wants its answer or the error."""
 Steps = Generator[Step, Any, None]
@@ -230,7 +230,7 @@ class Checking:
         self._size = 1 if self.explain or self.evidence else self.batch_size or BATCH_FILES
         self._single = self._size == 1
         self._hopeless = False  # patience ended, and nothing has come through since
-        self._refused: errors.KeyRefusedError | None = None
+        self._refused: answers.KeyRefusedError | None = None
 
     def steps(self, photos: Iterable[Photo]) -> Steps:
         """Yield the steps; verdicts and failures among them are the results, one per image and in order."""
@@ -249,7 +249,7 @@ class Checking:
 
     def _predict(self, contents: list[Content]) -> Steps:
         outcomes: list[Outcome | None] = [
-            Failure(one) if isinstance(one, errors.GatewayError) else None for one in contents
+            Failure(one) if isinstance(one, answers.GatewayError) else None for one in contents
         ]
         # A call without an answer costs its timeout of the patience.
         patience = _Patience(0 if self._hopeless else self.patience_s, self.timeout_s)
@@ -269,13 +269,13 @@ class Checking:
         if self._refused:
             return [Failure(self._refused)] * len(images)
         found = yield self._call(images)
-        if isinstance(found, errors.GatewayError) and len(images) > 1 and found.code in errors.TOO_MUCH:
+        if isinstance(found, answers.GatewayError) and len(images) > 1 and found.code in answers.TOO_MUCH:
             half = len(images) // 2
-            if found.code == errors.TOO_MANY_FILES:
+            if found.code == answers.TOO_MANY_FILES:
                 self._size = min(self._size, half)
             first = yield from self._ask(images[:half])
             return first + (yield from self._ask(images[half:]))
-        self._refused = found if isinstance(found, errors.KeyRefusedError) else None
+        self._refused = found if isinstance(found, answers.KeyRefusedError) else None
         outcomes = _outcomes(found, len(images))
         self._hopeless = all(_may_come(outcome) for outcome in outcomes)
         return outcomes
@@ -292,16 +292,16 @@ class _Patience:
     timeout_s: float
     waits: int = 0
 
-    def pause(self, error: errors.GatewayError) -> float | None:
+    def pause(self, error: answers.GatewayError) -> float | None:
         """Seconds to wait before the next attempt; None when there is to be none."""
         wished = error.retry_after_s
         pause = max(FIRST_WAIT_S, min(FIRST_WAIT_S * 2**self.waits, LONGEST_WAIT_S) if wished is None else wished)
-        self.left_s -= pause + (self.timeout_s if isinstance(error, errors.ServiceSlowError) else 0)
+        self.left_s -= pause + (self.timeout_s if isinstance(error, answers.ServiceSlowError) else 0)
         self.waits += 1
         return pause if self.left_s >= 0 else None
 
 
-def _outcomes(found: BatchResult | Verdict | errors.GatewayError, count: int) -> list[Outcome]:
+def _outcomes(found: BatchResult | Verdict | answers.GatewayError, count: int) -> list[Outcome]:
     match found:
         case BatchResult():
             return list(found.results)

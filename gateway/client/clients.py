@@ -13,9 +13,8 @@ from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar, Unpa
 import httpx
 
 from gateway.client import calls
-from gateway.client.answers import Outcome
+from gateway.client.answers import GatewayError, Outcome, transport_error
 from gateway.client.calls import Call, Options, Photo, Steps
-from gateway.client.errors import GatewayError, transport_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
