@@ -12,13 +12,13 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, request_id
-from gateway.errors import ApiError, RateLimitedError, SlowRequestError, UnavailableError, render
+from gateway.errors import RateLimitedError, SlowRequestError, UnavailableError, render
 from gateway.metrics import METHODS, UNMATCHED, endpoint_of
 from gateway.ratelimit import WINDOW_S, Bucket, counted_as
 from gateway.security import JSON_HEADERS
 from gateway.services import Services, services_of
-from gateway.settings import Settings
 from gateway.tracing import HttpSpan
+from gateway.uploads import batch_too_large, file_too_large
 
 ID_HEADER: Final = "X-Request-ID"
 KEY_HEADER: Final = "X-API-Key"
@@ -129,8 +129,8 @@ def _tell(span: HttpSpan, method: str, scope: Scope, context: RequestContext) ->
 class Guard:
     """Around each prediction route: bounds the body, checks key and rate, and counts the request as active."""
 
-    def __init__(self, app: ASGIApp, bucket: Bucket, max_bytes: int, too_large: Callable[[Settings], ApiError]) -> None:
-        self._app, self._bucket, self._max_bytes, self._too_large = app, bucket, max_bytes, too_large
+    def __init__(self, app: ASGIApp, bucket: Bucket) -> None:
+        self._app, self._bucket = app, bucket
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -156,8 +156,10 @@ class Guard:
             await self._app(scope, _Body(receive, services, grow).receive, send)
 
     def _check_size(self, size: int, services: Services) -> None:
-        if size > self._max_bytes:
-            raise self._too_large(services.settings)
+        settings, batch = services.settings, self._bucket == "batch"
+        most = settings.max_batch_bytes if batch else settings.max_file_bytes
+        if size > most + settings.max_form_overhead_bytes:
+            raise batch_too_large(settings) if batch else file_too_large(settings)
 
     @staticmethod
     def _check_key(connection: HTTPConnection, services: Services) -> None:

@@ -25,7 +25,6 @@ from gateway.command.options import KEY_FILE_VARIABLE, KEY_VARIABLE, CommandErro
 STDIN = "-"
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp"})
 """What is taken from a folder; a file that is named is always taken."""
-STDIN_STEM = "stdin"
 USER_AGENT = "product-photo-command"
 STYLES = {"ai_generated": "bold red", "real": "green"}
 WORDS = {"ai_generated": "AI-generated", "real": "real"}
@@ -98,81 +97,12 @@ class Heatmaps:
         """Write an image's heat map; return its path, or None if there is none."""
         if not isinstance(outcome, client.Explanation):
             return None
-        stem = STDIN_STEM if photo == STDIN else PurePath(photo).stem
+        stem = "stdin" if photo == STDIN else PurePath(photo).stem
         self._saved[stem.lower()] += 1  # some file systems know no case
         number = self._saved[stem.lower()]
         path = self._folder / (f"{stem}-heatmap.jpg" if number == 1 else f"{stem}-heatmap-{number}.jpg")
         path.write_bytes(outcome.heatmap)
         return str(path)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Predict the images; return the exit code."""
-    sources = find(arguments.photos)
-    tally = Tally(arguments.fail_on)
-    try:
-        with _client(arguments) as gateway:
-            gateway.alive()  # a service that is not there is told at once, before any image
-            _predict(gateway, sources, arguments, tally)
-    except client.GatewayError as error:
-        _tell(f"{error} The address is {_address(arguments.url)}.")
-        return Exit.KEY_REFUSED if isinstance(error, client.KeyRefusedError) else Exit.UNREACHABLE
-    except KeyboardInterrupt:
-        _tell(f"stopped: {tally.count} of {len(sources)} images have a prediction")
-        return Exit.STOPPED
-    if not arguments.quiet:
-        _tell(tally.summary())
-    if tally.advice:
-        _tell(tally.advice)
-    return tally.exit()
-
-
-def _predict(gateway: client.Client, sources: list[Source], arguments: argparse.Namespace, tally: Tally) -> None:
-    heatmaps = Heatmaps(arguments.explain) if arguments.explain else None
-    with (
-        writing(arguments.form, evidence=arguments.evidence) as write,
-        reporting(len(sources), quiet=arguments.quiet, rows_come=arguments.form != "table") as report,
-    ):
-        outcomes = gateway.check(
-            [source.photo for source in sources],
-            # A single image is timed; in a batch only the whole is.
-            batch_size=1 if len(sources) == 1 else arguments.batch_size,
-            explain=heatmaps is not None,
-            evidence=arguments.evidence,
-            patience_s=arguments.patience,
-            on_wait=report.waiting,
-        )
-        for source, outcome in zip(sources, outcomes, strict=True):
-            tally.add(outcome)
-            write(row_of(source.name, outcome, heatmaps.save(source.name, outcome) if heatmaps else None))
-            report.advance()
-
-
-def _address(url: str) -> str:
-    """Leave out a password that is in the address."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _client(arguments: argparse.Namespace) -> client.Client:
-    try:
-        return client.Client(arguments.url, _key(arguments), timeout_s=arguments.timeout, user_agent=USER_AGENT)
-    except ValueError as error:
-        raise CommandError(f"--url: {error}") from error
-
-
-def _key(arguments: argparse.Namespace) -> str:
-    file = arguments.api_key_file or os.environ.get(KEY_FILE_VARIABLE)
-    if not file or (not arguments.api_key_file and os.environ.get(KEY_VARIABLE)):
-        return os.environ.get(KEY_VARIABLE, "")
-    try:
-        return Path(file).read_text(encoding="utf-8").partition("\n")[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError("the file of the API key cannot be read: see that it is there and holds a key") from error
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -349,3 +279,68 @@ def reporting(total: int, *, quiet: bool, rows_come: bool) -> Iterator[Reporter]
     error = Console(stderr=True)
     with Progress(*columns, console=error, transient=True, redirect_stdout=False, disable=no_bar) as bar:
         yield Reporter(bar, bar.add_task("checking", total=total), quiet)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict the images; return the exit code."""
+    sources = find(arguments.photos)
+    tally = Tally(arguments.fail_on)
+    try:
+        with _client(arguments) as gateway:
+            gateway.alive()  # a service that is not there is told at once, before any image
+            _predict(gateway, sources, arguments, tally)
+    except client.GatewayError as error:
+        print(f"{error} The address is {_address(arguments.url)}.", file=sys.stderr)
+        return Exit.KEY_REFUSED if isinstance(error, client.KeyRefusedError) else Exit.UNREACHABLE
+    except KeyboardInterrupt:
+        print(f"stopped: {tally.count} of {len(sources)} images have a prediction", file=sys.stderr)
+        return Exit.STOPPED
+    if not arguments.quiet:
+        print(tally.summary(), file=sys.stderr)
+    if tally.advice:
+        print(tally.advice, file=sys.stderr)
+    return tally.exit()
+
+
+def _predict(gateway: client.Client, sources: list[Source], arguments: argparse.Namespace, tally: Tally) -> None:
+    heatmaps = Heatmaps(arguments.explain) if arguments.explain else None
+    with (
+        writing(arguments.form, evidence=arguments.evidence) as write,
+        reporting(len(sources), quiet=arguments.quiet, rows_come=arguments.form != "table") as report,
+    ):
+        outcomes = gateway.check(
+            [source.photo for source in sources],
+            # A single image is timed; in a batch only the whole is.
+            batch_size=1 if len(sources) == 1 else arguments.batch_size,
+            explain=heatmaps is not None,
+            evidence=arguments.evidence,
+            patience_s=arguments.patience,
+            on_wait=report.waiting,
+        )
+        for source, outcome in zip(sources, outcomes, strict=True):
+            tally.add(outcome)
+            write(row_of(source.name, outcome, heatmaps.save(source.name, outcome) if heatmaps else None))
+            report.advance()
+
+
+def _address(url: str) -> str:
+    """Leave out a password that is in the address."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _client(arguments: argparse.Namespace) -> client.Client:
+    try:
+        return client.Client(arguments.url, _key(arguments), timeout_s=arguments.timeout, user_agent=USER_AGENT)
+    except ValueError as error:
+        raise CommandError(f"--url: {error}") from error
+
+
+def _key(arguments: argparse.Namespace) -> str:
+    file = arguments.api_key_file or os.environ.get(KEY_FILE_VARIABLE)
+    if not file or (not arguments.api_key_file and os.environ.get(KEY_VARIABLE)):
+        return os.environ.get(KEY_VARIABLE, "")
+    try:
+        return Path(file).read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError("the file of the API key cannot be read: see that it is there and holds a key") from error

@@ -128,7 +128,7 @@ def answer(torchserve: TorchServe, image: bytes, status: int, body: object = Non
 def test_the_documented_bytes(client: TestClient, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch) -> None:
     png = picture("PNG")
     answer(torchserve, png, 200, REAL)
-    monkeypatch.setattr("gateway.routes.predictions.elapsed_ms", lambda _: 89.5)
+    monkeypatch.setattr("gateway.routes.elapsed_ms", lambda _: 89.5)
     files = [("files", upload(JPEG, "photo1.jpg")), ("files", upload(png, "photo2.png"))]
     response = client.post("/predict/batch", files=files)
     assert response.status_code == 200
