@@ -1,7 +1,8 @@
-"""What the clients do, without I/O: each call of the API, and the steps that take many images through its batches."""
+"""What the clients do: each call of the API, and many images through its batches."""
 
+import asyncio
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -181,32 +182,8 @@ class Options(TypedDict, total=False):
     on_wait: OnWait | None
 
 
-@dataclass(frozen=True)
-class Read:
-    """Step: read an image; wants its bytes or the error."""
-
-    photo: Photo
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Step: let time pass before a call is made again."""
-
-    seconds: float
-
-
 Content = bytes | answers.PhotoUnreadableError
-Step = Read | Call[Any] | Wait | Outcome
-"""A call is one as well; it wants its answer or the error."""
-Steps = Generator[Step, Any, None]
-
-
-def next_step(steps: Steps, reply: object) -> Step | None:
-    """Return what is to be done after the reply to the step before; None at the end."""
-    try:
-        return steps.send(reply)
-    except StopIteration:
-        return None
+Ask = Callable[[Call[Any]], Awaitable[Any]]
 
 
 @dataclass
@@ -217,6 +194,7 @@ class Checking:
     patience is at an end their images have failed, not those of the next batch.
     """
 
+    ask: Ask
     timeout_s: float
     batch_size: int | None = None
     explain: bool = False
@@ -232,29 +210,28 @@ class Checking:
         self._hopeless = False  # patience ended, and nothing has come through since
         self._refused: answers.KeyRefusedError | None = None
 
-    def steps(self, photos: Iterable[Photo]) -> Steps:
-        """Yield the steps; verdicts and failures among them are the results, one per image and in order."""
+    def batches(self, photos: Iterable[Photo]) -> Iterator[list[Content]]:
+        """Read the images, as many at a time as one request takes."""
         held: list[Content] = []
         for photo in photos:
             if len(held) >= self._size:
-                yield from self._predict(held)
+                yield held
                 held = []
-            content: Content = yield Read(photo)
-            if held and sum(len(one) for one in [*held, content] if isinstance(one, bytes)) > BATCH_BYTES:
-                yield from self._predict(held)
+            read = _read_or_error(photo)
+            if held and sum(len(one) for one in [*held, read] if isinstance(one, bytes)) > BATCH_BYTES:
+                yield held
                 held = []
-            held.append(content)
+            held.append(read)
         if held:
-            yield from self._predict(held)
+            yield held
 
-    def _predict(self, contents: list[Content]) -> Steps:
-        outcomes: list[Outcome | None] = [
-            Failure(one) if isinstance(one, answers.GatewayError) else None for one in contents
-        ]
+    async def predict(self, contents: Sequence[Content]) -> list[Outcome]:
+        """Predict a batch; verdicts and failures are one per image and in order."""
+        outcomes: list[Outcome | None] = [None if isinstance(one, bytes) else Failure(one) for one in contents]
         # A call without an answer costs its timeout of the patience.
         patience = _Patience(0 if self._hopeless else self.patience_s, self.timeout_s)
         while pending := [place for place, outcome in enumerate(outcomes) if outcome is None]:
-            found = yield from self._ask([one for place in pending if isinstance(one := contents[place], bytes)])
+            found = await self._predict([one for place in pending if isinstance(one := contents[place], bytes)])
             trouble = next((one.error for one in found if isinstance(one, Failure) and one.error.again), None)
             pause = patience.pause(trouble) if trouble else None
             for place, outcome in zip(pending, found, strict=True):
@@ -262,19 +239,22 @@ class Checking:
             if trouble and pause is not None:
                 if self.on_wait:
                     self.on_wait(pause, trouble)
-                yield Wait(pause)
-        yield from (outcome for outcome in outcomes if outcome is not None)
+                await asyncio.sleep(pause)
+        return [outcome for outcome in outcomes if outcome is not None]
 
-    def _ask(self, images: list[bytes]) -> Generator[Step, Any, list[Outcome]]:
+    async def _predict(self, images: list[bytes]) -> list[Outcome]:
         if self._refused:
             return [Failure(self._refused)] * len(images)
-        found = yield self._call(images)
-        if isinstance(found, answers.GatewayError) and len(images) > 1 and found.code in answers.TOO_MUCH:
-            half = len(images) // 2
-            if found.code == answers.TOO_MANY_FILES:
-                self._size = min(self._size, half)
-            first = yield from self._ask(images[:half])
-            return first + (yield from self._ask(images[half:]))
+        found: BatchResult | Verdict | answers.GatewayError
+        try:
+            found = await self.ask(self._call(images))
+        except answers.GatewayError as error:
+            found = error
+            if len(images) > 1 and error.code in answers.TOO_MUCH:
+                half = len(images) // 2
+                if error.code == answers.TOO_MANY_FILES:
+                    self._size = min(self._size, half)
+                return await self._predict(images[:half]) + await self._predict(images[half:])
         self._refused = found if isinstance(found, answers.KeyRefusedError) else None
         outcomes = _outcomes(found, len(images))
         self._hopeless = all(_may_come(outcome) for outcome in outcomes)
@@ -299,6 +279,13 @@ class _Patience:
         self.left_s -= pause + (self.timeout_s if isinstance(error, answers.ServiceSlowError) else 0)
         self.waits += 1
         return pause if self.left_s >= 0 else None
+
+
+def _read_or_error(photo: Photo) -> Content:
+    try:
+        return content(photo)
+    except answers.PhotoUnreadableError as error:
+        return error
 
 
 def _outcomes(found: BatchResult | Verdict | answers.GatewayError, count: int) -> list[Outcome]:
