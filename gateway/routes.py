@@ -140,10 +140,10 @@ async def _predict_all(request: Request, uploads: list[UploadFile], sample: list
 
     async def attempt(upload: UploadFile) -> Verdict | ApiError:
         try:
-            with services.metrics.batch_item():
-                image = await read_image(upload, services.settings)
-                verdicts.append(verdict := await _predict(request, sample, image, flow))
+            image = await read_image(upload, services.settings)
+            verdicts.append(verdict := await _predict(request, sample, image, flow))
         except ApiError as error:
+            services.metrics.refused(error.code)
             return error
         return verdict
 
