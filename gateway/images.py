@@ -3,7 +3,6 @@
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from typing import Final, NamedTuple
@@ -22,6 +21,7 @@ from gateway.blocks import (
     png_texts,
 )
 from gateway.errors import CorruptImageError, EmptyFileError, InvalidDimensionsError, InvalidFormatError
+from gateway.settings import Settings
 
 RAW_EXIF: Final = "Raw profile type exif"
 """ImageMagick's way to put EXIF into a PNG: hexadecimal digits after three lines."""
@@ -54,15 +54,6 @@ _BRANDS: Final[Mapping[bytes, str]] = {
 """Of ISO base media files, what they say of themselves, most telling first; the others are films."""
 _BRANDS_BYTES: Final = 272
 _MARKUP_BYTES: Final = 1024
-
-
-@dataclass(frozen=True)
-class ImageLimits:
-    """Sides and area in pixels that an image may have."""
-
-    min_side: int
-    max_side: int
-    max_pixels: int
 
 
 class CheckedImage(NamedTuple):
@@ -98,7 +89,7 @@ def is_quick(data: bytes) -> bool:
     return len(found) <= QUICK_BLOCKS and sum(len(block.content) for block in found) <= QUICK_BYTES
 
 
-def check_image(data: bytes, limits: ImageLimits) -> CheckedImage:
+def check_image(data: bytes, limits: Settings) -> CheckedImage:
     """Refuse what the model server could not predict, from the header.
 
     Raises:
@@ -163,9 +154,9 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
         return None
 
 
-def _check_size(width: int, height: int, limits: ImageLimits) -> None:
-    if min(width, height) < limits.min_side or max(width, height) > limits.max_side:
-        allowed = f"Each side must have {limits.min_side} to {limits.max_side} pixels."
+def _check_size(width: int, height: int, limits: Settings) -> None:
+    if min(width, height) < limits.min_side_pixels or max(width, height) > limits.max_side_pixels:
+        allowed = f"Each side must have {limits.min_side_pixels} to {limits.max_side_pixels} pixels."
         raise InvalidDimensionsError(f"{allowed} Got: {width}x{height}")
     if width * height > limits.max_pixels:
         allowed = f"At most {limits.max_pixels / MEGA:g} megapixels."

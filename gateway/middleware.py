@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any, Final, TypeVar
 
 import structlog
+from httpx import codes
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,13 +24,11 @@ from gateway.uploads import batch_too_large, file_too_large
 ID_HEADER: Final = "X-Request-ID"
 KEY_HEADER: Final = "X-API-Key"
 MAX_LOGGED_PATH: Final = 200
-CLIENT_ERRORS: Final = 4
 NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 """A full disk and too many open files: what the client sent is not to blame, and waiting helps."""
 
 _log = structlog.get_logger()
 Result = TypeVar("Result")
-LOWEST_ERROR: Final = 500
 
 
 class RequestLayer:
@@ -78,7 +77,7 @@ class RequestLayer:
             await _answer(told, scope, receive, send)
 
     def _log_line(self, scope: Scope, context: RequestContext, duration_ms: float) -> None:
-        refused = context.status is not None and context.status // 100 == CLIENT_ERRORS
+        refused = context.status is not None and codes.is_client_error(context.status)
         if self._refusals.lets_through(refused=refused):
             _log.info(
                 "request",
@@ -123,7 +122,7 @@ def _tell(span: HttpSpan, method: str, scope: Scope, context: RequestContext) ->
     if (endpoint := endpoint_of(scope)) != UNMATCHED:
         span.routed(method, endpoint)
     if context.status is not None:
-        span.answered(context.status, LOWEST_ERROR, context.error)
+        span.answered(context.status, failed=codes.is_server_error(context.status), error=context.error)
 
 
 class Guard:

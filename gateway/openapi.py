@@ -138,7 +138,7 @@ def _image_errors(settings: Settings, rate: str) -> list[ApiError]:
 
 def _refusal(data: bytes, settings: Settings) -> ApiError:
     try:
-        check_image(data, settings.image_limits())
+        check_image(data, settings)
     except ApiError as error:
         return error
     raise AssertionError

@@ -9,8 +9,6 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, HttpUrl, PositiveInt, RedisDsn, Secret, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.images import ImageLimits
-
 MIB = 1024 * 1024
 MOST: Final = {"max_file_bytes": 32 * MIB, "max_pixels": 200_000_000}
 """What the model server takes: `max_request_size` in `config.properties`, and the handler's `MOST_...`."""
@@ -231,10 +229,6 @@ class Settings(BaseSettings):
     def origins(self) -> list[str]:
         """The origins that CORS lets in."""
         return _listed(self.cors_origins or "")
-
-    def image_limits(self) -> ImageLimits:
-        """The bounds that an image's header is checked against."""
-        return ImageLimits(self.min_side_pixels, self.max_side_pixels, self.max_pixels)
 
 
 def variable(name: str) -> str:

@@ -32,7 +32,6 @@ OTHER_METHOD: Final = "_OTHER"
 MAX_HEADER: Final = 512
 """What the specification wants passed on; a model server would refuse a call with a header of any length."""
 DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
-LOWEST_ERROR: Final = 400
 
 
 class HttpSpan:
@@ -61,10 +60,10 @@ class HttpSpan:
         self._span.update_name(f"{method} {route}")
         self._span.set_attribute(HTTP_ROUTE, route)
 
-    def answered(self, status: int, lowest_error: int, error: str | None = None) -> None:
-        """Note the status; it is an error from `lowest_error` on, which differs between a server and a client."""
+    def answered(self, status: int, *, failed: bool, error: str | None = None) -> None:
+        """Note the status, and whether it is an error, which a server and a client see differently."""
         self._span.set_attribute(HTTP_RESPONSE_STATUS_CODE, status)
-        if status >= lowest_error:
+        if failed:
             self.failed(error or str(status))
 
     def failed(self, error: str) -> None:
@@ -129,7 +128,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
         """Make one attempt; the span ends with the head of the answer."""
         with self._spans.call(request) as span:
             response = await self._inner.handle_async_request(request)
-            span.answered(response.status_code, LOWEST_ERROR)
+            span.answered(response.status_code, failed=response.is_error)
             return response
 
     async def aclose(self) -> None:

@@ -95,9 +95,9 @@ async def read_image(upload: UploadFile, settings: Settings) -> CheckedImage:
     data = await upload.read()
     await upload.close()  # its copy of them goes
     if is_quick(data):
-        return check_image(data, settings.image_limits())
+        return check_image(data, settings)
     # A header can be megabytes of tiny segments, so reading it stays out of the event loop.
-    return await run_in_threadpool(check_image, data, settings.image_limits())
+    return await run_in_threadpool(check_image, data, settings)
 
 
 def file_too_large(settings: Settings) -> errors.FileTooLargeError:
