@@ -8,10 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
@@ -30,6 +28,7 @@ from gateway.exporter import exporting
 from gateway.settings import Settings
 from tests.checks import none
 from tests.e2e.processes import running_gateway
+from tests.gateway.command.service import served
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
 
@@ -38,23 +37,23 @@ from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, uplo
 class Collector:
     """Keeps the spans that it was sent, by name where names are unique."""
 
-    url: str
+    url: str = ""
     status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: httpx.Headers = field(default_factory=httpx.Headers)
     resource: dict[str, Any] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     raw: bytes = b""
     attempts: int = 0
 
-    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+    def take(self, request: httpx.Request) -> httpx.Response:
         self.attempts += 1
-        self.headers = headers
-        if self.status == 200 and path == "/v1/traces":
-            self.raw += body
-            for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+        self.headers = request.headers
+        if self.status == 200:
+            self.raw += request.content
+            for group in ExportTraceServiceRequest.FromString(request.content).resource_spans:
                 self.resource = attributes(group.resource)
                 self.spans += [span for scope in group.scope_spans for span in scope.spans]
-        return self.status if path == "/v1/traces" else 404
+        return httpx.Response(self.status if request.url.path == "/v1/traces" else 404)
 
     def named(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
@@ -66,24 +65,9 @@ def attributes(of: Any) -> dict[str, Any]:  # noqa: ANN401 - a span or a resourc
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(kept.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Keep quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        kept = Collector(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    kept = Collector()
+    with served(kept.take) as kept.url:
         yield kept
-        server.shutdown()
-        thread.join()
 
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
