@@ -138,7 +138,9 @@ class Guard:
         declared = connection.headers.get("content-length", "")
         size = int(declared) if declared.isdecimal() else 0
         self._check_size(size, services)
-        self._check_key(connection, services)
+        context = context_of(connection)
+        context.key = services.keys.identify(connection.headers.get(KEY_HEADER))
+        context.note(key_id=context.key.id if context.key else None)
         if services.settings.rate_limit_enabled:
             await self._check_rate(connection, services)
         with services.metrics.active(), services.uploads.hold() as hold:
@@ -159,12 +161,6 @@ class Guard:
         most = settings.max_batch_bytes if batch else settings.max_file_bytes
         if size > most + settings.max_form_overhead_bytes:
             raise batch_too_large(settings) if batch else file_too_large(settings)
-
-    @staticmethod
-    def _check_key(connection: HTTPConnection, services: Services) -> None:
-        context = context_of(connection)
-        context.key = services.keys.identify(connection.headers.get(KEY_HEADER))
-        context.note(key_id=context.key.id if context.key else None)
 
     async def _check_rate(self, connection: HTTPConnection, services: Services) -> None:
         context, bucket = context_of(connection), self._bucket

@@ -64,7 +64,7 @@ Meaning = Callable[[str], Iterable[Evidence]]
 
 
 def _always(kind: EvidenceType, value: str, strength: Strength = "medium") -> Meaning:
-    return lambda _: [Evidence(type=kind, value=value, strength=strength)]
+    return lambda _: vocabulary.told(kind, value, strength)
 
 
 _XMP: Final[Mapping[str, Meaning]] = {
