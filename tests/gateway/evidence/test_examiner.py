@@ -6,7 +6,6 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from gateway.schemas import ExplanationBody, PredictionBody
 from tests.gateway.conftest import LogLines
 from tests.gateway.evidence import hostile
 from tests.gateway.fakes import TorchServe, picture, upload
-from tests.gateway.test_images import in_jpeg, in_png, overlapping_exif, png_chunk, segment
+from tests.gateway.test_images import in_jpeg, in_png, overlapping_exif, png_chunk, saved, segment
 
 SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 A1111 = "a private prompt\nNegative prompt: hands\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512"
@@ -43,25 +42,19 @@ def findings(examiner: Examiner, data: bytes) -> Found:
     return [(item.type, item.value, item.strength) for item in examiner.examine(data)]
 
 
-def saved(kind: str, **options: Any) -> bytes:  # noqa: ANN401 - any option of Pillow's
-    buffer = BytesIO()
-    IMAGE.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def with_exif(kind: str, **tags: str | bytes) -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 1  # Pillow saves no EXIF whose main directory is empty
     for name, value in tags.items():
         directory: Any = exif.get_ifd(ExifTags.IFD.Exif) if name == "UserComment" else exif
         directory[ExifTags.Base[name]] = value
-    return saved(kind, exif=exif)
+    return saved(IMAGE, kind, exif=exif)
 
 
 def with_text(keyword: str, text: str, *, packed: bool = False, international: bool = False) -> bytes:
     info = PngImagePlugin.PngInfo()
     (info.add_itxt if international else info.add_text)(keyword, text, zip=packed)
-    return saved("PNG", pnginfo=info)
+    return saved(IMAGE, "PNG", pnginfo=info)
 
 
 def xmp(inside: str = "", attributes: str = "") -> bytes:
@@ -79,7 +72,7 @@ def xmp(inside: str = "", attributes: str = "") -> bytes:
 def with_xmp(kind: str, packet: bytes) -> bytes:
     if kind == "PNG":
         return in_png(png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet))
-    return saved(kind, xmp=packet)
+    return saved(IMAGE, kind, xmp=packet)
 
 
 def in_forms(name: str, value: str) -> list[bytes]:
