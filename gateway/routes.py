@@ -26,9 +26,8 @@ from gateway.openapi import SERVERS, build_document
 from gateway.privacy import as_html, statement
 from gateway.schemas import Verdict
 from gateway.security import PAGE_HEADERS, SWAGGER_HEADERS
-from gateway.services import Services, services_of
+from gateway.services import Predicted, Services, Shadow, services_of
 from gateway.settings import Settings
-from gateway.shadow import Predicted, Shadow
 from gateway.torchserve import unavailable
 from gateway.uploads import EVIDENCE, HISTOGRAM, MODEL, batch_too_large, check_includes, read_image, uploaded
 
