@@ -22,7 +22,7 @@ from gateway.images import CheckedImage
 from gateway.metrics import Metrics
 from gateway.ratelimit import RateLimiter
 from gateway.schemas import Verdict
-from gateway.security import KeyFile, KeyRing
+from gateway.security import KeyRing
 from gateway.settings import Settings
 from gateway.torchserve import AiohttpTransport, Backend, FairQueue, Readiness, Served, TokenFile
 from gateway.tracing import Spans, TracedTransport, open_tracing
@@ -116,7 +116,8 @@ class Services:
 @asynccontextmanager
 async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> AsyncIterator[Services]:
     """Open the connection pool and build the services on it; `transport` stands in for the network in tests."""
-    keys = _key_ring(settings)
+    keys = KeyRing(settings)
+    keys.load()
     version = read_version()
     metrics = Metrics(version)
     async with (
@@ -158,13 +159,6 @@ async def _open_drift(settings: Settings) -> AsyncIterator[DriftMonitor]:
     drift = DriftMonitor(read_reference(settings.drift_reference_file), settings)
     async with open_store(settings) as store, drift.kept(store):
         yield drift
-
-
-def _key_ring(settings: Settings) -> KeyRing:
-    file = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
-    if file:
-        file.load()
-    return KeyRing(settings.keys(), required=settings.require_auth, file=file)
 
 
 def _network(
