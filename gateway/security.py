@@ -44,6 +44,7 @@ PREFLIGHT: Final = "access-control-request-method"
 _log = structlog.get_logger()
 Stamp = tuple[int, int, int]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
+Bucket = Annotated[str, Field(pattern=r"^(predict|batch|explain)$")]
 _FIELDS: Final = frozenset({"id", "sha256", "key", "rates", "predict", "batch", "explain"})
 MISSING: Final = "No API key was sent. Send yours in the header X-API-Key."
 UNKNOWN: Final = "The API key in the header X-API-Key is not valid. Send a valid one, or ask the service's operator."
@@ -84,12 +85,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Rates(_Strict):
-    predict: PositiveInt | None = None
-    batch: PositiveInt | None = None
-    explain: PositiveInt | None = None
-
-
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -100,7 +95,7 @@ Digests = Annotated[list[Digest], Field(min_length=1), BeforeValidator(_listed)]
 class _Entry(_Strict):
     sha256: Digests | None = None
     key: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+$")
-    rates: _Rates = _Rates()
+    rates: dict[Bucket, PositiveInt] = {}
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -136,8 +131,7 @@ def parse_keys(text: bytes) -> tuple[ApiKey, ...]:
             named = _Named.model_validate({"id": key_id, "entry": entry})
         except ValidationError as error:
             raise KeyFileError(f"API_KEYS_FILE, entry {number}: {_reason(error)}") from None  # its text quotes keys
-        rates = named.entry.rates.model_dump(exclude_none=True)
-        keys += [ApiKey(named.id, digest, rates) for digest in named.entry.digests()]
+        keys += [ApiKey(named.id, digest, named.entry.rates) for digest in named.entry.digests()]
     if len({key.digest for key in keys}) < len(keys):
         raise KeyFileError("API_KEYS_FILE: the same key occurs twice")
     return tuple(keys)
