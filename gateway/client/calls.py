@@ -245,18 +245,18 @@ class Checking:
     async def _predict(self, images: list[bytes]) -> list[Outcome]:
         if self._refused:
             return [Failure(self._refused)] * len(images)
-        found: BatchResult | Verdict | answers.GatewayError
+        outcomes: list[Outcome]
         try:
-            found = await self.ask(self._call(images))
+            answer = await self.ask(self._call(images))
+            outcomes = list(answer.results) if isinstance(answer, BatchResult) else [answer]
         except answers.GatewayError as error:
-            found = error
             if len(images) > 1 and error.code in answers.TOO_MUCH:
                 half = len(images) // 2
                 if error.code == answers.TOO_MANY_FILES:
                     self._size = min(self._size, half)
                 return await self._predict(images[:half]) + await self._predict(images[half:])
-        self._refused = found if isinstance(found, answers.KeyRefusedError) else None
-        outcomes = _outcomes(found, len(images))
+            self._refused = error if isinstance(error, answers.KeyRefusedError) else None
+            outcomes = [Failure(error)] * len(images)
         self._hopeless = all(_may_come(outcome) for outcome in outcomes)
         return outcomes
 
@@ -286,16 +286,6 @@ def _read_or_error(photo: Photo) -> Content:
         return content(photo)
     except answers.PhotoUnreadableError as error:
         return error
-
-
-def _outcomes(found: BatchResult | Verdict | answers.GatewayError, count: int) -> list[Outcome]:
-    match found:
-        case BatchResult():
-            return list(found.results)
-        case Verdict():
-            return [found]
-        case _:
-            return [Failure(found)] * count
 
 
 def _may_come(outcome: Outcome) -> bool:

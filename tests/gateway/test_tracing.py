@@ -53,7 +53,7 @@ class Collector:
             for group in ExportTraceServiceRequest.FromString(request.content).resource_spans:
                 self.resource = attributes(group.resource)
                 self.spans += [span for scope in group.scope_spans for span in scope.spans]
-        return httpx.Response(self.status if request.url.path == "/v1/traces" else 404)
+        return httpx.Response(self.status if request.url.path == "/v1/traces" else 404, text="taken")
 
     def named(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
