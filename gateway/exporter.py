@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
 from opentelemetry.trace import Tracer
 
+from gateway import NAME, read_version
 from gateway.settings import Settings
 
 FLUSH_S: Final = 2.0
@@ -55,17 +56,17 @@ class ReportingExporter(OTLPSpanExporter):
 
 
 @asynccontextmanager
-async def exporting(settings: Settings, name: str, version: str) -> AsyncIterator[Tracer]:
+async def exporting(settings: Settings) -> AsyncIterator[Tracer]:
     """A tracer whose spans go to the collector; at the end of the block those that are left have a moment for it."""
     for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.CRITICAL + 1)
     exporter = ReportingExporter(f"{str(settings.otlp_endpoint).rstrip('/')}/{PATH}")
-    resource = Resource.create({SERVICE_NAME: name, SERVICE_VERSION: version})
+    resource = Resource.create({SERVICE_NAME: NAME, SERVICE_VERSION: read_version()})
     own = OTELResourceDetector().detect()  # OTEL_SERVICE_NAME, where it is set
     provider = TracerProvider(resource=resource.merge(own), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
-        yield provider.get_tracer("gateway", version)
+        yield provider.get_tracer("gateway", read_version())
     finally:
         await _flush(provider, exporter, min(FLUSH_S, settings.shutdown_timeout_s))
 

@@ -80,7 +80,7 @@ def build_operations(settings: Settings) -> dict[str, Operation]:
     file = f"JPEG, PNG or WebP. {uploads.file_too_large(settings).detail}."
     files = f"1 to {settings.max_batch_files} files. {uploads.batch_too_large(settings).detail}. Each file: {file}"
     rates = {bucket: f"At most {rate} requests a minute." for bucket, rate in settings.rates().items()}
-    images, batch, privacy = ("file", 1), ("files", settings.max_batch_files), statement(settings, read_version())
+    images, batch, privacy = ("file", 1), ("files", settings.max_batch_files), statement(settings)
     return {
         "/predict": Operation(
             "predictions",
@@ -157,7 +157,7 @@ def _form_errors(name: str, most: int, rate: str) -> list[ApiError]:
     ]
 
 
-def build_document(routes: Iterable[BaseRoute], settings: Settings, version: str) -> dict[str, Any]:
+def build_document(routes: Iterable[BaseRoute], settings: Settings) -> dict[str, Any]:
     """The document of those routes that are meant to be in it."""
     entries = build_operations(settings)
     described = [route for route in routes if isinstance(route, Route) and route.include_in_schema]
@@ -166,7 +166,7 @@ def build_document(routes: Iterable[BaseRoute], settings: Settings, version: str
         "openapi": "3.1.0",
         "info": {
             "title": "AI Product Photo Detector",
-            "version": version,
+            "version": read_version(),
             "description": DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },

@@ -238,7 +238,7 @@ async def index(request: Request) -> JSONResponse:
     """Name, version and links."""
     routes = (route for route in request.app.routes if isinstance(route, Route) and route.endpoint is not index)
     links = {route.name: _root(request) + route.path for route in routes}
-    return JSONResponse({"name": NAME, "version": services_of(request).version, "links": links})
+    return JSONResponse({"name": NAME, "version": read_version(), "links": links})
 
 
 async def drift(request: Request) -> JSONResponse:
@@ -267,8 +267,7 @@ async def metrics(request: Request) -> Response:
 
 async def privacy(request: Request) -> Response:
     """How data are handled; a page for a client that prefers `text/html`."""
-    services = services_of(request)
-    body = statement(services.settings, services.version)
+    body = statement(services_of(request).settings)
     if prefers(request, "text/html", "application/json"):
         return HTMLResponse(as_html(body), headers={"Vary": "Accept", **PAGE_HEADERS})
     return JSONResponse(body.model_dump(), headers={"Vary": "Accept"})
@@ -276,7 +275,7 @@ async def privacy(request: Request) -> Response:
 
 def docs_routes(settings: Settings, described: Sequence[BaseRoute]) -> list[BaseRoute]:
     """The routes that describe others, all from files that are installed here; they are not in the description."""
-    document, page = build_document(described, settings, read_version()), (STATIC / "docs.html").read_text()
+    document, page = build_document(described, settings), (STATIC / "docs.html").read_text()
 
     async def docs(_: Request) -> HTMLResponse:  # the page's links are relative, so it works below any prefix
         return HTMLResponse(page, headers=SWAGGER_HEADERS)

@@ -110,7 +110,6 @@ class Services:
     examiner: Examiner
     shadow: Shadow | None
     spans: Spans
-    version: str
 
 
 @asynccontextmanager
@@ -118,10 +117,9 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
     """Open the connection pool and build the services on it; `transport` stands in for the network in tests."""
     keys = KeyRing(settings)
     keys.load()
-    version = read_version()
-    metrics = Metrics(version)
+    metrics = Metrics(read_version())
     async with (
-        open_tracing(settings, version) as spans,
+        open_tracing(settings) as spans,
         _network(settings, transport, settings.backend_concurrency, spans) as network,
         aclosing(RateLimiter(settings)) as limiter,
         _open_drift(settings) as drift,
@@ -145,7 +143,6 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
                 examiner=Examiner(settings.c2pa_trust_anchors_file),
                 shadow=shadow,
                 spans=spans,
-                version=version,
             )
 
 

@@ -25,7 +25,6 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from gateway import NAME
 from gateway.settings import Settings
 
 OTHER_METHOD: Final = "_OTHER"
@@ -137,12 +136,12 @@ class TracedTransport(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def open_tracing(settings: Settings, version: str) -> AsyncIterator[Spans]:
+async def open_tracing(settings: Settings) -> AsyncIterator[Spans]:
     """What makes spans; at the end of the block those that are left go to the collector, where there is one."""
     if settings.otlp_endpoint is None:
         yield Spans(NoOpTracer())
         return
     from gateway.exporter import exporting  # noqa: PLC0415 - it is slow to import, and most have no use for it
 
-    async with exporting(settings, NAME, version) as tracer:
+    async with exporting(settings) as tracer:
         yield Spans(tracer)

@@ -323,7 +323,7 @@ async def test_trouble_and_recovery_are_logged_once_each(
 ) -> None:
     open_client()  # configures the log
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
-    async with exporting(Settings(otlp_endpoint=HttpUrl(collector.url)), "name", "1.0") as tracer:
+    async with exporting(Settings(otlp_endpoint=HttpUrl(collector.url))) as tracer:
         for status, attempts in ((401, 3), (200, 5)):
             collector.status = status
             while collector.attempts < attempts:
