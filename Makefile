@@ -345,8 +345,8 @@ docs-serve: dev ## Preview the documentation on http://127.0.0.1:8000
 	$(MKDOCS) serve --dev-addr 127.0.0.1:8000
 
 lock: install ## Regenerate the hashed locks from pyproject.toml
-	for extras in gateway,tracing $(filter-out gateway,$(COMPONENTS)); do \
-	  $(LOCK) pyproject.toml --extra $${extras/,/ --extra } -o requirements/$${extras%,*}.txt || exit 1; done
+	for extra in $(COMPONENTS); do \
+	  $(LOCK) pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit 1; done
 	echo uv | $(LOCK) - -o requirements/uv.txt
 
 lock-torch: install ## Lock another build of torch from PyTorch's index (TORCH_BACKEND=cpu), after `make lock`

@@ -1,4 +1,4 @@
-"""What one request carries along: its id, its client's name, its trace and its log line; and how the process logs."""
+"""What one request carries along: its id, its client's name and its log line; and how the process logs."""
 
 import atexit
 import logging
@@ -16,12 +16,6 @@ from structlog.typing import Processor
 
 _ACCEPTABLE_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")
 Result = TypeVar("Result")
-SAMPLED: Final = 1
-# Version 00 has these four fields; a later one may add more behind them, and ff is none.
-_PARENT: Final = re.compile(
-    r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
-)
-MAX_TRACEPARENT: Final = 512
 REFUSALS_A_SECOND: Final = 50
 """Lines a second about requests that were refused: anybody can cause them, with or without a key."""
 _log = structlog.get_logger()
@@ -80,36 +74,6 @@ async def timed(call: Awaitable[Result]) -> tuple[Result, float]:
     """What a call gives, and the milliseconds that it took."""
     started = perf_counter()
     return await call, elapsed_ms(started)
-
-
-@dataclass(frozen=True)
-class TraceParent:
-    """The trace that a request belongs to and the span that sent it."""
-
-    trace_id: str
-    span_id: str
-    sampled: bool
-
-    def log_fields(self, project: str | None) -> dict[str, str | bool]:
-        """The fields of a log line; with a project also those that Cloud Logging looks for."""
-        fields: dict[str, str | bool] = {"trace_id": self.trace_id, "span_id": self.span_id}
-        if project is None:
-            return fields
-        return fields | {
-            "logging.googleapis.com/trace": f"projects/{project}/traces/{self.trace_id}",
-            "logging.googleapis.com/spanId": self.span_id,
-            "logging.googleapis.com/trace_sampled": self.sampled,
-        }
-
-
-def parse(header: str | None) -> TraceParent | None:
-    """The trace of a `traceparent` header, or None for anything that the specification tells to ignore."""
-    found = _PARENT.fullmatch((header or "")[:MAX_TRACEPARENT].strip(" \t"))
-    if found is None or found["version"] == "ff" or (found["version"] == "00" and found["more"]):
-        return None
-    if not int(found["trace"], 16) or not int(found["span"], 16):
-        return None
-    return TraceParent(found["trace"], found["span"], bool(int(found["flags"], 16) & SAMPLED))
 
 
 class Refusals:

@@ -10,12 +10,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.context import context_of
-from gateway.schemas import ErrorBody, ProblemBody
+from gateway.schemas import PROBLEM_TYPE, ErrorBody, ProblemBody
 
 RETRY_AFTER_S: Final = 5
 """Between a 503 and another attempt."""
 PROBLEM_JSON: Final = "application/problem+json"
-PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
 _QUALITY: Final = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 

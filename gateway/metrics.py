@@ -149,8 +149,7 @@ class Metrics:
         self._sent.labels(endpoint).observe(context.sent)
         if context.status == errors.RateLimitedError.status:
             self._rate_limited.labels(endpoint).inc()
-        if context.error in IMAGE_ERRORS:
-            self._refused.labels(context.error).inc()
+        self.refused(context.error)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -170,15 +169,10 @@ class Metrics:
         """Count that a limit on time, bytes or connections took effect."""
         self._resources.labels(resource).inc()
 
-    @contextmanager
-    def batch_item(self) -> Iterator[None]:
-        """Count an image of a batch when it is refused in the block; `exchanged` sees errors of whole requests."""
-        try:
-            yield
-        except errors.ApiError as error:
-            if error.code in IMAGE_ERRORS:
-                self._refused.labels(error.code).inc()
-            raise
+    def refused(self, code: str | None) -> None:
+        """Count a refused image, if that is what an error's code says."""
+        if code in IMAGE_ERRORS:
+            self._refused.labels(code).inc()
 
     def predicted(self, verdict: Verdict, seconds: float) -> None:
         """Count a prediction."""

@@ -1,40 +1,34 @@
 """Pure-ASGI layers: one around everything, one around each prediction route."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
+from httpx import codes
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, parse, request_id
-from gateway.errors import ApiError, RateLimitedError, SlowRequestError, UnavailableError, render
+from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, request_id
+from gateway.errors import RateLimitedError, SlowRequestError, UnavailableError, render
 from gateway.metrics import METHODS, UNMATCHED, endpoint_of
 from gateway.ratelimit import WINDOW_S, Bucket, counted_as
 from gateway.security import JSON_HEADERS
 from gateway.services import Services, services_of
-from gateway.settings import Settings
-
-if TYPE_CHECKING:
-    from gateway.tracing import HttpSpan
+from gateway.tracing import HttpSpan
+from gateway.uploads import batch_too_large, file_too_large
 
 ID_HEADER: Final = "X-Request-ID"
 KEY_HEADER: Final = "X-API-Key"
 MAX_LOGGED_PATH: Final = 200
-CLIENT_ERRORS: Final = 4
 NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 """A full disk and too many open files: what the client sent is not to blame, and waiting helps."""
 
 _log = structlog.get_logger()
 Result = TypeVar("Result")
-LOWEST_ERROR: Final = 500
 
 
 class RequestLayer:
@@ -50,24 +44,20 @@ class RequestLayer:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        context = scope.setdefault("state", {})["context"] = RequestContext(request_id(headers.get(ID_HEADER)))
-        services: Services | None = scope["state"].get("services")  # not there before the application has opened
+        context = scope["state"]["context"] = RequestContext(request_id(headers.get(ID_HEADER)))
+        services: Services = scope["state"]["services"]
         method = scope["method"] if scope["method"] in METHODS else None
-        spans = services.spans if services else None
         structlog.contextvars.clear_contextvars()  # uvicorn starts a pipelined request within the one before
-        with spans.request(method, headers) if spans else nullcontext() as span:
-            trace = (span.trace() if span else None) or parse(headers.get("traceparent"))
-            fields = trace.log_fields(self._trace_project) if trace else {}
+        with services.spans.request(method, headers) as span:
+            fields = span.log_fields(self._trace_project)
             with structlog.contextvars.bound_contextvars(request_id=context.request_id, **fields):
                 started = perf_counter()
                 try:
                     await self._serve(scope, _counting(receive, context), _completing(send, context))
                 finally:
-                    if services:
-                        services.metrics.exchanged(scope, context, perf_counter() - started)
+                    services.metrics.exchanged(scope, context, perf_counter() - started)
                     self._log_line(scope, context, elapsed_ms(started))
-                    if span:
-                        _tell(span, method or "HTTP", scope, context)
+                    _tell(span, method or "HTTP", scope, context)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(HTTPConnection(scope))
@@ -87,7 +77,7 @@ class RequestLayer:
             await _answer(told, scope, receive, send)
 
     def _log_line(self, scope: Scope, context: RequestContext, duration_ms: float) -> None:
-        refused = context.status is not None and context.status // 100 == CLIENT_ERRORS
+        refused = context.status is not None and codes.is_client_error(context.status)
         if self._refusals.lets_through(refused=refused):
             _log.info(
                 "request",
@@ -132,14 +122,14 @@ def _tell(span: HttpSpan, method: str, scope: Scope, context: RequestContext) ->
     if (endpoint := endpoint_of(scope)) != UNMATCHED:
         span.routed(method, endpoint)
     if context.status is not None:
-        span.answered(context.status, LOWEST_ERROR, context.error)
+        span.answered(context.status, failed=codes.is_server_error(context.status), error=context.error)
 
 
 class Guard:
     """Around each prediction route: bounds the body, checks key and rate, and counts the request as active."""
 
-    def __init__(self, app: ASGIApp, bucket: Bucket, max_bytes: int, too_large: Callable[[Settings], ApiError]) -> None:
-        self._app, self._bucket, self._max_bytes, self._too_large = app, bucket, max_bytes, too_large
+    def __init__(self, app: ASGIApp, bucket: Bucket) -> None:
+        self._app, self._bucket = app, bucket
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -148,7 +138,9 @@ class Guard:
         declared = connection.headers.get("content-length", "")
         size = int(declared) if declared.isdecimal() else 0
         self._check_size(size, services)
-        self._check_key(connection, services)
+        context = context_of(connection)
+        context.key = services.keys.identify(connection.headers.get(KEY_HEADER))
+        context.note(key_id=context.key.id if context.key else None)
         if services.settings.rate_limit_enabled:
             await self._check_rate(connection, services)
         with services.metrics.active(), services.uploads.hold() as hold:
@@ -165,14 +157,10 @@ class Guard:
             await self._app(scope, _Body(receive, services, grow).receive, send)
 
     def _check_size(self, size: int, services: Services) -> None:
-        if size > self._max_bytes:
-            raise self._too_large(services.settings)
-
-    @staticmethod
-    def _check_key(connection: HTTPConnection, services: Services) -> None:
-        context = context_of(connection)
-        context.key = services.keys.identify(connection.headers.get(KEY_HEADER))
-        context.note(key_id=context.key.id if context.key else None)
+        settings, batch = services.settings, self._bucket == "batch"
+        most = settings.max_batch_bytes if batch else settings.max_file_bytes
+        if size > most + settings.max_form_overhead_bytes:
+            raise batch_too_large(settings) if batch else file_too_large(settings)
 
     async def _check_rate(self, connection: HTTPConnection, services: Services) -> None:
         context, bucket = context_of(connection), self._bucket

@@ -14,12 +14,11 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
-from gateway import errors, schemas, uploads
+from gateway import errors, read_version, schemas, uploads
 from gateway.errors import PROBLEM_JSON, ApiError, as_api_error, error_body, problem_body
 from gateway.images import check_image
 from gateway.privacy import as_html, statement
 from gateway.security import CHALLENGE, MISSING
-from gateway.services import read_version
 from gateway.settings import Settings
 from gateway.torchserve import unavailable
 
@@ -64,8 +63,8 @@ class Operation:
     body: type[BaseModel] | None
     """Its JSON; `example` stands in for the examples of its fields."""
     example: Mapping[str, Any] = field(default_factory=dict)
-    extra: tuple[str, type[BaseModel]] | None = None
-    """Its JSON with what `include` can add."""
+    extra: str = ""
+    """The field that `include` can add to its JSON."""
     down: Mapping[str, Any] | None = None
     """How the fields differ while no inference can be served, which is a 503."""
     others: Mapping[str, str] = field(default_factory=dict)
@@ -75,22 +74,18 @@ class Operation:
     """The multipart field of its images, and how many it may have."""
     errors: Sequence[ApiError] = ()
 
-    def included(self) -> str:
-        """What `include` may name."""
-        return self.extra[0] if self.extra else "none on this route"
-
 
 def build_operations(settings: Settings) -> dict[str, Operation]:
     """The operations by their unversioned path."""
     file = f"JPEG, PNG or WebP. {uploads.file_too_large(settings).detail}."
     files = f"1 to {settings.max_batch_files} files. {uploads.batch_too_large(settings).detail}. Each file: {file}"
     rates = {bucket: f"At most {rate} requests a minute." for bucket, rate in settings.rates().items()}
-    images, batch, privacy = ("file", 1), ("files", settings.max_batch_files), statement(settings, read_version())
+    images, batch, privacy = ("file", 1), ("files", settings.max_batch_files), statement(settings)
     return {
         "/predict": Operation(
             "predictions",
             schemas.PredictionBody,
-            extra=(uploads.EVIDENCE, schemas.PredictionWithEvidence),
+            extra=uploads.EVIDENCE,
             description=f"{file} {rates['predict']}",
             upload=images,
             errors=_image_errors(settings, rates["predict"]),
@@ -105,7 +100,7 @@ def build_operations(settings: Settings) -> dict[str, Operation]:
         "/predict/explain": Operation(
             "predictions",
             schemas.ExplanationBody,
-            extra=(uploads.EVIDENCE, schemas.ExplanationWithEvidence),
+            extra=uploads.EVIDENCE,
             description=f"{file} {rates['explain']}",
             upload=images,
             errors=_image_errors(settings, rates["explain"]),
@@ -120,14 +115,14 @@ def build_operations(settings: Settings) -> dict[str, Operation]:
         "/health": Operation(
             "probes",
             schemas.HealthBody,
-            extra=(uploads.MODEL, schemas.HealthWithModel),
+            extra=uploads.MODEL,
             down={"status": "unhealthy", "model_loaded": False, "model": None},
         ),
         "/healthz": Operation("probes", schemas.AliveBody),
         "/readyz": Operation("probes", schemas.ReadyBody, down={"ready": False}),
         "/startup": Operation("probes", schemas.StartedBody, down={"started": False}),
         "/metrics": Operation("monitoring", None, others={"text/plain": "aidetect_model_loaded 1.0"}),
-        "/drift": Operation("monitoring", schemas.DriftBody, extra=(uploads.HISTOGRAM, schemas.DriftWithHistogram)),
+        "/drift": Operation("monitoring", schemas.DriftBody, extra=uploads.HISTOGRAM),
         "/privacy": Operation(
             "service", schemas.PrivacyBody, privacy.model_dump(), others={"text/html": as_html(privacy)}
         ),
@@ -143,7 +138,7 @@ def _image_errors(settings: Settings, rate: str) -> list[ApiError]:
 
 def _refusal(data: bytes, settings: Settings) -> ApiError:
     try:
-        check_image(data, settings.image_limits())
+        check_image(data, settings)
     except ApiError as error:
         return error
     raise AssertionError
@@ -162,7 +157,7 @@ def _form_errors(name: str, most: int, rate: str) -> list[ApiError]:
     ]
 
 
-def build_document(routes: Iterable[BaseRoute], settings: Settings, version: str) -> dict[str, Any]:
+def build_document(routes: Iterable[BaseRoute], settings: Settings) -> dict[str, Any]:
     """The document of those routes that are meant to be in it."""
     entries = build_operations(settings)
     described = [route for route in routes if isinstance(route, Route) and route.include_in_schema]
@@ -171,7 +166,7 @@ def build_document(routes: Iterable[BaseRoute], settings: Settings, version: str
         "openapi": "3.1.0",
         "info": {
             "title": "AI Product Photo Detector",
-            "version": version,
+            "version": read_version(),
             "description": DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -210,7 +205,7 @@ def _path_item(route: Route, entry: Operation, security: list[Any]) -> dict[str,
 
 
 def _includes(entry: Operation) -> list[dict[str, Any]]:
-    schema = {"type": "array", "items": {"enum": [entry.included()]}, "minItems": 1}
+    schema = {"type": "array", "items": {"enum": [entry.extra]}, "minItems": 1}
     text = "Additional fields of the response."
     each = {"in": "query", "style": "form", "explode": False, "schema": schema, "description": text}
     return [{"name": uploads.PARAMETER, **each}] if entry.extra else []
@@ -230,7 +225,7 @@ def _responses(entry: Operation) -> dict[str, Any]:
         responses["503"] = _answer(503, entry, entry.down)
     found = [*entry.errors, ApiError()]
     if entry.upload or entry.extra:
-        found.append(errors.InvalidParameterError(f"Values of `{uploads.PARAMETER}`: {entry.included()}."))
+        found.append(uploads.unknown_include(entry.extra))
     for status in sorted({error.status for error in found}):
         same = [error for error in found if error.status == status]
         responses[str(status)] = _errors(status, same, rated=entry.upload is not None)
@@ -238,18 +233,15 @@ def _responses(entry: Operation) -> dict[str, Any]:
 
 
 def _answer(status: int, entry: Operation, changes: Mapping[str, Any]) -> dict[str, Any]:
-    def changed(body: type[BaseModel]) -> dict[str, Any]:
-        return {name: changes.get(name, value) for name, value in example(body).items()}
-
     content: dict[str, Any] = {
         kind: {"schema": {"type": "string"}, "example": text} for kind, text in entry.others.items()
     }
-    if entry.body and entry.extra:
-        forms = {"documented": entry.body, entry.extra[0]: entry.extra[1]}
-        examples = {name: {"value": changed(body)} for name, body in forms.items()}
-        content[JSON] = {"schema": {"oneOf": [_ref(body) for body in forms.values()]}, "examples": examples}
-    elif entry.body:
-        content[JSON] = {"schema": _ref(entry.body), "example": changed(entry.body)}
+    if entry.body:
+        whole = example(entry.body, entry.extra)
+        whole |= {name: value for name, value in changes.items() if name in whole}
+        plain = {name: value for name, value in whole.items() if name != entry.extra}
+        several = {"documented": {"value": plain}, entry.extra: {"value": whole}}
+        content[JSON] = {"schema": _ref(entry.body)} | ({"examples": several} if entry.extra else {"example": plain})
     meaning = entry.body.__doc__ if entry.body else "Prometheus's text format."
     headers = _headers(status, rated=entry.upload is not None)
     return {"description": meaning, "headers": headers, "content": content}
@@ -283,9 +275,10 @@ class _Untitled(GenerateJsonSchema):
 
 
 def _schemas(entries: Iterable[Operation]) -> dict[str, Any]:
-    bodies = [body for entry in entries for body in (entry.body, *(entry.extra or ())[1:]) if body]
+    bodies: list[type[BaseModel]] = [schemas.ErrorBody, schemas.ProblemBody]
+    bodies += [entry.body for entry in entries if entry.body]
     _, found = models_json_schema(
-        [(body, "serialization") for body in (*bodies, schemas.ErrorBody, schemas.ProblemBody)],
+        [(body, "serialization") for body in bodies],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Untitled,
     )
@@ -296,9 +289,10 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
-def example(body: type[BaseModel]) -> dict[str, Any]:
-    """A body of the examples of its fields."""
-    return {name: _example(field) for name, field in body.model_fields.items()}
+def example(body: type[BaseModel], extra: str = "") -> dict[str, Any]:
+    """A body of the examples of its fields, and of those that `include` can add the one that is named."""
+    fields = body.model_fields.items()
+    return {name: _example(field) for name, field in fields if field.is_required() or name == extra}
 
 
 def _example(field: FieldInfo) -> Any:  # noqa: ANN401 - JSON is anything
@@ -306,6 +300,8 @@ def _example(field: FieldInfo) -> Any:  # noqa: ANN401 - JSON is anything
         return field.examples[0]
     kinds = (field.annotation, *get_args(field.annotation))
     for kind in kinds:
-        if isclass(kind) and issubclass(kind, BaseModel):
-            return [example(kind)] if get_origin(field.annotation) is list else example(kind)
-    return None if field.is_required() else field.default
+        several = get_args(kind) if get_origin(kind) is list else ()
+        for one in several or (kind,):
+            if isclass(one) and issubclass(one, BaseModel):
+                return [example(one)] if several else example(one)
+    return None

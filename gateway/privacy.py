@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
+from gateway import NAME, read_version
 from gateway.schemas import PrivacyBody, Retention
-from gateway.services import NAME
 from gateway.settings import Settings
 
 COLLECTOR: Final = (
@@ -18,7 +18,7 @@ _PAGE: Final = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
 {}</body></html>"""
 
 
-def statement(settings: Settings, version: str) -> PrivacyBody:
+def statement(settings: Settings) -> PrivacyBody:
     """The statement of this deployment."""
     seconds = f"{settings.predict_timeout_s:g} s"
     sample = Retention(
@@ -27,7 +27,7 @@ def statement(settings: Settings, version: str) -> PrivacyBody:
     )
     return PrivacyBody(
         service=NAME,
-        version=version,
+        version=read_version(),
         contact=settings.privacy_contact or None,
         summary="Images are classified and forgotten: they are neither stored, nor used for training, nor passed on to "
         "third parties.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
+PROBLEM_TYPE: Final = "urn:ai-product-photo-detector:error:"
 Prediction = Literal["real", "ai_generated"]
 Confidence = Literal["low", "medium", "high"]
 InputName = Literal["width", "height", "megapixels", "bytes_per_pixel", "brightness", "sharpness"]
@@ -45,48 +46,9 @@ Ratio = Annotated[float, Field(ge=0, le=1, examples=[0.05])]
 
 
 class _Body(BaseModel):
-    # `model_version` is a documented name, so pydantic must not keep `model_` for itself.
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        protected_namespaces=(),
-        json_schema_serialization_defaults_required=True,  # answers carry every field
-    )
-
-
-class _Predicted(_Body):
-    prediction: Prediction = Field(examples=["ai_generated"])
-    probability: Probability
-    confidence: Confidence = Field(examples=["high"])
-
-
-class PredictionBody(_Predicted):
-    """The prediction."""
-
-    inference_time_ms: InferenceTime
-    model_version: ModelVersion
-
-
-class ComparisonBody(_Body):
-    """Both predictions and their difference."""
-
-    primary: PredictionBody = Field(description="The live version's prediction.")
-    shadow: PredictionBody = Field(description="The shadow version's prediction.")
-    agreement: bool = Field(description="Whether both predictions are the same.", examples=[True])
-    difference: Ratio = Field(description="Difference of the two probabilities, 4 decimals.", examples=[0.0])
-    message: str | None = Field(default=None, description="Always null: without a shadow version the answer is 404.")
-
-
-class ExplanationBody(_Predicted):
-    """The prediction with its Grad-CAM heat map."""
-
-    heatmap_base64: str = Field(
-        description="Base64 of a JPEG: the image with the heat map over it. It shows what speaks for `prediction`; "
-        "where nothing does, the image and the JPEG's comment say so.",
-        examples=["/9j/4AAQ"],
-    )
-    inference_time_ms: InferenceTime
-    model_version: ModelVersion
+    # `model_version` is a documented name, so pydantic must not keep `model_` for itself. Only what `include` asks for
+    # has a default, and is not in an answer otherwise.
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class Evidence(_Body):
@@ -101,26 +63,51 @@ class Evidence(_Body):
     )
 
 
-class PredictionWithEvidence(PredictionBody):
-    """The prediction, and what the file says."""
+class _Predicted(_Body):
+    prediction: Prediction = Field(examples=["ai_generated"])
+    probability: Probability
+    confidence: Confidence = Field(examples=["high"])
 
-    evidence: list[Evidence]
+
+class PredictionBody(_Predicted):
+    """The prediction."""
+
+    inference_time_ms: InferenceTime
+    model_version: ModelVersion
+    evidence: list[Evidence] | None = Field(default=None, description="What the file says, if asked for.")
 
 
-class ExplanationWithEvidence(ExplanationBody):
-    """The prediction with its heat map, and what the file says."""
+class ComparisonBody(_Body):
+    """Both predictions and their difference."""
 
-    evidence: list[Evidence]
+    primary: PredictionBody = Field(description="The live version's prediction.")
+    shadow: PredictionBody = Field(description="The shadow version's prediction.")
+    agreement: bool = Field(description="Whether both predictions are the same.", examples=[True])
+    difference: Ratio = Field(description="Difference of the two probabilities, 4 decimals.", examples=[0.0])
+    message: None = Field(description="Always null: without a shadow version the answer is 404.")
+
+
+class ExplanationBody(_Predicted):
+    """The prediction with its Grad-CAM heat map."""
+
+    heatmap_base64: str = Field(
+        description="Base64 of a JPEG: the image with the heat map over it. It shows what speaks for `prediction`; "
+        "where nothing does, the image and the JPEG's comment say so.",
+        examples=["/9j/4AAQ"],
+    )
+    inference_time_ms: InferenceTime
+    model_version: ModelVersion
+    evidence: list[Evidence] | None = Field(default=None, description="What the file says, if asked for.")
 
 
 class BatchItem(_Body):
     """One file of a batch: a prediction, or an error and nulls."""
 
     filename: str = Field(examples=["image1.jpg"])
-    prediction: Prediction | None = Field(default=None, examples=["real"])
-    probability: Probability | None = Field(default=None, examples=[0.12])
-    confidence: Confidence | None = Field(default=None, examples=["high"])
-    error: str | None = None
+    prediction: Prediction | None = Field(examples=["real"])
+    probability: Probability | None = Field(examples=[0.12])
+    confidence: Confidence | None = Field(examples=["high"])
+    error: str | None
 
 
 class BatchBody(_Body):
@@ -132,18 +119,6 @@ class BatchBody(_Body):
     failed: Count = Field(examples=[0])
     total_inference_time_ms: InferenceTime = Field(description="Wall time of the whole batch, not the sum.")
     model_version: ModelVersion | None = Field(examples=["1.0.0"])
-
-
-class HealthBody(_Body):
-    """State of the service and of the model."""
-
-    status: Literal["healthy", "unhealthy"] = Field(examples=["healthy"])
-    model_loaded: bool = Field(examples=[True])
-    model_version: str = Field(examples=["1.0.0"])
-    uptime_seconds: float = Field(ge=0, examples=[3600.5])
-    active_requests: Count = Field(examples=[2])
-    drift_detected: bool = Field(examples=[False])
-    predictions_total: Count = Field(examples=[1542])
 
 
 class ModelInfo(_Body):
@@ -158,6 +133,21 @@ class ModelInfo(_Body):
     )
     false_positive_rate: Ratio | None = Field(
         description="Share of real images with a probability of 0.5 or more.", examples=[0.064]
+    )
+
+
+class HealthBody(_Body):
+    """State of the service and of the model."""
+
+    status: Literal["healthy", "unhealthy"] = Field(examples=["healthy"])
+    model_loaded: bool = Field(examples=[True])
+    model_version: str = Field(examples=["1.0.0"])
+    uptime_seconds: float = Field(ge=0, examples=[3600.5])
+    active_requests: Count = Field(examples=[2])
+    drift_detected: bool = Field(examples=[False])
+    predictions_total: Count = Field(examples=[1542])
+    model: ModelInfo | None = Field(
+        default=None, description="What predictions mean, if asked for; null while no model has answered."
     )
 
 
@@ -190,16 +180,10 @@ class Explanation(Verdict):
     heatmap_base64: str = Field(min_length=1)
 
 
-class HealthWithModel(HealthBody):
-    """State of the service and of the model, and what the model's predictions mean."""
-
-    model: ModelInfo | None = Field(description="Null while no model has answered.")
-
-
 class AliveBody(_Body):
     """The process is alive; the model was not asked."""
 
-    alive: Literal[True] = True
+    alive: Literal[True] = Field(examples=[True])
 
 
 class ReadyBody(_Body):
@@ -258,6 +242,14 @@ class DriftCheck(_Body):
     alert: bool = Field(examples=[True])
 
 
+class DriftHistogram(_Body):
+    """Shares of the probabilities in bins over 0..1; a bin holds its lower edge, the last one also its upper."""
+
+    edges: list[Probability] = Field(examples=[[0, 0.5, 1]])
+    reference: list[Ratio] | None = Field(description="Null where the reference has none.", examples=[[0.55, 0.45]])
+    current: list[Ratio] | None = Field(description="Null while the window is empty.", examples=[[0.52, 0.48]])
+
+
 class DriftBody(_Body):
     """The drift window compared with the reference."""
 
@@ -284,20 +276,7 @@ class DriftBody(_Body):
     drift_score: float = Field(
         ge=0, description="The worst check's score over its threshold; drift above 1.", examples=[2.5]
     )
-
-
-class DriftHistogram(_Body):
-    """Shares of the probabilities in bins over 0..1; a bin holds its lower edge, the last one also its upper."""
-
-    edges: list[Probability] = Field(examples=[[0, 0.5, 1]])
-    reference: list[Ratio] | None = Field(description="Null where the reference has none.", examples=[[0.55, 0.45]])
-    current: list[Ratio] | None = Field(description="Null while the window is empty.", examples=[[0.52, 0.48]])
-
-
-class DriftWithHistogram(DriftBody):
-    """The drift window compared with the reference, and both distributions."""
-
-    histogram: DriftHistogram
+    histogram: DriftHistogram | None = Field(default=None, description="Both distributions, if asked for.")
 
 
 class Retention(_Body):

@@ -3,9 +3,8 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 import structlog
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.context import ApiKey
 from gateway.errors import UnauthorizedError
+from gateway.settings import Settings
 
 # No Strict-Transport-Security: only the proxy that ends TLS knows whether the name is served by HTTPS alone.
 JSON_HEADERS: Final[Mapping[str, str]] = {
@@ -44,6 +44,7 @@ PREFLIGHT: Final = "access-control-request-method"
 _log = structlog.get_logger()
 Stamp = tuple[int, int, int]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
+Bucket = Annotated[str, Field(pattern=r"^(predict|batch|explain)$")]
 _FIELDS: Final = frozenset({"id", "sha256", "key", "rates", "predict", "batch", "explain"})
 MISSING: Final = "No API key was sent. Send yours in the header X-API-Key."
 UNKNOWN: Final = "The API key in the header X-API-Key is not valid. Send a valid one, or ask the service's operator."
@@ -84,12 +85,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Rates(_Strict):
-    predict: PositiveInt | None = None
-    batch: PositiveInt | None = None
-    explain: PositiveInt | None = None
-
-
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -100,7 +95,7 @@ Digests = Annotated[list[Digest], Field(min_length=1), BeforeValidator(_listed)]
 class _Entry(_Strict):
     sha256: Digests | None = None
     key: str | None = Field(default=None, pattern=r"^[\x21-\x7e]+$")
-    rates: _Rates = _Rates()
+    rates: dict[Bucket, PositiveInt] = {}
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -117,45 +112,6 @@ class _Entry(_Strict):
 class _Named(_Strict):
     id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     entry: _Entry
-
-
-class KeyFile:
-    """The keys of a file; what it held last stays in force while it cannot be read."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp: Stamp | None = None
-        self._keys: tuple[ApiKey, ...] = ()
-
-    def load(self) -> None:
-        """Read the file.
-
-        Raises:
-            KeyFileError: It is missing or broken, so the gateway must not start.
-        """
-        self._stamp = self._read_stamp()
-        try:
-            self._keys = parse_keys(self._path.read_bytes())
-        except (KeyFileError, OSError) as error:
-            reason = f"API_KEYS_FILE cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-            _log.error("api_keys_file_broken", reason=reason, keys_kept=len(self._keys))
-            raise KeyFileError(reason) from None  # what broke the parser quotes keys
-
-    def keys(self) -> tuple[ApiKey, ...]:
-        """The keys in force, after a look at whether the file has changed; a broken one is reported once."""
-        if self._read_stamp() != self._stamp:
-            with suppress(KeyFileError):
-                self.load()
-                _log.info("api_keys_file_read", keys=len(self._keys))
-        return self._keys
-
-    def _read_stamp(self) -> Stamp | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        # An editor may keep the time's tick, a replaced file its size; hardly anything keeps all three.
-        return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def hash_key(key: bytes) -> bytes:
@@ -175,8 +131,7 @@ def parse_keys(text: bytes) -> tuple[ApiKey, ...]:
             named = _Named.model_validate({"id": key_id, "entry": entry})
         except ValidationError as error:
             raise KeyFileError(f"API_KEYS_FILE, entry {number}: {_reason(error)}") from None  # its text quotes keys
-        rates = named.entry.rates.model_dump(exclude_none=True)
-        keys += [ApiKey(named.id, digest, rates) for digest in named.entry.digests()]
+        keys += [ApiKey(named.id, digest, named.entry.rates) for digest in named.entry.digests()]
     if len({key.digest for key in keys}) < len(keys):
         raise KeyFileError("API_KEYS_FILE: the same key occurs twice")
     return tuple(keys)
@@ -207,31 +162,60 @@ def _reason(error: ValidationError) -> str:
 
 
 class KeyRing:
-    """The accepted API keys; authentication is on when there are any, when there is a file for them, or by order."""
+    """The accepted API keys; authentication is on when there are any, when there is a file for them, or by order.
 
-    def __init__(self, keys: Iterable[str], *, required: bool, file: KeyFile | None = None) -> None:
-        self._plain = tuple(
-            ApiKey(digest.hex()[:ID_LENGTH], digest) for digest in (hash_key(key.encode()) for key in keys)
-        )
-        self._file = file
-        self._enabled = required or bool(self._plain) or file is not None
+    What the file held last stays in force while it cannot be read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        plain = settings.keys()
+        digests = [hash_key(key.encode()) for key in plain]
+        self._plain = tuple(ApiKey(digest.hex()[:ID_LENGTH], digest) for digest in digests)
+        self._path, self._enabled = settings.api_keys_file, settings.needs_key()
+        self._stamp: Stamp | None = None
+        self._filed: tuple[ApiKey, ...] = ()
+
+    def load(self) -> None:
+        """Read the file, if there is one.
+
+        Raises:
+            KeyFileError: It is missing or broken, so the gateway must not start.
+        """
+        if self._path is None:
+            return
+        self._stamp = self._read_stamp()
+        try:
+            self._filed = parse_keys(self._path.read_bytes())
+        except (KeyFileError, OSError) as error:
+            reason = f"API_KEYS_FILE cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            _log.error("api_keys_file_broken", reason=reason, keys_kept=len(self._filed))
+            raise KeyFileError(reason) from None  # what broke the parser quotes keys
 
     def identify(self, presented: str | None) -> ApiKey | None:
-        """The key that was presented, or None while authentication is off.
+        """The key that was presented, or None while authentication is off; looks whether the file has changed.
 
         Raises:
             UnauthorizedError: No key, or a wrong one.
         """
         if not self._enabled:
             return None
+        if self._read_stamp() != self._stamp:
+            with suppress(KeyFileError):  # it is reported once
+                self.load()
+                _log.info("api_keys_file_read", keys=len(self._filed))
         # Header bytes reach us as Latin-1 text; a key in UTF-8 must come back as the same bytes.
         digest = hash_key((presented or "").encode("latin-1"))
-        # Every key is compared, so the time does not tell which one came close.
-        matches = [key for key in self._accepted() if hmac.compare_digest(digest, key.digest)]
+        # The file comes first: a key that is in both places has the id and the rates that it gives. Every key is
+        # compared, so the time does not tell which one came close.
+        matches = [key for key in self._filed + self._plain if hmac.compare_digest(digest, key.digest)]
         if not presented or not matches:
             raise UnauthorizedError(UNKNOWN if presented else MISSING, CHALLENGE)
         return matches[0]
 
-    def _accepted(self) -> tuple[ApiKey, ...]:
-        # The file comes first: a key that is in both places has the id and the rates that it gives.
-        return (self._file.keys() if self._file else ()) + self._plain
+    def _read_stamp(self) -> Stamp | None:
+        try:
+            stat = self._path.stat() if self._path else None
+        except OSError:
+            return None
+        # An editor may keep the time's tick, a replaced file its size; hardly anything keeps all three.
+        return (stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat else None

@@ -1,78 +1,98 @@
-"""What the routes work with: opened once with the application, passed on with every request."""
+"""What the routes work with, the shadow version among it: opened once, and passed on with every request."""
 
-from __future__ import annotations
-
-import tomllib
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from random import random
+from time import perf_counter
+from typing import cast
 
 import httpx
+import structlog
 from starlette.requests import HTTPConnection
 
+from gateway import read_version
 from gateway.drift.monitor import DriftMonitor
 from gateway.drift.reference import read_reference
 from gateway.drift.store import open_store
+from gateway.errors import ApiError
 from gateway.evidence.metadata import Examiner
+from gateway.images import CheckedImage
 from gateway.metrics import Metrics
 from gateway.ratelimit import RateLimiter
-from gateway.security import KeyFile, KeyRing
+from gateway.schemas import Verdict
+from gateway.security import KeyRing
 from gateway.settings import Settings
-from gateway.shadow import Shadow, open_shadow
-from gateway.torchserve import AiohttpTransport, Backend, Readiness, TokenFile
+from gateway.torchserve import AiohttpTransport, Backend, FairQueue, Readiness, Served, TokenFile
+from gateway.tracing import Spans, TracedTransport, open_tracing
 from gateway.uploads import UploadBudget
 
-if TYPE_CHECKING:
-    from gateway.tracing import Spans
-
-LOWEST_ERROR: Final = 400
-NAME: Final = "ai-product-photo-detector"
+_log = structlog.get_logger()
+Predicted = tuple[CheckedImage, Verdict]
+"""An image and what the live version said about it."""
 
 
-class MissingPackageError(Exception):
-    """A collector is configured, and the packages that would send it spans are not installed."""
+class Shadow:
+    """Asks the shadow version and counts how it compares; drops images while it is busy or live ones wait."""
+
+    def __init__(self, backend: Backend, live: FairQueue, metrics: Metrics, settings: Settings) -> None:
+        self.backend = backend
+        self._live = live
+        self._metrics = metrics
+        self._settings = settings
+        self._pending: set[asyncio.Task[None]] = set()
+
+    def picks(self) -> bool:
+        """Whether the next image belongs to the sample."""
+        return random() < self._settings.shadow_fraction  # noqa: S311 - a sample, no secret
+
+    async def predict(self, sample: list[Predicted], request_id: str) -> None:
+        """Have a request's images predicted in the background, as many as there is room for."""
+        for image, live in sample:
+            if self._live.waiting or len(self._pending) >= self._settings.shadow_backlog:
+                self._metrics.shadow_missed("dropped")
+                continue
+            task = asyncio.create_task(self._compare(image, live, request_id))
+            self._pending.add(task)
+            task.add_done_callback(self._pending.discard)
+
+    async def close(self) -> None:
+        """Give up what is still being predicted: nobody waits for it."""
+        for task in (pending := list(self._pending)):
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _compare(self, image: CheckedImage, live: Verdict, request_id: str) -> None:
+        started = perf_counter()
+        try:
+            # One flow for all samples, so that they take turns with clients' own comparisons.
+            verdict = await self.backend.predict(image, request_id, flow=self)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task, so nobody else would see it
+            self._metrics.shadow_missed("error")
+            if not isinstance(error, ApiError):
+                _log.exception("unhandled_exception")
+        else:
+            self._metrics.shadow_predicted(live, verdict, perf_counter() - started)
 
 
 @asynccontextmanager
-async def open_tracing(settings: Settings, version: str) -> AsyncIterator[Spans | None]:
-    """What makes spans, or None without a collector; at the end of the block what is left is sent.
-
-    Raises:
-        MissingPackageError: OpenTelemetry is not installed.
-    """
-    if settings.otlp_endpoint is None:
+async def open_shadow(
+    network: httpx.AsyncBaseTransport, token: TokenFile, live: FairQueue, metrics: Metrics, settings: Settings
+) -> AsyncIterator[Shadow | None]:
+    """The shadow version where one is configured; what it has not predicted by the end of the block it never will."""
+    if not settings.shadow_version:
         yield None
         return
+    # A full backlog of samples must leave room for clients' own comparisons.
+    places = settings.shadow_backlog + settings.backend_queue
+    name = f"{settings.model_name}/{settings.shadow_version}"
+    served = Served(name, settings.shadow_concurrency, places, "shadow_trouble")
+    shadow = Shadow(Backend(network, token, settings, served=served), live, metrics, settings)
     try:
-        from gateway.tracing import Spans, exporting  # noqa: PLC0415 - an optional package
-    except ImportError as error:
-        raise MissingPackageError(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed. Unset it, or install what sends "
-            "spans: pip install 'ai-product-photo-detector[gateway,tracing]'"
-        ) from error
-    async with exporting(settings, NAME, version) as tracer:
-        yield Spans(tracer)
-
-
-class TracedTransport(httpx.AsyncBaseTransport):
-    """Another transport, with a span around each attempt of a call."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, spans: Spans) -> None:
-        self._inner, self._spans = inner, spans
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Make one attempt; the span ends with the head of the answer."""
-        with self._spans.call(request) as span:
-            response = await self._inner.handle_async_request(request)
-            span.answered(response.status_code, LOWEST_ERROR)
-            return response
-
-    async def aclose(self) -> None:
-        """Close the other transport."""
-        await self._inner.aclose()
+        yield shadow
+    finally:
+        await shadow.close()
 
 
 @dataclass(frozen=True)
@@ -89,18 +109,17 @@ class Services:
     uploads: UploadBudget
     examiner: Examiner
     shadow: Shadow | None
-    spans: Spans | None
-    version: str
+    spans: Spans
 
 
 @asynccontextmanager
 async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> AsyncIterator[Services]:
     """Open the connection pool and build the services on it; `transport` stands in for the network in tests."""
-    keys = _key_ring(settings)
-    version = read_version()
-    metrics = Metrics(version)
+    keys = KeyRing(settings)
+    keys.load()
+    metrics = Metrics(read_version())
     async with (
-        open_tracing(settings, version) as spans,
+        open_tracing(settings) as spans,
         _network(settings, transport, settings.backend_concurrency, spans) as network,
         aclosing(RateLimiter(settings)) as limiter,
         _open_drift(settings) as drift,
@@ -124,21 +143,12 @@ async def open_services(settings: Settings, transport: httpx.AsyncBaseTransport 
                 examiner=Examiner(settings.c2pa_trust_anchors_file),
                 shadow=shadow,
                 spans=spans,
-                version=version,
             )
 
 
 def services_of(connection: HTTPConnection) -> Services:
     """The services of the application that a request reached."""
     return cast(Services, connection.state.services)
-
-
-def read_version() -> str:
-    """The project's version: from its `pyproject.toml` in a checkout, else from the installed package."""
-    pyproject = Path(__file__).parents[1] / "pyproject.toml"
-    if pyproject.is_file():
-        return cast(str, tomllib.loads(pyproject.read_text())["project"]["version"])
-    return metadata.version(NAME)
 
 
 @asynccontextmanager
@@ -148,15 +158,8 @@ async def _open_drift(settings: Settings) -> AsyncIterator[DriftMonitor]:
         yield drift
 
 
-def _key_ring(settings: Settings) -> KeyRing:
-    file = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
-    if file:
-        file.load()
-    return KeyRing(settings.keys(), required=settings.require_auth, file=file)
-
-
 def _network(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None, connections: int, spans: Spans | None
+    settings: Settings, transport: httpx.AsyncBaseTransport | None, connections: int, spans: Spans
 ) -> httpx.AsyncBaseTransport:
     network = transport or AiohttpTransport(connections, settings.connect_timeout_s)
-    return TracedTransport(network, spans) if spans else network
+    return TracedTransport(network, spans) if settings.otlp_endpoint else network

@@ -9,10 +9,8 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, HttpUrl, PositiveInt, RedisDsn, Secret, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.images import ImageLimits
-
 MIB = 1024 * 1024
-MOST: Final = {"max_file_bytes": 32 * MIB, "max_side_pixels": 65_535, "max_pixels": 200_000_000}
+MOST: Final = {"max_file_bytes": 32 * MIB, "max_pixels": 200_000_000}
 """What the model server takes: `max_request_size` in `config.properties`, and the handler's `MOST_...`."""
 PREFIX: Final = "GATEWAY_"
 ALIKE: Final = 0.9
@@ -121,23 +119,15 @@ class Settings(BaseSettings):
     backend_concurrency: PositiveInt = Field(
         default=16, description="Concurrent calls to TorchServe; four times as many images may wait, beyond it 503."
     )
-    max_pixels_in_flight: PositiveInt = Field(
-        default=100_000_000,
-        description="Pixels of all images that are with TorchServe at the same time, 50 megapixels for each of its "
-        "workers; others wait in the queue.",
-    )
 
     max_file_bytes: PositiveInt = Field(default=5 * MIB, description="Largest image file.")
     max_batch_files: PositiveInt = Field(
         default=10, description="Maximum files per batch; all together have at most as many times the largest image."
     )
-    upload_budget_bytes: PositiveInt = Field(
-        default=96 * MIB,
-        description="Bytes of request bodies held in memory at the same time, a quarter of them for single images; "
-        "past it the answer is 503.",
+    max_pixels: PositiveInt = Field(
+        default=50_000_000,
+        description="Maximum pixels of an image, whose sides have at most 10,000 or 1/5,000 of them.",
     )
-    max_side_pixels: PositiveInt = Field(default=10_000, description="Longest side of an image.")
-    max_pixels: PositiveInt = Field(default=50_000_000, description="Maximum pixels of an image.")
 
     shadow_version: str | None = Field(
         default=None,
@@ -194,16 +184,6 @@ class Settings(BaseSettings):
                 raise ValueError(f"{variable(name)} is {value}: {limit}")
         return self
 
-    @model_validator(mode="after")
-    def _every_body_fits_the_budget(self) -> Self:
-        needed = math.ceil(self.max_batch_bytes * 4 / 3) + 2 * self.max_form_overhead_bytes
-        if self.upload_budget_bytes < needed:
-            raise ValueError(
-                f"GATEWAY_UPLOAD_BUDGET_BYTES is {self.upload_budget_bytes}: the largest batch needs {needed}, "
-                "or lower GATEWAY_MAX_BATCH_FILES"
-            )
-        return self
-
     @property
     def backend_queue(self) -> int:
         """Images that may wait for a call to TorchServe, a whole batch at least; beyond it 503."""
@@ -213,6 +193,21 @@ class Settings(BaseSettings):
     def max_batch_bytes(self) -> int:
         """Largest batch, all files together."""
         return self.max_batch_files * self.max_file_bytes
+
+    @property
+    def upload_budget_bytes(self) -> int:
+        """Bytes of request bodies in memory at the same time, a quarter of them for single images; past it 503."""
+        return max(96 * MIB, math.ceil(self.max_batch_bytes * 4 / 3) + 2 * self.max_form_overhead_bytes)
+
+    @property
+    def max_side_pixels(self) -> int:
+        """Longest side of an image."""
+        return max(10_000, self.max_pixels // 5_000)
+
+    @property
+    def max_pixels_in_flight(self) -> int:
+        """Pixels of all images that are with TorchServe at the same time; others wait in the queue."""
+        return 6_250_000 * self.backend_concurrency
 
     @property
     def drift_min_samples(self) -> int:
@@ -234,10 +229,6 @@ class Settings(BaseSettings):
     def origins(self) -> list[str]:
         """The origins that CORS lets in."""
         return _listed(self.cors_origins or "")
-
-    def image_limits(self) -> ImageLimits:
-        """The bounds that an image's header is checked against."""
-        return ImageLimits(self.min_side_pixels, self.max_side_pixels, self.max_pixels)
 
 
 def variable(name: str) -> str:

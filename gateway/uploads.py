@@ -95,9 +95,9 @@ async def read_image(upload: UploadFile, settings: Settings) -> CheckedImage:
     data = await upload.read()
     await upload.close()  # its copy of them goes
     if is_quick(data):
-        return check_image(data, settings.image_limits())
+        return check_image(data, settings)
     # A header can be megabytes of tiny segments, so reading it stays out of the event loop.
-    return await run_in_threadpool(check_image, data, settings.image_limits())
+    return await run_in_threadpool(check_image, data, settings)
 
 
 def file_too_large(settings: Settings) -> errors.FileTooLargeError:
@@ -187,11 +187,15 @@ def _megabytes(size: int) -> str:
     return f"{size / (1024 * 1024):g} MB"
 
 
-def check_includes(request: Request, *known: str) -> set[str]:
-    """The extras that the request asks for; raises InvalidParameterError for one that the route does not know."""
+def check_includes(request: Request, known: str = "") -> bool:
+    """Whether the request asks for the extra that the route knows; raises InvalidParameterError for any other."""
     values = request.query_params.getlist(PARAMETER)
     wanted = {part.strip() for value in values for part in value.split(",")}
-    if not wanted <= set(known):
-        names = ", ".join(known) or "none on this route"
-        raise errors.InvalidParameterError(f"Values of `{PARAMETER}`: {names}.")
-    return wanted
+    if not wanted <= {known} or (wanted and not known):
+        raise unknown_include(known)
+    return bool(wanted)
+
+
+def unknown_include(known: str) -> errors.InvalidParameterError:
+    """The answer to an extra that the route does not know."""
+    return errors.InvalidParameterError(f"Values of `{PARAMETER}`: {known or 'none on this route'}.")

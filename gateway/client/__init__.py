@@ -12,10 +12,6 @@ from gateway.client.answers import (
     Health as Health,
     Outcome as Outcome,
     Verdict as Verdict,
-)
-from gateway.client.calls import Photo as Photo
-from gateway.client.clients import AsyncClient as AsyncClient, Client as Client
-from gateway.client.errors import (
     GatewayError as GatewayError,
     KeyRefusedError as KeyRefusedError,
     NotReadyError as NotReadyError,
@@ -29,6 +25,8 @@ from gateway.client.errors import (
     ServiceSlowError as ServiceSlowError,
     TooManyRequestsError as TooManyRequestsError,
 )
+from gateway.client.calls import Photo as Photo
+from gateway.client.clients import AsyncClient as AsyncClient, Client as Client
 from gateway.schemas import (
     Confidence as Confidence,
     DriftCheck as DriftCheck,

@@ -1,14 +1,197 @@
-"""The gateway's answers as frozen models: the documented fields, and no others."""
+"""What comes of a call: an answer of the documented fields and no others, or an error with what to do next."""
 
 import base64
-from dataclasses import dataclass
-from typing import TypeVar
+import json
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar, Final, TypeVar
 
+import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gateway import schemas
-from gateway.client.errors import GatewayError, item_error
-from gateway.schemas import Confidence, DriftHistogram, ModelInfo, Prediction, Strength
+from gateway.schemas import PROBLEM_TYPE, Confidence, Prediction, Strength
+
+TOO_MANY_FILES: Final = "too_many_files"
+TOO_MUCH: Final = frozenset({TOO_MANY_FILES, "request_too_large"})
+"""Codes that a batch of fewer images may not meet."""
+DETAIL_MAX_CHARS: Final = 400
+ID_MAX_CHARS: Final = 128
+RETRY_MAX_DIGITS: Final = 6  # more than a week
+
+
+@dataclass(eq=False)
+class GatewayError(Exception):
+    """A call that ended without its answer; `status` is None when no answer came at all."""
+
+    title: ClassVar[str] = "The call failed"
+    advice: ClassVar[str] = "Try again in a moment."
+    again: ClassVar[bool] = False
+    """Whether the same call may succeed later."""
+
+    detail: str = ""
+    _: KW_ONLY
+    status: int | None = None
+    code: str = ""
+    request_id: str = ""
+    retry_after_s: int | None = None
+
+    def __str__(self) -> str:
+        said = f"{self.title}: {self.detail}" if self.detail else self.title
+        return f"{said.removesuffix('.')}. {self.advice}"
+
+
+class ServiceDownError(GatewayError):
+    """Nothing answers at the gateway's address, or the connection broke."""
+
+    title = "The gateway does not answer"
+    advice = "Check that it runs and that the address is right, then try again."
+    again = True
+
+
+class ServiceSlowError(ServiceDownError):
+    """The gateway, or a proxy in front of it, gave no answer in time."""
+
+    title = "The gateway took too long to answer"
+    advice = "Try again, with a longer timeout if it keeps happening."
+
+
+class NotReadyError(GatewayError):
+    """503: the model is loading, restarting, or its queue is full."""
+
+    title = "The service is not ready"
+    advice = "It may be starting or busy: try again in a moment."
+    again = True
+
+
+class TooManyRequestsError(GatewayError):
+    """429: the rate is used up."""
+
+    title = "Too many requests in a short time"
+    advice = "Wait as long as the service says, then continue."
+    again = True
+
+
+class KeyRefusedError(GatewayError):
+    """401 or 403: no API key, or one that the gateway does not know."""
+
+    title = "The API key was refused"
+    advice = "Use a valid key, or ask the service's operator for one."
+
+
+class PhotoRefusedError(GatewayError):
+    """400: not an image that the gateway takes."""
+
+    title = "The photo cannot be checked"
+    advice = "Use a complete, undamaged JPEG, PNG or WebP file."
+
+
+class PhotoTooLargeError(PhotoRefusedError):
+    """413: more bytes than the gateway takes."""
+
+    title = "The photo is too large"
+    advice = "Use a smaller file, or save the photo with fewer pixels."
+
+
+class PhotoUnreadableError(PhotoRefusedError):
+    """The file cannot be read here; nothing was sent."""
+
+    title = "The photo cannot be read"
+    advice = "Check that the file exists and is readable."
+
+
+class RequestRefusedError(GatewayError):
+    """Another 4xx: the gateway does not know, or does not take, what was asked."""
+
+    title = "The gateway refused the request"
+    advice = "Check that the address is a gateway's, and that its version matches this client's."
+
+
+class ServiceFailedError(GatewayError):
+    """500: a fault inside the gateway."""
+
+    title = "The gateway failed internally"
+    advice = "Give the service's operator the request id; the log has the cause."
+
+
+class OddAnswerError(GatewayError):
+    """An answer that the API's contract does not know."""
+
+    title = "Unexpected response from the gateway"
+    advice = "Check that the address is a gateway's, and that its version matches this client's."
+
+
+KINDS: Final[Mapping[int, type[GatewayError]]] = {
+    400: RequestRefusedError,
+    401: KeyRefusedError,
+    403: KeyRefusedError,
+    404: RequestRefusedError,
+    405: RequestRefusedError,
+    413: PhotoTooLargeError,
+    429: TooManyRequestsError,
+    500: ServiceFailedError,
+    502: NotReadyError,
+    503: NotReadyError,
+    504: ServiceSlowError,
+}
+
+ITEM_ERRORS: Final[Mapping[str, tuple[type[GatewayError], int, str]]] = {
+    "Empty file": (PhotoRefusedError, 400, "empty_file"),
+    "Invalid image format": (PhotoRefusedError, 400, "invalid_image_format"),
+    "Invalid image": (PhotoRefusedError, 400, "corrupt_image"),
+    "Invalid image dimensions": (PhotoRefusedError, 400, "invalid_image_dimensions"),
+    "File too large": (PhotoTooLargeError, 413, "file_too_large"),
+    "Service unavailable": (NotReadyError, 503, "service_unavailable"),
+    "Internal server error": (ServiceFailedError, 500, "internal_error"),
+}
+"""What an item of a batch can fail of, by the words that its text begins with."""
+
+PHOTO_CODES: Final = frozenset(code for _, status, code in ITEM_ERRORS.values() if status == httpx.codes.BAD_REQUEST)
+
+
+def response_error(response: httpx.Response, *, odd: bool = False, reason: str = "") -> GatewayError:
+    """Return the error that an answer stands for; `odd` is one that should have been read."""
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        body = None
+    found = {name: text for name, text in body.items() if isinstance(text, str)} if isinstance(body, dict) else {}
+    code = _code(found)
+    kind = OddAnswerError if odd else KINDS.get(response.status_code, OddAnswerError)
+    if kind is RequestRefusedError and code in PHOTO_CODES:
+        kind = PhotoRefusedError
+    detail = next(filter(None, map(found.get, ("detail", "title", "error"))), "").strip()
+    wait = response.headers.get("Retry-After", "")
+    return kind(
+        reason if odd else detail[:DETAIL_MAX_CHARS],
+        status=response.status_code,
+        code=code,
+        request_id=response.headers.get("X-Request-ID", "")[:ID_MAX_CHARS],
+        retry_after_s=int(wait) if wait.isascii() and wait.isdigit() and len(wait) <= RETRY_MAX_DIGITS else None,
+    )
+
+
+def _code(body: Mapping[str, str]) -> str:
+    kind = body.get("type", "")
+    if kind.startswith(PROBLEM_TYPE):
+        return kind.removeprefix(PROBLEM_TYPE)[:ID_MAX_CHARS]
+    _, _, code = ITEM_ERRORS.get(body.get("error", ""), (None, 0, ""))
+    return code
+
+
+def item_error(text: str) -> GatewayError:
+    """Return the error of one image in a batch, which comes as its title and its detail in one text."""
+    title, _, detail = text.partition(": ")
+    kind, status, code = ITEM_ERRORS.get(title, (PhotoRefusedError, 400, ""))
+    return kind((detail or title)[:DETAIL_MAX_CHARS], status=status, code=code)
+
+
+def transport_error(error: httpx.HTTPError) -> GatewayError:
+    """Return the error of a call that got no answer; it names no address."""
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        return ServiceSlowError(code="timeout")
+    return ServiceDownError(code="no_answer")
+
 
 JPEG_START = b"\xff\xd8"
 EMPTY_HEATMAP = b"no region speaks for this verdict"
@@ -75,6 +258,9 @@ class Failure:
 
 Outcome = Verdict | Failure
 About = schemas.IndexBody
+Comparison = schemas.ComparisonBody
+Health = schemas.HealthBody
+Drift = schemas.DriftBody
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,28 +273,6 @@ class BatchResult:
     failed: int
     total_inference_time_ms: float
     model_version: str | None
-
-
-class Comparison(_Answer):
-    """The live and the shadow version's verdicts on one image."""
-
-    primary: Verdict
-    shadow: Verdict
-    agreement: bool
-    difference: float
-
-
-class Health(schemas.HealthBody):
-    """State of the service and of its model."""
-
-    model: ModelInfo | None = None
-    """None unless it was asked for, and while no model has answered."""
-
-
-class Drift(schemas.DriftBody):
-    """The newest predictions beside the model's reference; `histogram` is None unless it was asked for."""
-
-    histogram: DriftHistogram | None = None
 
 
 def read(kind: type[T], content: bytes) -> T:

@@ -1,7 +1,8 @@
-"""What the clients do, without I/O: each call of the API, and the steps that take many images through its batches."""
+"""What the clients do: each call of the API, and many images through its batches."""
 
+import asyncio
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO, Final, Generic, TypedDict, TypeVar
 import httpx
 
 from gateway import schemas
-from gateway.client import answers, errors
+from gateway.client import answers
 from gateway.client.answers import BatchResult, Failure, Outcome, Verdict
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ def content(photo: Photo) -> bytes:
     except UnicodeDecodeError as error:  # opened for text
         raise TypeError(KINDS) from error
     except (OSError, ValueError) as error:  # a path may have a character that no path can have
-        raise errors.PhotoUnreadableError(getattr(error, "strerror", None) or str(error), code="unreadable") from error
+        raise answers.PhotoUnreadableError(getattr(error, "strerror", None) or str(error), code="unreadable") from error
     if not isinstance(data, bytes):
         raise TypeError(f"{KINDS}; this one gives {type(data).__name__}")
     return data
@@ -58,7 +59,7 @@ def identity(api_key: str, caller: str = "") -> dict[bytes, bytes]:
     """
     key = api_key.strip()
     if not key.isprintable():
-        raise errors.KeyRefusedError("It contains characters that no key can have.", code="unauthorized")
+        raise answers.KeyRefusedError("It contains characters that no key can have.", code="unauthorized")
     sent = {b"X-API-Key": key.encode(), b"X-Forwarded-For": caller.encode()}
     return {name: value for name, value in sent.items() if value}
 
@@ -103,11 +104,11 @@ class Call(Generic[T]):
         """
         expected = response.status_code == httpx.codes.OK
         if not expected and response.status_code not in self.also:
-            raise errors.response_error(response)
+            raise answers.response_error(response)
         try:
             return self.read(response.content)
         except ValueError as error:
-            raise errors.response_error(response, odd=expected, reason=str(error)) from error
+            raise answers.response_error(response, odd=expected, reason=str(error)) from error
 
 
 def _reader(kind: type[answers.T]) -> Callable[[bytes], answers.T]:
@@ -165,7 +166,7 @@ def about() -> Call[answers.About]:
     return Call("GET", "", _reader(answers.About))
 
 
-OnWait = Callable[[float, errors.GatewayError], None]
+OnWait = Callable[[float, answers.GatewayError], None]
 """Is told before each wait how long it is, and why."""
 
 
@@ -181,32 +182,8 @@ class Options(TypedDict, total=False):
     on_wait: OnWait | None
 
 
-@dataclass(frozen=True)
-class Read:
-    """Step: read an image; wants its bytes or the error."""
-
-    photo: Photo
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Step: let time pass before a call is made again."""
-
-    seconds: float
-
-
-Content = bytes | errors.PhotoUnreadableError
-Step = Read | Call[Any] | Wait | Outcome
-"""A call is one as well; it wants its answer or the error."""
-Steps = Generator[Step, Any, None]
-
-
-def next_step(steps: Steps, reply: object) -> Step | None:
-    """Return what is to be done after the reply to the step before; None at the end."""
-    try:
-        return steps.send(reply)
-    except StopIteration:
-        return None
+Content = bytes | answers.PhotoUnreadableError
+Ask = Callable[[Call[Any]], Awaitable[Any]]
 
 
 @dataclass
@@ -217,6 +194,7 @@ class Checking:
     patience is at an end their images have failed, not those of the next batch.
     """
 
+    ask: Ask
     timeout_s: float
     batch_size: int | None = None
     explain: bool = False
@@ -230,31 +208,30 @@ class Checking:
         self._size = 1 if self.explain or self.evidence else self.batch_size or BATCH_FILES
         self._single = self._size == 1
         self._hopeless = False  # patience ended, and nothing has come through since
-        self._refused: errors.KeyRefusedError | None = None
+        self._refused: answers.KeyRefusedError | None = None
 
-    def steps(self, photos: Iterable[Photo]) -> Steps:
-        """Yield the steps; verdicts and failures among them are the results, one per image and in order."""
+    def batches(self, photos: Iterable[Photo]) -> Iterator[list[Content]]:
+        """Read the images, as many at a time as one request takes."""
         held: list[Content] = []
         for photo in photos:
             if len(held) >= self._size:
-                yield from self._predict(held)
+                yield held
                 held = []
-            content: Content = yield Read(photo)
-            if held and sum(len(one) for one in [*held, content] if isinstance(one, bytes)) > BATCH_BYTES:
-                yield from self._predict(held)
+            read = _read_or_error(photo)
+            if held and sum(len(one) for one in [*held, read] if isinstance(one, bytes)) > BATCH_BYTES:
+                yield held
                 held = []
-            held.append(content)
+            held.append(read)
         if held:
-            yield from self._predict(held)
+            yield held
 
-    def _predict(self, contents: list[Content]) -> Steps:
-        outcomes: list[Outcome | None] = [
-            Failure(one) if isinstance(one, errors.GatewayError) else None for one in contents
-        ]
+    async def predict(self, contents: Sequence[Content]) -> list[Outcome]:
+        """Predict a batch; verdicts and failures are one per image and in order."""
+        outcomes: list[Outcome | None] = [None if isinstance(one, bytes) else Failure(one) for one in contents]
         # A call without an answer costs its timeout of the patience.
         patience = _Patience(0 if self._hopeless else self.patience_s, self.timeout_s)
         while pending := [place for place, outcome in enumerate(outcomes) if outcome is None]:
-            found = yield from self._ask([one for place in pending if isinstance(one := contents[place], bytes)])
+            found = await self._predict([one for place in pending if isinstance(one := contents[place], bytes)])
             trouble = next((one.error for one in found if isinstance(one, Failure) and one.error.again), None)
             pause = patience.pause(trouble) if trouble else None
             for place, outcome in zip(pending, found, strict=True):
@@ -262,21 +239,24 @@ class Checking:
             if trouble and pause is not None:
                 if self.on_wait:
                     self.on_wait(pause, trouble)
-                yield Wait(pause)
-        yield from (outcome for outcome in outcomes if outcome is not None)
+                await asyncio.sleep(pause)
+        return [outcome for outcome in outcomes if outcome is not None]
 
-    def _ask(self, images: list[bytes]) -> Generator[Step, Any, list[Outcome]]:
+    async def _predict(self, images: list[bytes]) -> list[Outcome]:
         if self._refused:
             return [Failure(self._refused)] * len(images)
-        found = yield self._call(images)
-        if isinstance(found, errors.GatewayError) and len(images) > 1 and found.code in errors.TOO_MUCH:
-            half = len(images) // 2
-            if found.code == errors.TOO_MANY_FILES:
-                self._size = min(self._size, half)
-            first = yield from self._ask(images[:half])
-            return first + (yield from self._ask(images[half:]))
-        self._refused = found if isinstance(found, errors.KeyRefusedError) else None
-        outcomes = _outcomes(found, len(images))
+        outcomes: list[Outcome]
+        try:
+            answer = await self.ask(self._call(images))
+            outcomes = list(answer.results) if isinstance(answer, BatchResult) else [answer]
+        except answers.GatewayError as error:
+            if len(images) > 1 and error.code in answers.TOO_MUCH:
+                half = len(images) // 2
+                if error.code == answers.TOO_MANY_FILES:
+                    self._size = min(self._size, half)
+                return await self._predict(images[:half]) + await self._predict(images[half:])
+            self._refused = error if isinstance(error, answers.KeyRefusedError) else None
+            outcomes = [Failure(error)] * len(images)
         self._hopeless = all(_may_come(outcome) for outcome in outcomes)
         return outcomes
 
@@ -292,23 +272,20 @@ class _Patience:
     timeout_s: float
     waits: int = 0
 
-    def pause(self, error: errors.GatewayError) -> float | None:
+    def pause(self, error: answers.GatewayError) -> float | None:
         """Seconds to wait before the next attempt; None when there is to be none."""
         wished = error.retry_after_s
         pause = max(FIRST_WAIT_S, min(FIRST_WAIT_S * 2**self.waits, LONGEST_WAIT_S) if wished is None else wished)
-        self.left_s -= pause + (self.timeout_s if isinstance(error, errors.ServiceSlowError) else 0)
+        self.left_s -= pause + (self.timeout_s if isinstance(error, answers.ServiceSlowError) else 0)
         self.waits += 1
         return pause if self.left_s >= 0 else None
 
 
-def _outcomes(found: BatchResult | Verdict | errors.GatewayError, count: int) -> list[Outcome]:
-    match found:
-        case BatchResult():
-            return list(found.results)
-        case Verdict():
-            return [found]
-        case _:
-            return [Failure(found)] * count
+def _read_or_error(photo: Photo) -> Content:
+    try:
+        return content(photo)
+    except answers.PhotoUnreadableError as error:
+        return error
 
 
 def _may_come(outcome: Outcome) -> bool:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import os
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
+from threading import Thread
+from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 import httpx
 
 from gateway.client import calls
-from gateway.client.answers import Outcome
-from gateway.client.calls import Call, Options, Photo, Steps
-from gateway.client.errors import GatewayError, transport_error
+from gateway.client.answers import Outcome, transport_error
+from gateway.client.calls import Call, Options, Photo
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
-Transport = TypeVar("Transport", httpx.BaseTransport, httpx.AsyncBaseTransport)
 URL: Final = "http://127.0.0.1:8080"
 TIMEOUT_S: Final = 60.0
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -49,10 +47,9 @@ class _Method(Generic[P, T]):
         return method
 
 
-class _Opened(Generic[Http, Transport]):
+class _Opened:
     """The connections to a gateway, who asks, and what can be asked."""
 
-    _open: ClassVar[Callable[..., Any]]
     predict = _Method(calls.predict)
     explain = _Method(calls.explain)
     compare = _Method(calls.compare)
@@ -69,13 +66,13 @@ class _Opened(Generic[Http, Transport]):
         api_key: str = "",
         *,
         timeout_s: float = TIMEOUT_S,
-        transport: Transport | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
         user_agent: str = USER_AGENT,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._who = calls.identity(api_key)
         self._timeout_s = timeout_s
-        self._http: Http = self._open(
+        self._http = httpx.AsyncClient(
             transport=transport,
             base_url=calls.address(url),
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
@@ -91,58 +88,20 @@ class _Opened(Generic[Http, Transport]):
         other._who = calls.identity(api_key, caller)  # noqa: SLF001 - our own kind
         return other
 
-    def _steps(self, photos: Iterable[Photo], options: Options) -> Steps:
-        return calls.Checking(timeout_s=self._timeout_s, **options).steps(photos)
+    def _checking(self, options: Options) -> calls.Checking:
+        return calls.Checking(self._answer, self._timeout_s, **options)
 
-
-class Client(_Opened[httpx.Client, httpx.BaseTransport]):
-    """Asks a gateway; safe to share between threads, and to be closed after use."""
-
-    _open = httpx.Client
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections; the client is of no use any more."""
-        self._http.close()
-
-    def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> Iterator[Outcome]:
-        """Predict any number of images, and yield one outcome per image, in order and as they come; see `Options`."""
-        return self._take(self._steps(photos, options))
-
-    def _ask(self, call: Call[T]) -> T:
+    async def _answer(self, call: Call[T]) -> T:
+        arguments = await asyncio.to_thread(call.arguments)  # it may read files
         try:
-            response = self._http.request(headers=self._who, **call.arguments())
+            response = await self._http.request(headers=self._who, **arguments)
         except httpx.HTTPError as error:
             raise transport_error(error) from error
         return call.answer(response)
 
-    def _take(self, steps: Steps) -> Iterator[Outcome]:
-        reply: object = None
-        while step := calls.next_step(steps, reply):
-            reply = None
-            try:
-                match step:
-                    case calls.Read(photo):
-                        reply = calls.content(photo)
-                    case Call():
-                        reply = self._ask(step)
-                    case calls.Wait(seconds):
-                        time.sleep(seconds)
-                    case _:
-                        yield step
-            except GatewayError as error:
-                reply = error
 
-
-class AsyncClient(_Opened[httpx.AsyncClient, httpx.AsyncBaseTransport]):
-    """As `Client`, for asyncio; safe to share between tasks."""
-
-    _open = httpx.AsyncClient
+class AsyncClient(_Opened):
+    """Asks a gateway; safe to share between tasks, and to be closed after use."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -154,31 +113,52 @@ class AsyncClient(_Opened[httpx.AsyncClient, httpx.AsyncBaseTransport]):
         """Close the connections; the client is of no use any more."""
         await self._http.aclose()
 
-    def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> AsyncIterator[Outcome]:
-        """As `Client.check`."""
-        return self._take(self._steps(photos, options))
+    async def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> AsyncIterator[Outcome]:
+        """Predict any number of images, and yield one outcome per image, in order and as they come; see `Options`."""
+        checking = self._checking(options)
+        batches = checking.batches(photos)
+        while batch := await asyncio.to_thread(next, batches, None):
+            for outcome in await checking.predict(batch):
+                yield outcome
 
     async def _ask(self, call: Call[T]) -> T:
-        arguments = await asyncio.to_thread(call.arguments)  # it may read files
-        try:
-            response = await self._http.request(headers=self._who, **arguments)
-        except httpx.HTTPError as error:
-            raise transport_error(error) from error
-        return call.answer(response)
+        return await self._answer(call)
 
-    async def _take(self, steps: Steps) -> AsyncIterator[Outcome]:
-        reply: object = None
-        while step := calls.next_step(steps, reply):
-            reply = None
-            try:
-                match step:
-                    case calls.Read(photo):
-                        reply = await asyncio.to_thread(calls.content, photo)
-                    case Call():
-                        reply = await self._ask(step)
-                    case calls.Wait(seconds):
-                        await asyncio.sleep(seconds)
-                    case _:
-                        yield step
-            except GatewayError as error:
-                reply = error
+
+class Client(_Opened):
+    """As `AsyncClient`, for programs that wait; safe to share between threads."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the client is of no use any more."""
+        _wait(self._http.aclose())
+
+    def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> Iterator[Outcome]:
+        """As `AsyncClient.check`."""
+        checking = self._checking(options)
+        for batch in checking.batches(photos):
+            yield from _wait(checking.predict(batch))
+
+    def _ask(self, call: Call[T]) -> T:
+        return _wait(self._answer(call))
+
+
+@functools.cache
+def _loop(process: int) -> asyncio.AbstractEventLoop:  # noqa: ARG001 - a fork has no threads of its parent's
+    """The event loop of all clients that wait, in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="product-photo-client", daemon=True).start()
+    return loop
+
+
+def _wait(work: Coroutine[Any, Any, T]) -> T:
+    future = asyncio.run_coroutine_threadsafe(work, _loop(os.getpid()))
+    try:
+        return future.result()
+    finally:
+        future.cancel()  # of effect after Ctrl-C alone

@@ -9,17 +9,15 @@ import secrets
 import shutil
 import sys
 import tempfile
-import tomllib
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gateway import read_version
 from gateway.command import options
 from gateway.command.options import BUCKETS, CommandError, Exit
 
 NAME = "product-photo-detector"
-DISTRIBUTION = "ai-product-photo-detector"
 FORWARDED = {"serve": "deploy.local.demo", "models": "deploy.local.versions"}
 """Commands that another module parses and runs."""
 EXAMPLES = """\
@@ -77,21 +75,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"{NAME} {version()}")
+    parser.add_argument("--version", action="version", version=f"{NAME} {read_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     options.add_check(commands)
     commands.add_parser("serve", help="start everything on this machine and serve until Ctrl-C (what make demo runs)")
     options.add_keys(commands)
     commands.add_parser("models", help="list model versions, promote one, or roll back")
     return parser
-
-
-def version() -> str:
-    """Return the project's version: from its checkout, else from the installed package."""
-    pyproject = Path(__file__).parents[2] / "pyproject.toml"
-    if pyproject.is_file():
-        return str(tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["version"])
-    return metadata.version(DISTRIBUTION)
 
 
 def _fail(text: str) -> int:

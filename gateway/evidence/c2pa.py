@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 from c2pa import C2paError, Context, Reader
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
-from gateway.blocks import Block
 from gateway.evidence.vocabulary import OverBudgetError, generator, source_type
+from gateway.images import Block
 from gateway.schemas import Evidence, Strength
 
 MAX_MANIFEST: Final = 2 * 1024 * 1024

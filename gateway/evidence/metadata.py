@@ -1,7 +1,7 @@
 """All kinds of evidence in one list, from the bytes as they were uploaded."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 from xml.sax import SAXException  # the error and the handler's base alone; defusedxml does the reading
@@ -13,10 +13,9 @@ from anyio import CapacityLimiter, move_on_after, to_thread
 from defusedxml import DefusedXmlException
 from defusedxml.expatreader import DefusedExpatParser
 
-from gateway.blocks import MAX_PNG_TEXT, Block, blocks, exif_blocks, png_texts, texts
 from gateway.evidence import vocabulary
 from gateway.evidence.c2pa import ManifestReader
-from gateway.images import content_type
+from gateway.images import MAX_PNG_TEXT, Block, blocks, content_type, directory, exif_blocks, png_texts
 from gateway.schemas import Evidence, EvidenceType, Strength
 
 MAX_PACKETS: Final = 4
@@ -51,6 +50,12 @@ _COMMENTS: Final = frozenset({0x010E, 0x010F, 0x0110, 0x9286})
 """ImageDescription, Make and Model (where ComfyUI keeps its workflow in a WebP), UserComment."""
 _WINDOWS_COMMENTS: Final = frozenset({0x9C9B, 0x9C9C})
 """XPTitle, XPComment: always UTF-16."""
+MAX_EXIF_VALUE: Final = 64 * 1024
+"""Bytes of an EXIF value that are looked at."""
+MAX_EXIF_ENTRIES: Final = 500
+"""Entries of an EXIF directory that are looked at."""
+_DETAILS: Final = 0x8769
+"""The tag that points at the second directory, that of the camera and the user comment."""
 _WIDE: Final = b"UNICODE\0"
 _NARROW: Final = b"ASCII\0\0\0"
 
@@ -59,7 +64,7 @@ Meaning = Callable[[str], Iterable[Evidence]]
 
 
 def _always(kind: EvidenceType, value: str, strength: Strength = "medium") -> Meaning:
-    return lambda _: [Evidence(type=kind, value=value, strength=strength)]
+    return lambda _: vocabulary.told(kind, value, strength)
 
 
 _XMP: Final[Mapping[str, Meaning]] = {
@@ -206,14 +211,23 @@ def exif_evidence(found: list[Block], budget: vocabulary.Budget) -> Iterator[Evi
     """What EXIF says; raises OverBudgetError past what is read of one file."""
     for exif in exif_blocks(found):
         budget.spend(1 + len(exif) // 1024)
-        for value in texts(exif, _SOFTWARE):
+        for value in _exif_values(exif, _SOFTWARE):
             yield from vocabulary.tool(value.decode(errors="replace"))
-        for value in texts(exif, _COMMENTS):
+        for value in _exif_values(exif, _COMMENTS):
             for text in _readings(value):
                 budget.spend(1 + len(text) // 1024)
                 yield from vocabulary.statements(text)
-        for value in texts(exif, _WINDOWS_COMMENTS):
+        for value in _exif_values(exif, _WINDOWS_COMMENTS):
             yield from vocabulary.statements(value.decode("utf-16-le", errors="replace"))
+
+
+def _exif_values(exif: bytes, tags: Collection[int]) -> Iterator[bytes]:
+    """The values of some tags as the bytes that they are, in the order of the file."""
+    entries = list(islice(directory(exif, 4), MAX_EXIF_ENTRIES))
+    for pointer in [entry for entry in entries if entry.tag == _DETAILS][:1]:
+        entries += islice(directory(exif, pointer.at), MAX_EXIF_ENTRIES)
+    wanted = [entry for entry in entries if entry.tag in tags][: 2 * len(tags)]  # a tag said a hundred times is noise
+    return (exif[entry.at : entry.at + min(entry.size, MAX_EXIF_VALUE)] for entry in wanted)
 
 
 def _readings(value: bytes) -> list[str]:

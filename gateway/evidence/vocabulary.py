@@ -1,11 +1,10 @@
 """The words that evidence is made of. An answer says what was found, never what the file wrote."""
 
 import re
-from collections.abc import Iterator
 from time import monotonic
 from typing import Final
 
-from gateway.schemas import Evidence
+from gateway.schemas import Evidence, EvidenceType, Strength
 
 MAX_SEARCHED: Final = 4096
 """Characters of a text in which a name is looked for."""
@@ -150,35 +149,34 @@ def aigc_label(text: str, *, named: bool = False) -> str | None:
     return f"AIGC label{_AIGC_LABELS[found[1]]}" if found else "AIGC label" if named else None
 
 
-def source(text: str) -> Iterator[Evidence]:
+def told(kind: EvidenceType, value: str | None, strength: Strength = "medium") -> list[Evidence]:
+    """A finding, if there is one."""
+    return [Evidence(type=kind, value=value, strength=strength)] if value else []
+
+
+def source(text: str) -> list[Evidence]:
     """What IPTC's field for it says about the digital source."""
-    if code := source_type(text):
-        yield Evidence(type="iptc_source_type", value=code, strength="medium")
+    return told("iptc_source_type", source_type(text))
 
 
-def ai_system(text: str) -> Iterator[Evidence]:
+def ai_system(text: str) -> list[Evidence]:
     """What IPTC's field for it says about the AI system."""
-    yield Evidence(type="iptc_ai_field", value=generator(text, signed=True) or "AI system named", strength="medium")
+    return told("iptc_ai_field", generator(text, signed=True) or "AI system named")
 
 
-def tool(text: str) -> Iterator[Evidence]:
+def tool(text: str) -> list[Evidence]:
     """The image generator that a field for software names."""
-    if name := generator(text):
-        yield Evidence(type="generator_software", value=name, strength="weak")
+    return told("generator_software", generator(text), "weak")
 
 
-def label(text: str) -> Iterator[Evidence]:
+def label(text: str) -> list[Evidence]:
     """What China's label says in the field that is named after it."""
-    if found := aigc_label(text, named=True):
-        yield Evidence(type="aigc_label", value=found, strength="medium")
+    return told("aigc_label", aigc_label(text, named=True))
 
 
-def statements(text: str) -> Iterator[Evidence]:
+def statements(text: str) -> list[Evidence]:
     """What a free text says, wherever in a file it stands."""
-    if found := parameters(text):
-        yield Evidence(type="generator_parameters", value=found, strength="medium")
-    if found := aigc_label(text):
-        yield Evidence(type="aigc_label", value=found, strength="medium")
+    return told("generator_parameters", parameters(text)) + told("aigc_label", aigc_label(text))
 
 
 class OverBudgetError(Exception):

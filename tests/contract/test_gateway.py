@@ -13,13 +13,14 @@ from handler.statistics import DEFINITIONS
 
 def test_the_gateway_knows_what_the_model_server_takes() -> None:
     (size,) = re.findall(r"^max_request_size=(\d+)$", Path("config.properties").read_text(), re.MULTILINE)
-    assert {"max_file_bytes": int(size), "max_side_pixels": images.MOST_SIDE, "max_pixels": images.MOST_PIXELS} == MOST
+    assert {"max_file_bytes": int(size), "max_pixels": images.MOST_PIXELS} == MOST
+    assert Settings(max_pixels=images.MOST_PIXELS).max_side_pixels <= images.MOST_SIDE
 
 
 def test_whoever_calls_the_model_server_without_limits_has_the_gateways_defaults() -> None:
-    limits = Settings().image_limits()
-    ours = images.DEFAULT_LIMITS
-    assert (limits.min_side, limits.max_side, limits.max_pixels) == (ours.min_side, ours.max_side, ours.max_pixels)
+    limits, ours = Settings(), images.DEFAULT_LIMITS
+    theirs = (limits.min_side_pixels, limits.max_side_pixels, limits.max_pixels)
+    assert theirs == (ours.min_side, ours.max_side, ours.max_pixels)
 
 
 def test_handler_gateway_and_the_shipped_reference_know_the_same_statistics() -> None:

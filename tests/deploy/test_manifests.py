@@ -28,9 +28,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from deploy.cloud_run import MANIFEST, render
 from deploy.layout import HOST, ROOT, Layout, Ports, free_port
 from gateway.app import build_routes
+from gateway.exporter import FLUSH_S
 from gateway.server import LAST_CALL_S
 from gateway.settings import MIB, Settings, variable
-from gateway.tracing import FLUSH_S
 from tests.checks import none
 from ui.settings import Settings as PageSettings
 

@@ -30,7 +30,6 @@ SETTINGS = {
     "raised": {
         "GATEWAY_MAX_FILE_BYTES": str(2 * 5 * MIB),
         "GATEWAY_MAX_BATCH_FILES": "5",
-        "GATEWAY_MAX_SIDE_PIXELS": "20000",
         "GATEWAY_MAX_PIXELS": "100000000",
     },
     "down": {"GATEWAY_TORCHSERVE_URL": "http://127.0.0.1:1"},

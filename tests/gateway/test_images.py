@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gateway.errors import ApiError, CorruptImageError, EmptyFileError, InvalidDimensionsError, InvalidFormatError
-from gateway.images import ImageLimits, check_image, content_type, is_quick
+from gateway.images import check_image, content_type, is_quick
+from gateway.settings import Settings
 from tests.gateway.fakes import picture
 
-LIMITS = ImageLimits(min_side=10, max_side=10_000, max_pixels=50_000_000)
+LIMITS = Settings()
 JPEG, PNG, WEBP = picture("JPEG"), picture("PNG"), picture("WEBP")
 MANY = "The image has too many metadata blocks."
 SCANS = "The image has too many scans. Save it anew as JPEG."

@@ -72,7 +72,7 @@ def test_on_all_addresses_it_is_heard_on_both_families(tmp_path: Path) -> None:
     [
         ("API_KEYS", ",", "gateway: API_KEYS: set but empty: list keys separated by commas, or unset it"),
         ("GATEWAY_PORT", "high", "gateway: GATEWAY_PORT: Input should be a valid integer"),
-        ("GATEWAY_UPLOAD_BUDGET_BYTES", "9", "gateway: GATEWAY_UPLOAD_BUDGET_BYTES is 9: the largest batch needs"),
+        ("GATEWAY_MAX_PIXELS", "300000000", "gateway: GATEWAY_MAX_PIXELS is 300000000: the model server takes at most"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_told_in_a_line(name: str, value: str, told: str) -> None:

@@ -11,7 +11,6 @@ from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
 from gateway.app import create_app
-from gateway.context import ApiKey
 from gateway.ratelimit import OwnCounters, client_address, counted_as
 from gateway.settings import Settings
 from tests.gateway.conftest import Clock, LogLines, OpenClient
@@ -241,8 +240,3 @@ def test_only_entries_of_trusted_proxies_are_believed(forwarded: list[str], trus
 )
 def test_addresses_are_counted_one_by_one_and_ipv6_by_its_network(client: tuple[str, int] | None, name: str) -> None:
     assert counted_as(HTTPConnection({"type": "http", "headers": [], "client": client}), None, 0) == name
-
-
-def test_a_key_counts_wherever_it_comes_from() -> None:
-    connection = HTTPConnection({"type": "http", "headers": [], "client": (PEER, 1)})
-    assert counted_as(connection, ApiKey("shop", b""), 0) == "key:shop"

@@ -15,9 +15,8 @@ from starlette.types import Message
 from gateway.app import create_app
 from gateway.images import CheckedImage
 from gateway.schemas import Verdict
-from gateway.services import Services, open_services
+from gateway.services import Services, Shadow, open_services
 from gateway.settings import Settings
-from gateway.shadow import Shadow
 from gateway.torchserve import FairQueue
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import VERDICT, BareClient, Handler, TorchServe, multipart, picture, upload
@@ -67,7 +66,7 @@ def asked(torchserve: TorchServe, path: str = SHADOW) -> list[httpx.Request]:
 
 @asynccontextmanager
 async def opened(torchserve: TorchServe, **changes: Any) -> AsyncIterator[tuple[Services, Shadow]]:  # noqa: ANN401
-    async with open_services(Settings(**ALL, **changes), torchserve.transport()) as services:
+    async with open_services(Settings(**ALL | changes), torchserve.transport()) as services:
         assert services.shadow is not None
         yield services, services.shadow
 
@@ -122,14 +121,12 @@ def test_the_same_bytes_are_predicted_under_the_same_id_and_compared_exactly(
     assert found["aidetect_shadow_latency_seconds_count", ()] == 2
 
 
-async def test_a_sample_is_the_configured_share(torchserve: TorchServe) -> None:
-    async with opened(torchserve) as (services, shadow):
-        chance = Random(7).random  # noqa: S311 - reproducible, no secret
-        settings = Settings(shadow_version="2.0", shadow_fraction=0.1)
-        tenth = Shadow(shadow.backend, services.backend.queue, services.metrics, settings, chance)
-        assert [number for number in range(60) if tenth.picks()] == [3, 6, 8, 10, 11, 21, 33, 34, 56]
-        nothing = Shadow(shadow.backend, services.backend.queue, services.metrics, Settings(shadow_fraction=0))
-        assert not nothing.picks()
+async def test_a_sample_is_the_configured_share(torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.services.random", Random(7).random)  # noqa: S311 - reproducible, no secret
+    async with opened(torchserve, shadow_fraction=0.1) as (_, shadow):
+        assert [number for number in range(60) if shadow.picks()] == [3, 6, 8, 10, 11, 21, 33, 34, 56]
+    async with opened(torchserve, shadow_fraction=0) as (_, shadow):
+        assert not shadow.picks()
 
 
 class Watching(BareClient):

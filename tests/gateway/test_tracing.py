@@ -8,10 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
@@ -24,12 +22,13 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 from pydantic import HttpUrl
 from starlette.testclient import TestClient
 
+from gateway import read_version
 from gateway.app import create_app
-from gateway.services import read_version
+from gateway.exporter import exporting
 from gateway.settings import Settings
-from gateway.tracing import exporting
 from tests.checks import none
 from tests.e2e.processes import running_gateway
+from tests.gateway.command.service import served
 from tests.gateway.conftest import LogLines, OpenClient
 from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, upload
 
@@ -38,23 +37,23 @@ from tests.gateway.fakes import BareClient, TorchServe, multipart, picture, uplo
 class Collector:
     """Keeps the spans that it was sent, by name where names are unique."""
 
-    url: str
+    url: str = ""
     status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: httpx.Headers = field(default_factory=httpx.Headers)
     resource: dict[str, Any] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     raw: bytes = b""
     attempts: int = 0
 
-    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+    def take(self, request: httpx.Request) -> httpx.Response:
         self.attempts += 1
-        self.headers = headers
-        if self.status == 200 and path == "/v1/traces":
-            self.raw += body
-            for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+        self.headers = request.headers
+        if self.status == 200:
+            self.raw += request.content
+            for group in ExportTraceServiceRequest.FromString(request.content).resource_spans:
                 self.resource = attributes(group.resource)
                 self.spans += [span for scope in group.scope_spans for span in scope.spans]
-        return self.status if path == "/v1/traces" else 404
+        return httpx.Response(self.status if request.url.path == "/v1/traces" else 404, text="taken")
 
     def named(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
@@ -66,24 +65,9 @@ def attributes(of: Any) -> dict[str, Any]:  # noqa: ANN401 - a span or a resourc
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(kept.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Keep quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        kept = Collector(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    kept = Collector()
+    with served(kept.take) as kept.url:
         yield kept
-        server.shutdown()
-        thread.join()
 
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -271,14 +255,8 @@ from gateway.app import create_app
 from starlette.testclient import TestClient
 with TestClient(create_app()) as client:
     assert client.get("/healthz").status_code == 200
-ours = ("gateway.tracing", "opentelemetry.exporter", "opentelemetry.sdk.trace", "requests", "google.protobuf")
+ours = ("gateway.exporter", "opentelemetry.exporter", "opentelemetry.sdk.trace", "requests", "google.protobuf")
 print(*(name for name in sys.modules if name.startswith(ours)))
-"""
-MISSING = """
-import sys
-sys.modules["opentelemetry"] = None
-import gateway.__main__
-gateway.__main__.main()
 """
 
 
@@ -290,26 +268,11 @@ def closed() -> Iterator[HttpUrl]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("endpoint", "blocked"),
-    [({}, 'import sys\nsys.modules["opentelemetry"] = None\n'), ({ENDPOINT: ""}, "")],
-    ids=["not installed", "empty setting"],
-)
-def test_nothing_of_it_is_imported_when_off(endpoint: dict[str, str], blocked: str) -> None:
-    # Redis's client imports OpenTelemetry's API for itself where it is installed.
-    command = [sys.executable, "-W", "error", "-c", blocked + OFF]
-    done = subprocess.run(command, env=os.environ | endpoint, capture_output=True, text=True, check=True)
+def test_nothing_that_sends_is_imported_when_off() -> None:
+    # Redis's client imports OpenTelemetry's API for itself.
+    command = [sys.executable, "-W", "error", "-c", OFF]
+    done = subprocess.run(command, env=os.environ | {ENDPOINT: ""}, capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
-
-
-@pytest.mark.slow
-def test_a_missing_package_is_named_at_the_start() -> None:
-    environment = os.environ | {ENDPOINT: "http://127.0.0.1:4318", "GATEWAY_PORT": "0"}
-    command = [sys.executable, "-c", MISSING]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 3
-    assert "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed." in done.stderr
-    assert "pip install 'ai-product-photo-detector[gateway,tracing]'" in done.stderr
 
 
 @pytest.mark.slow
@@ -360,7 +323,7 @@ async def test_trouble_and_recovery_are_logged_once_each(
 ) -> None:
     open_client()  # configures the log
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
-    async with exporting(Settings(otlp_endpoint=HttpUrl(collector.url)), "name", "1.0") as tracer:
+    async with exporting(Settings(otlp_endpoint=HttpUrl(collector.url))) as tracer:
         for status, attempts in ((401, 3), (200, 5)):
             collector.status = status
             while collector.attempts < attempts:

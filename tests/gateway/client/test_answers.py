@@ -10,14 +10,12 @@ from pydantic import BaseModel
 
 from deploy.layout import ROOT
 from gateway import schemas
-from gateway.client import Drift, Evidence, Explanation, Health, Verdict
+from gateway.client import Evidence, Explanation, Verdict
 
 PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
-    (Verdict, schemas.PredictionWithEvidence),
-    (Explanation, schemas.ExplanationWithEvidence),
+    (Verdict, schemas.PredictionBody),
+    (Explanation, schemas.ExplanationBody),
     (Evidence, schemas.Evidence),
-    (Health, schemas.HealthWithModel),
-    (Drift, schemas.DriftWithHistogram),
 ]
 PROGRAM = """
 import sys

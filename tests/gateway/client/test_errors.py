@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 import gateway.errors
-from gateway.client import errors
+from gateway.client import answers as errors
 from gateway.errors import ApiError, InvalidFormatError
 from tests.gateway.client.wire import refusal
 

@@ -1,4 +1,4 @@
-"""A gateway behind `httpx.MockTransport`: what it is sent, and the documented answers."""
+"""A gateway behind `httpx.MockTransport`: what it is sent, and its bodies as its description shows them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 
 import httpx
 
+from gateway import schemas
 from gateway.client import AsyncClient, Client, Failure, GatewayError, Outcome, Verdict
+from gateway.openapi import example
 
 Handler = Callable[[httpx.Request], httpx.Response]
 Outcomes = list[float | str]
@@ -19,6 +21,23 @@ PROBLEM = "urn:ai-product-photo-detector:error:"
 _PART = re.compile(
     rb'name="files?"; filename="photo"\r\nContent-Type: application/octet-stream\r\n\r\n(.*?)\r\n--', re.DOTALL
 )
+PREDICTION = schemas.PredictionBody(**example(schemas.PredictionBody))
+EXPLANATION = schemas.ExplanationBody(**example(schemas.ExplanationBody))
+PREDICTION_WITH_EVIDENCE = schemas.PredictionBody(**example(schemas.PredictionBody, "evidence"))
+EXPLANATION_WITH_EVIDENCE = schemas.ExplanationBody(**example(schemas.ExplanationBody, "evidence"))
+COMPARISON = schemas.ComparisonBody(
+    primary=PREDICTION,
+    shadow=PREDICTION.model_copy(update={"probability": 0.82, "model_version": "1.0.1"}),
+    agreement=True,
+    difference=0.05,
+    message=None,
+)
+HEALTHY = schemas.HealthBody(**example(schemas.HealthBody))
+UNHEALTHY = HEALTHY.model_copy(update={"status": "unhealthy", "model_loaded": False})
+HEALTHY_WITH_MODEL = schemas.HealthBody(**example(schemas.HealthBody, "model"))
+MODEL_INFO = schemas.ModelInfo(**example(schemas.ModelInfo))
+DRIFT = schemas.DriftBody(**example(schemas.DriftBody))
+DRIFT_WITH_HISTOGRAM = schemas.DriftBody(**example(schemas.DriftBody, "histogram"))
 
 
 def verdict(photo: bytes, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
-import time
 from pathlib import Path
 
 import httpx
@@ -154,7 +154,9 @@ def test_a_service_that_stays_busy_ends_with_4_and_with_all_other_verdicts(check
 def test_a_wait_is_told_and_quiet_says_nothing(
     check: Command, service: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+    async def sleep(_: float) -> None: ...
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     Path("photo.jpg").write_bytes(b"12")
     busy = refusal(429, "rate_limited", **{"Retry-After": "25"})
     service.first = [busy]

@@ -16,9 +16,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from gateway import read_version
 from gateway.drift.reference import Histogram
 from gateway.schemas import PrivacyBody
-from gateway.services import read_version
 from gateway.settings import Settings
 from tests.checks import none
 from tests.gateway.conftest import OpenClient

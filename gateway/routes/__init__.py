@@ -1,1 +1,0 @@
-"""What answers requests: the routes that predict, and those for operators."""
