@@ -1,6 +1,8 @@
 """The words that evidence is made of. An answer says what was found, never what the file wrote."""
 
 import re
+import tomllib
+from importlib.resources import files
 from time import monotonic
 from typing import Final
 
@@ -17,57 +19,17 @@ _SOURCE: Final = re.compile(
     r"([a-z]{1,60})[/#]?",
     re.IGNORECASE,
 )
-_CODES: Final = """
-    algorithmicMedia algorithmicallyEnhanced composite compositeCapture compositeSynthetic
-    compositeWithTrainedAlgorithmicMedia computationalCapture dataDrivenMedia digitalArt digitalCapture digitalCreation
-    humanEdits minorHumanEdits multiFrameComputationalCapture negativeFilm positiveFilm print screenCapture
-    softwareImage trainedAlgorithmicData trainedAlgorithmicMedia virtualRecording
-"""
-_SOURCES: Final = {code.lower(): code for code in _CODES.split()} | {
+_WORDS: Final = tomllib.loads(files("gateway.evidence").joinpath("vocabulary.toml").read_text(encoding="utf-8"))
+_SOURCES: Final = {code.lower(): code for code in _WORDS["source_types"]} | {
     "createdusinggenerativeai": "trainedAlgorithmicMedia",
     "editedusinggenerativeai": "compositeWithTrainedAlgorithmicMedia",
 }
-"""IPTC's digital source types (https://cv.iptc.org/newscodes/digitalsourcetype/) and C2PA's, and two by name."""
+"""Codes, and two by the names of their terms."""
 
-_GENERATORS: Final = tuple(
-    (name, re.compile(rf"(?<![a-z])(?:{pattern})(?![a-z])", re.IGNORECASE))
-    for name, pattern in (
-        ("Adobe Firefly", r"adobe[ _]?firefly"),
-        ("Amazon Titan", r"amazon (?:titan|nova canvas)|titan image generator"),
-        ("Apple Image Playground", r"(?:apple )?image playground"),
-        ("Bing Image Creator", r"bing image creator"),
-        ("Microsoft Designer", r"microsoft[ _]designer|image creator from (?:microsoft )?designer"),
-        ("Microsoft AI", r"microsoft responsible ai"),
-        ("ComfyUI", r"comfyui"),
-        ("Sora", r"(?:openai|chatgpt)[ _/-]*sora|sora[ _-]?2"),
-        ("DALL-E", r"dall[-\u00b7 ]?e"),
-        ("Draw Things", r"draw ?things"),
-        ("Easy Diffusion", r"easy ?diffusion"),
-        ("FLUX (Black Forest Labs)", r"flux[ ._-]?[12]|flux[ ._-](?:pro|dev|schnell|kontext)|black ?forest ?labs|bfl"),
-        ("Fooocus", r"fooocus"),
-        (
-            "Google Generative AI",
-            r"google (?:generative ai|imagen|gemini|deepmind)|imagen[ -]?[2-4]|gemini [\d.]{1,4} [a-z ]{0,20}image",
-        ),
-        ("Google AI", r"(?:made|created|edited) with google ai|google ai"),
-        ("Grok (xAI)", r"grok|x\.?ai"),
-        ("Hunyuan", r"hunyuan|\u6df7\u5143"),
-        ("Ideogram", r"ideogram"),
-        ("InvokeAI", r"invoke ?ai"),
-        ("Leonardo.Ai", r"leonardo\.ai"),
-        ("Meta AI", r"(?:imagined|made|created) with (?:meta )?ai|meta ai"),
-        ("Midjourney", r"midjourney"),
-        ("NovelAI", r"novelai"),
-        ("Qwen", r"qwen|tongyi|\u901a\u4e49"),
-        ("Recraft", r"recraft"),
-        ("Seedream", r"seedream|seededit"),
-        ("Doubao (ByteDance)", r"doubao|\u8c46\u5305(?:ai)?|jimeng|dreamina|\u5373\u68a6|volcengine|volcano engine"),
-        ("SwarmUI", r"(?:stable)?swarm ?ui"),
-        ("OpenAI", r"openai|chatgpt|gpt-?4o|gpt-image"),
-        ("Stability AI", r"stability[ .]?ai|dreamstudio|stable image (?:ultra|core)"),
-        ("Stable Diffusion", r"stable[ -]?diffusion|automatic1111|sdxl"),
-    )
-)
+_GENERATORS: Final = {
+    name: re.compile(rf"(?<![a-z])(?:{pattern})(?![a-z])", re.IGNORECASE)
+    for name, pattern in _WORDS["generators"].items()
+}
 _ONLY_SIGNED: Final = re.compile(r"(?<![a-z])sora(?![a-z])", re.IGNORECASE)
 """A tool's name that is a person's as well: outside of a manifest it says nothing."""
 
@@ -81,23 +43,6 @@ _PAIR: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"-?\d{1,20}\s*\0*")
 _SETTINGS: Final = frozenset({"sampler", "cfg scale", "guidance scale", "distilled cfg scale", "model hash"})
-_MARKS: Final = (
-    ("SwarmUI parameters", ('"sui_image_params"',)),
-    ("Easy Diffusion parameters", ('"use_stable_diffusion_model"',)),
-    ("Fooocus parameters", ('"version"', '"fooocus ')),
-    ("Fooocus parameters", ('"metadata_scheme"', '"fooocus"')),
-    ("InvokeAI parameters", ('"app_version"', '"invoke')),
-    ("ComfyUI prompt", ('"class_type"', '"inputs"')),
-    ("ComfyUI workflow", ('"nodes"', '"links"')),
-    ("Draw Things parameters", ('"c"', '"uc"', '"sampler"')),
-    ("Draw Things parameters", ('"seed_mode"', '"sampler"')),
-    ("NovelAI parameters", ('"uncond_scale"', '"sampler"')),
-    ("NovelAI parameters", ('"request_type"', '"sampler"')),
-    ("NovelAI parameters", ('"signed_hash"', '"seed"')),
-    ("Image generator parameters", ('"sampler"', '"steps"')),
-    ("Image generator parameters", ('"sampler_name"', '"num_inference_steps"')),
-)
-"""Keys of JSON, in lower case, that are there together only where one tool wrote them; the first row that fits."""
 
 _AIGC: Final = re.compile(r'"aigc\\{0,8}"\s{0,8}:', re.IGNORECASE)
 _AIGC_PARTY: Final = re.compile(
@@ -121,7 +66,7 @@ def generator(text: str, *, signed: bool = False) -> str | None:
     searched = text[:MAX_SEARCHED]
     if signed and _ONLY_SIGNED.search(searched):
         return "Sora"
-    return next((name for name, pattern in _GENERATORS if pattern.search(searched)), None)
+    return next((name for name, pattern in _GENERATORS.items() if pattern.search(searched)), None)
 
 
 def parameters(text: str) -> str | None:
@@ -132,8 +77,9 @@ def parameters(text: str) -> str | None:
     if _GROK.fullmatch(searched[:MAX_SEARCHED]):
         return "Grok signature"
     lowered = searched.lower()
-    if (found := next((name for name, marks in _MARKS if all(mark in lowered for mark in marks)), None)) is not None:
-        return found
+    for written in _WORDS["parameters"]:
+        if all(key in lowered for key in written["keys"]):
+            return str(written["tool"])
     # A seed packet has steps and a seed, too: the numbers and a setting of the tool's must be there.
     pairs = {match[1].lower(): match[2] for match in _PAIR.finditer(searched)}
     numbers = all(_NUMBER.fullmatch(pairs.get(key, "")) for key in ("steps", "seed"))
