@@ -1,7 +1,10 @@
 """How the page words predictions, findings and errors; no HTML."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from gateway import client
 from gateway.client import Confidence, Drift, GatewayError, PhotoRefusedError, Prediction, Verdict
@@ -17,38 +20,9 @@ VERDICTS: dict[Prediction, str] = {"ai_generated": "Likely AI-generated", "real"
 SURE = 0.001
 # What the warm areas of a heat map speak for.
 WARM: dict[Prediction, str] = {"ai_generated": "AI generation", "real": "a real photograph"}
+WORDS_OF: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 # Kinds of evidence, the sources that it names, and how much it is worth; a newer gateway may know more.
-EVIDENCE = {
-    "c2pa_manifest": "Content Credentials (C2PA)",
-    "c2pa_source_type": "Kind of source, by its Content Credentials",
-    "c2pa_generator": "Tool, by its Content Credentials",
-    "c2pa_ingredient": "One of the pictures that it was made from, by its Content Credentials",
-    "iptc_source_type": "Kind of source, by its IPTC metadata",
-    "iptc_ai_field": "AI fields of its IPTC metadata",
-    "aigc_label": "Label that Chinese law requires",
-    "generator_parameters": "Settings of an image generator",
-    "generator_software": "Software that wrote the file",
-    "incomplete": "Not everything was read",
-}
-SOURCES = {
-    "trainedAlgorithmicMedia": "made by a trained model (AI)",
-    "compositeSynthetic": "put together with parts made by a computer",
-    "compositeWithTrainedAlgorithmicMedia": "partly made by a trained model (AI)",
-    "algorithmicMedia": "made by an algorithm",
-    "digitalCapture": "taken with a digital camera",
-    "computationalCapture": "taken with a digital camera",
-}
-STRENGTHS = {
-    "strong": "strong: signed by a signer that this service trusts",
-    "medium": "medium: a full statement that nobody vouches for",
-    "weak": "weak: a hint that anybody can type",
-}
-DRIFT = {
-    "monitoring": ("No drift", "The newest photos and scores look like those that the model was calibrated on."),
-    "collecting": ("Not enough predictions yet", "Drift is checked once there are enough predictions."),
-    "other_version": ("Not compared", "The reference belongs to another version of the model. Ship both together."),
-    "no_reference": ("Not compared", "The service has no reference statistics. Ship them with the model."),
-}
+EVIDENCE, SOURCES, STRENGTHS, DRIFT = (WORDS_OF[name] for name in ("evidence", "sources", "strengths", "drift"))
 OPERATOR = "If it keeps happening, tell the service's operator."
 
 
@@ -89,7 +63,8 @@ def drift(found: Drift) -> tuple[str, str]:
             "Drift: something has changed",
             "Look at the checks over their threshold, then check a sample of recent photos by eye.",
         )
-    return DRIFT.get(found.status, (found.status, ""))
+    title, advice = DRIFT.get(found.status, (found.status, ""))
+    return title, advice
 
 
 class TooManyPhotosError(PhotoRefusedError):

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from importlib.resources import files
+from pathlib import Path
 from time import monotonic
 from typing import Final
 
@@ -19,7 +19,7 @@ _SOURCE: Final = re.compile(
     r"([a-z]{1,60})[/#]?",
     re.IGNORECASE,
 )
-_WORDS: Final = tomllib.loads(files("gateway.evidence").joinpath("vocabulary.toml").read_text(encoding="utf-8"))
+_WORDS: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 _SOURCES: Final = {code.lower(): code for code in _WORDS["source_types"]} | {
     "createdusinggenerativeai": "trainedAlgorithmicMedia",
     "editedusinggenerativeai": "compositeWithTrainedAlgorithmicMedia",
