@@ -27,6 +27,7 @@ class Settings(BaseSettings):
         populate_by_name=True,
         frozen=True,
         extra="forbid",
+        use_attribute_docstrings=True,
         hide_input_in_errors=True,  # Redis's address may hold a password
     )
 
@@ -66,102 +67,76 @@ class Settings(BaseSettings):
     """The most false alarms per window, all checks together."""
     drift_save_interval_s: ClassVar[float] = 5.0
 
-    api_keys: SecretStr = Field(
-        default=SecretStr(""), validation_alias="API_KEYS", description="Comma-separated API keys."
-    )
-    api_keys_file: Path | None = Field(
-        default=None,
-        validation_alias="API_KEYS_FILE",
-        description="JSON file of API keys with ids and rates, reread when it changes.",
-    )
-    require_auth: bool = Field(
-        default=False, validation_alias="REQUIRE_AUTH", description="Require a key even if none is configured."
-    )
+    api_keys: SecretStr = Field(default=SecretStr(""), validation_alias="API_KEYS")
+    """Comma-separated API keys."""
+    api_keys_file: Path | None = Field(default=None, validation_alias="API_KEYS_FILE")
+    """JSON file of API keys with ids and rates, reread when it changes."""
+    require_auth: bool = Field(default=False, validation_alias="REQUIRE_AUTH")
+    """Require a key even if none is configured."""
 
-    rate_limit_enabled: bool = Field(
-        default=True, validation_alias="RATE_LIMIT_ENABLED", description="Limit request rates."
-    )
-    predict_rate: PositiveInt = Field(default=30, description="Predictions per minute and client.")
-    batch_rate: PositiveInt = Field(default=5, description="Batches per minute and client.")
-    explain_rate: PositiveInt = Field(default=10, description="Explanations per minute and client.")
-    trusted_proxies: int = Field(
-        default=0, ge=0, description="Trusted proxies in front of the gateway that append to `X-Forwarded-For`."
-    )
-    redis_url: Secret[RedisDsn] | None = Field(
-        default=None, description="Redis shared by all replicas for rates and drift; without it each counts alone."
-    )
-    redis_failure: Literal["open", "closed"] = Field(
-        default="open", description="While Redis is unavailable: `open`, each replica counts alone; `closed`, 503."
-    )
+    rate_limit_enabled: bool = Field(default=True, validation_alias="RATE_LIMIT_ENABLED")
+    """Limit request rates."""
+    predict_rate: PositiveInt = 30
+    """Predictions per minute and client."""
+    batch_rate: PositiveInt = 5
+    """Batches per minute and client."""
+    explain_rate: PositiveInt = 10
+    """Explanations per minute and client."""
+    trusted_proxies: int = Field(default=0, ge=0)
+    """Trusted proxies in front of the gateway that append to `X-Forwarded-For`."""
+    redis_url: Secret[RedisDsn] | None = None
+    """Redis shared by all replicas for rates and drift; without it each counts alone."""
+    redis_failure: Literal["open", "closed"] = "open"
+    """While Redis is unavailable: `open`, each replica counts alone; `closed`, 503."""
 
-    cors_origins: str | None = Field(
-        default=None,
-        pattern=_ORIGINS,
-        description="Comma-separated origins whose pages may call the API from a browser, or `*` for all.",
-    )
-    privacy_contact: str | None = Field(default=None, description="Contact that `GET /privacy` names.")
+    cors_origins: str | None = Field(default=None, pattern=_ORIGINS)
+    """Comma-separated origins whose pages may call the API from a browser, or `*` for all."""
+    privacy_contact: str | None = None
+    """Contact that `GET /privacy` names."""
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
-    shutdown_timeout_s: PositiveInt = Field(
-        default=30, description="Seconds for requests in flight to finish after SIGTERM."
-    )
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on."""
+    shutdown_timeout_s: PositiveInt = 30
+    """Seconds for requests in flight to finish after SIGTERM."""
 
-    torchserve_url: HttpUrl = Field(
-        default=HttpUrl("http://127.0.0.1:8085"), description="Base address of TorchServe's inference API."
-    )
-    torchserve_key_file: Path | None = Field(
-        default=None, description="TorchServe's `key_file.json`; without it no token is sent."
-    )
-    predict_timeout_s: float = Field(
-        default=20.0, gt=0, description="Deadline of one prediction or explanation in seconds, queueing included."
-    )
-    backend_concurrency: PositiveInt = Field(
-        default=16, description="Concurrent calls to TorchServe; four times as many images may wait, beyond it 503."
-    )
+    torchserve_url: HttpUrl = HttpUrl("http://127.0.0.1:8085")
+    """Base address of TorchServe's inference API."""
+    torchserve_key_file: Path | None = None
+    """TorchServe's `key_file.json`; without it no token is sent."""
+    predict_timeout_s: float = Field(default=20.0, gt=0)
+    """Deadline of one prediction or explanation in seconds, queueing included."""
+    backend_concurrency: PositiveInt = 16
+    """Concurrent calls to TorchServe; four times as many images may wait, beyond it 503."""
 
-    max_file_bytes: PositiveInt = Field(default=5 * MIB, description="Largest image file.")
-    max_batch_files: PositiveInt = Field(
-        default=10, description="Maximum files per batch; all together have at most as many times the largest image."
-    )
-    max_pixels: PositiveInt = Field(
-        default=50_000_000,
-        description="Maximum pixels of an image, whose sides have at most 10,000 or 1/5,000 of them.",
-    )
+    max_file_bytes: PositiveInt = 5 * MIB
+    """Largest image file."""
+    max_batch_files: PositiveInt = 10
+    """Maximum files per batch; all together have at most as many times the largest image."""
+    max_pixels: PositiveInt = 50_000_000
+    """Maximum pixels of an image, whose sides have at most 10,000 or 1/5,000 of them."""
 
     shadow_version: str | None = Field(
-        default=None,
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",  # it is part of an address
-        validation_alias="SHADOW_VERSION",
-        description="Shadow version of the model in TorchServe, compared with the live one.",
-    )
-    shadow_fraction: float = Field(
-        default=0.1, ge=0, le=1, description="Share of predicted images that also go to the shadow version."
-    )
+        default=None, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$", validation_alias="SHADOW_VERSION"
+    )  # it is part of an address
+    """Shadow version of the model in TorchServe, compared with the live one."""
+    shadow_fraction: float = Field(default=0.1, ge=0, le=1)
+    """Share of predicted images that also go to the shadow version."""
 
-    c2pa_trust_anchors_file: Path | None = Field(
-        default=None, description="PEM file of trusted C2PA authorities; without it no signer is trusted."
-    )
+    c2pa_trust_anchors_file: Path | None = None
+    """PEM file of trusted C2PA authorities; without it no signer is trusted."""
 
-    drift_window: PositiveInt = Field(
-        default=1000, description="Size of the drift window in predictions; drift is checked from a fifth of it on."
-    )
-    drift_file: Path = Field(
-        default=Path("var/drift_window.json"),
-        description="Keeps the drift window across restarts without Redis; `.`: in memory only.",
-    )
+    drift_window: PositiveInt = 1000
+    """Size of the drift window in predictions; drift is checked from a fifth of it on."""
+    drift_file: Path = Path("var/drift_window.json")
+    """Keeps the drift window across restarts without Redis; `.`: in memory only."""
 
-    trace_project_id: str | None = Field(
-        default=None,
-        pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$",
-        description="Google Cloud project whose traces log lines refer to.",
-    )
+    trace_project_id: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")
+    """Google Cloud project whose traces log lines refer to."""
 
-    otlp_endpoint: HttpUrl | None = Field(
-        default=None,
-        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
-        description="OpenTelemetry collector for spans (OTLP over HTTP); without it none are made.",
-    )
+    otlp_endpoint: HttpUrl | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """OpenTelemetry collector for spans (OTLP over HTTP); without it none are made."""
 
     @field_validator("api_keys")
     @classmethod
