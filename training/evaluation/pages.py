@@ -33,6 +33,8 @@ _BATCH = 4
 def model_card(spec: ModelSpec, used: Mapping[str, Any], paths: Paths) -> str:
     """Return the card of a calibrated spec as Markdown; `used` are the parameters of the training run.
 
+    Models that ship beside it have their figures in the store, as `metrics-NAME.json`.
+
     Raises:
         StageError: The run has not been calibrated or evaluated.
     """
@@ -44,6 +46,7 @@ def model_card(spec: ModelSpec, used: Mapping[str, Any], paths: Paths) -> str:
         spec=spec,
         metrics=metrics,
         tables=tables["splits"],
+        others=[read_json(file, "evaluate") for file in sorted(paths.store.glob("metrics-*.json"))],
         calibration=read_json(paths.calibration, "calibrate"),
         crossvalidation=read_optional_json(paths.crossvalidation),
         leaks=(validation or {}).get("leaks"),

@@ -10,6 +10,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import ConfusionMatrixDisplay  # type: ignore[import-untyped]
 
 from training.data.manifest import LABELS
 from training.evaluation.figures import FALSE_ALARM_BUDGETS, Floats, Scored, class_weights, curve, in_bins, ranking
@@ -72,33 +73,24 @@ def confusion(name: str, scored: Scored, file: Path) -> None:
     shares = counts / counts.sum(axis=1, keepdims=True)
     with canvas(file, f"Verdicts on {name}, base rate {scored.base_rate:.4f}", (4.8, 4.2)) as axes:
         axes.grid(visible=False)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), share in np.ndenumerate(shares):
-            colour = "white" if share > 0.6 else "#0f172a"  # noqa: PLR2004 - where dark blue begins
-            text = f"{counts[row, column]}\n{share:.1%}"
-            axes.text(column, row, text, ha="center", va="center", color=colour)
-        axes.set_xticks([0, 1], ["real", "AI-generated"])
-        axes.set_yticks([0, 1], ["real", "AI-generated"], rotation=90, va="center")
-        axes.set_xlabel("verdict")
-        axes.set_ylabel("truth")
+        shown = ConfusionMatrixDisplay(shares, display_labels=("real", "AI-generated"))
+        shown.plot(ax=axes, cmap="Blues", colorbar=False, im_kw={"vmin": 0, "vmax": 1})
+        for cell, text in np.ndenumerate(shown.text_):
+            text.set_text(f"{counts[cell]}\n{shares[cell]:.1%}")
+        axes.set(xlabel="verdict", ylabel="truth")
 
 
 def score_histogram(name: str, scored: Scored, file: Path) -> None:
     """Draw the share of each class of a split in 20 bins of the probability."""
     bins = np.linspace(0, 1, 21)
     with canvas(file, f"Scores on {name}", (6.4, 3.8)) as axes:
-        for label, members, colour in (
-            ("real", ~scored.generated, REAL),
-            ("AI-generated", scored.generated, GENERATED),
-        ):
-            weights = np.full(int(members.sum()), 1 / max(int(members.sum()), 1))
-            axes.hist(
-                scored.probabilities[members], bins.tolist(), weights=weights, color=colour, alpha=0.6, label=label
-            )
+        for label, generated, colour in (("real", False, REAL), ("AI-generated", True, GENERATED)):
+            values = scored.probabilities[scored.generated == generated]
+            weights = np.full(len(values), 1 / max(len(values), 1))
+            axes.hist(values, bins.tolist(), weights=weights, color=colour, alpha=0.6, label=label)
         axes.axvline(0.5, color="#0f172a", linestyle="--", linewidth=1, label="called AI-generated from here on")
-        axes.set_xlim(0, 1)
-        axes.set_xlabel(f"probability of being AI-generated, base rate {scored.base_rate:.4f}")
-        axes.set_ylabel("share of the class")
+        probability = f"probability of being AI-generated, base rate {scored.base_rate:.4f}"
+        axes.set(xlim=(0, 1), xlabel=probability, ylabel="share of the class")
         axes.legend()
 
 
@@ -123,11 +115,7 @@ def reliability(series: Mapping[str, Scored], file: Path) -> None:
 
 
 def _unit_square(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(-0.01, 1.01)
-    axes.set_aspect("equal")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xlabel=x, ylabel=y)
 
 
 def _ranked(scored: Scored) -> tuple[Floats, Floats, Floats, dict[str, float]]:
@@ -152,8 +140,7 @@ def robustness_bars(matrices: Mapping[str, Mapping[str, Mapping[str, Any]]], fil
         axes.set_yticks(range(len(conditions)), conditions)
         axes.invert_yaxis()
         low = min(figures["auroc_ci95"][0] for matrix in matrices.values() for figures in matrix.values())
-        axes.set_xlim(min(0.5, max(0.0, low - 0.02)), 1)
-        axes.set_xlabel("AUROC with 95 % interval; dotted: clean")
+        axes.set(xlim=(min(0.5, max(0.0, low - 0.02)), 1), xlabel="AUROC with 95 % interval; dotted: clean")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(matrices))
 
 
@@ -170,11 +157,10 @@ def dots(rows: Rows, key: str, title: str, file: Path) -> None:
             colour = REAL if name.partition(": ")[2].startswith("real/") else GENERATED
             axes.errorbar(figures[key], place, xerr=_spread([figures], key), fmt="o", color=colour, capsize=2)
         axes.set_yticks(range(len(rows)), [f"{name} ({figures['n']})" for name, figures in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
         if key == "auroc":
             axes.axvline(0.5, color=NEUTRAL, linestyle=":")  # chance
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_xlabel(f"{AXES[key]}, with 95 % interval\nblue: real, orange: AI-generated; in brackets: photos")
+        below = f"{AXES[key]}, with 95 % interval\nblue: real, orange: AI-generated; in brackets: photos"
+        axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel=below)
 
 
 def _spread(rows: Sequence[Mapping[str, Any]], key: str) -> Floats:

@@ -35,7 +35,7 @@ class Packed:
     Attributes:
         model: The network with its weights.
         weights: File of these.
-        graph: File of the network as CPUs are served it; None in older archives.
+        graph: File of the network as CPUs are served it.
         spec: Its description.
         sha256: Of weights and description.
         other_code: Modules whose code is not the one that runs here, so that the service may answer otherwise.
@@ -43,19 +43,13 @@ class Packed:
 
     model: nn.Module
     weights: Path
-    graph: Path | None
+    graph: Path
     spec: ModelSpec
     sha256: str
     other_code: list[str]
 
     def engine(self, threads: int, precision: str) -> Engine:
-        """Return what runs the graph on so many threads of the CPU.
-
-        Raises:
-            StageError: The archive has no graph.
-        """
-        if self.graph is None:
-            raise StageError("an archive without a graph: repack its model with `python -m training.repack`")
+        """Return what runs the graph on so many threads of the CPU."""
         return OpenVinoEngine(self.graph, self.weights, self.spec, streams=threads, precision=precision)
 
 
@@ -68,13 +62,12 @@ def read_packed(archive: Path, folder: Path) -> Packed:
     try:
         fields, weights = unpack(archive, folder)
         spec, graph = ModelSpec.from_mapping(fields), folder / Paths().graph.name
+        graph.stat()  # fails where there is none
         digest = hashlib.sha256(json.dumps(spec.to_mapping(), sort_keys=True).encode() + weights.read_bytes())
         ours, theirs = Path(handler.__file__).parent, folder / "handler"
         _, other, absent = filecmp.cmpfiles(ours, theirs, DECIDING, shallow=False)
         model = network.load(spec, weights)
-        return Packed(
-            model, weights, graph if graph.is_file() else None, spec, digest.hexdigest(), sorted([*other, *absent])
-        )
+        return Packed(model, weights, graph, spec, digest.hexdigest(), sorted([*other, *absent]))
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
         raise StageError(f"{archive} is not an archive that this code can use: {error}") from error
 

@@ -66,7 +66,7 @@ def run(packed: Packed, precision: str, root: Path, photos: Sequence[Photo]) -> 
     """Predict images with the archive's graph and with PyTorch in float32 on the CPU.
 
     Raises:
-        StageError: The archive has no graph, or an image cannot be decoded.
+        StageError: An image cannot be decoded.
     """
     served = packed.engine(cpus(), precision)
     eager = TorchEngine(packed.model, packed.spec, torch.device("cpu"))

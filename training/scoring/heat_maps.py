@@ -51,11 +51,7 @@ class Deletion:
 
 
 def run(packed: Packed, root: Path, photos: Sequence[Photo], seed: int = 0) -> Deletion:
-    """Measure an archive's heat maps on images, by the engine that serves.
-
-    Raises:
-        StageError: The archive has no graph.
-    """
+    """Measure an archive's heat maps on images, by the engine that serves."""
     engine, head = packed.engine(cpus(), AUTO), heads.load(packed.weights, packed.spec)
     random, falls = np.random.default_rng(seed), []
     for photo in track(photos, "deleting", transient=True):

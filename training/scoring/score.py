@@ -143,7 +143,7 @@ class ScoringModule(pl.LightningModule):
     def _engine(self) -> Engine | None:
         """Compiled at the first batch, when the processes that decode have long been forked."""
         precision = ENGINE_PRECISIONS.get(self._plan.precision)
-        if self.device.type != "cpu" or precision is None or self._packed.graph is None:
+        if self.device.type != "cpu" or precision is None:
             return None
         return self._packed.engine(self._threads, precision)
 
