@@ -1,28 +1,20 @@
 """How the page words predictions, findings and errors; no HTML."""
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gateway import client
-from gateway.client import Confidence, Drift, GatewayError, PhotoRefusedError, Prediction, Verdict
+from gateway.client import Drift, GatewayError, PhotoRefusedError, Verdict
 
 UNDECIDED = "undecided"
-CONFIDENCES: dict[Confidence, tuple[str, str]] = {
-    "high": ("High confidence", "The score lies close to one end of the scale."),
-    "medium": ("Medium confidence", "The score leans one way, but not strongly. Look closely before you act on it."),
-    "low": ("Low confidence: treat as undecided", "The score lies near the middle, so it decides nothing."),
-}
-VERDICTS: dict[Prediction, str] = {"ai_generated": "Likely AI-generated", "real": "Likely a real photograph"}
 # Nearer than this to 0 or 1, a percentage with one decimal would read as a certainty.
 SURE = 0.001
-# What the warm areas of a heat map speak for.
-WARM: dict[Prediction, str] = {"ai_generated": "AI generation", "real": "a real photograph"}
-WORDS_OF: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+TABLES: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+CONFIDENCES, VERDICTS, WARM = (TABLES[name] for name in ("confidences", "verdicts", "warm"))
 # Kinds of evidence, the sources that it names, and how much it is worth; a newer gateway may know more.
-EVIDENCE, SOURCES, STRENGTHS, DRIFT = (WORDS_OF[name] for name in ("evidence", "sources", "strengths", "drift"))
+EVIDENCE, SOURCES, STRENGTHS, DRIFT = (TABLES[name] for name in ("evidence", "sources", "strengths", "drift"))
 OPERATOR = "If it keeps happening, tell the service's operator."
 
 
@@ -80,44 +72,14 @@ class Words:
     remedy: str = OPERATOR
 
 
-KEPT = "Your photo is still here:"
-WORDS: Mapping[type[GatewayError], Words] = {
-    GatewayError: Words("Unexpected response from the service"),
-    client.ServiceDownError: Words("The service is down", f"{KEPT} press Check photo again in a moment. {OPERATOR}"),
-    client.ServiceSlowError: Words(
-        "The service took too long to answer", f"{KEPT} press Check photo again in a moment. {OPERATOR}"
-    ),
-    client.NotReadyError: Words(
-        "The service is not ready", f"It may be starting or busy. {KEPT} press Check photo again."
-    ),
-    client.TooManyRequestsError: Words(
-        "Too many checks in a short time", f"{KEPT} wait a little, then press Check photo again."
-    ),
-    client.KeyRefusedError: Words(
-        "The service wants an API key",
-        "Open API key on this page, enter a valid key, and press Check photo again.",
-        "Open API key on this page and enter a valid key.",
-    ),
-    PhotoRefusedError: Words(
-        "This photo cannot be checked", "Choose another photo: JPEG, PNG or WebP, complete and not damaged."
-    ),
-    client.PhotoTooLargeError: Words(
-        "This photo is too large", "Choose a smaller file, or save the photo with fewer pixels and choose it again."
-    ),
-    client.PhotoUnreadableError: Words(
-        "This photo is no longer here", "Photos are removed after a while. Choose the photo again."
-    ),
-    TooManyPhotosError: Words("Too many photos at once", "Remove some, or upload them in smaller batches."),
-    client.ServiceFailedError: Words("The service failed internally"),
-}
-"""Of each kind of error; one that is not here has the words of the kind that it derives from."""
 # Their details only a developer can fix.
 UNTOLD = (client.OddAnswerError, client.RequestRefusedError, client.PhotoUnreadableError)
 
 
 def words(error: GatewayError) -> Words:
     """Return what the page says of the error."""
-    return next(WORDS[kind] for kind in type(error).__mro__ if kind in WORDS)
+    known = TABLES["errors"]
+    return next(Words(**known[kind.__name__]) for kind in type(error).__mro__ if kind.__name__ in known)
 
 
 def detail(error: GatewayError) -> str:
