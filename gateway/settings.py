@@ -117,9 +117,10 @@ class Settings(BaseSettings):
     max_pixels: PositiveInt = 50_000_000
     """Maximum pixels of an image, whose sides have at most 10,000 or 1/5,000 of them."""
 
+    # It is part of an address.
     shadow_version: str | None = Field(
         default=None, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$", validation_alias="SHADOW_VERSION"
-    )  # it is part of an address
+    )
     """Shadow version of the model in TorchServe, compared with the live one."""
     shadow_fraction: float = Field(default=0.1, ge=0, le=1)
     """Share of predicted images that also go to the shadow version."""

@@ -118,7 +118,7 @@ class OddAnswerError(GatewayError):
     """An answer that the API's contract does not know."""
 
     title = "Unexpected response from the gateway"
-    advice = "Check that the address is a gateway's, and that its version matches this client's."
+    advice = RequestRefusedError.advice
 
 
 KINDS: Final[Mapping[int, type[GatewayError]]] = {
