@@ -1,7 +1,5 @@
 """Where the local stack keeps its files and which ports it takes."""
 
-from __future__ import annotations
-
 import codecs
 import locale
 import os
@@ -88,7 +86,7 @@ class Ports:
     page: int = 7860
 
     @classmethod
-    def free(cls) -> Ports:
+    def free(cls) -> "Ports":
         """Return ports that nothing listens on now."""
         with ExitStack() as closing:  # all are taken at once, so that they differ
             taken = [closing.enter_context(socket.create_server((HOST, 0))) for _ in fields(cls)]

@@ -1,7 +1,5 @@
 """Vulnerabilities, licences, SBOMs of what the locks install: `python -m deploy.supply_chain audit|licences|sbom`."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -13,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from deploy.layout import ROOT, StackError, reporting
 from deploy.local.versions import archives
@@ -47,7 +45,7 @@ class Policy:
     vulnerabilities: Mapping[str, str]
 
     @classmethod
-    def read(cls) -> Policy:
+    def read(cls) -> Self:
         """Read the policy from its file."""
         read = tomllib.loads(FILE.read_text(encoding="utf-8"))
         accepted = frozenset(map(str.casefold, read["licences"]["accepted"]))

@@ -14,11 +14,9 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
-from gateway import errors, read_version, schemas, uploads
+from gateway import errors, privacy, read_version, schemas, security, uploads
 from gateway.errors import PROBLEM_JSON, ApiError, as_api_error, error_body, problem_body
 from gateway.images import check_image
-from gateway.privacy import as_html, statement
-from gateway.security import CHALLENGE, MISSING
 from gateway.settings import Settings
 from gateway.torchserve import unavailable
 
@@ -80,7 +78,7 @@ def build_operations(settings: Settings) -> dict[str, Operation]:
     file = f"JPEG, PNG or WebP. {uploads.file_too_large(settings).detail}."
     files = f"1 to {settings.max_batch_files} files. {uploads.batch_too_large(settings).detail}. Each file: {file}"
     rates = {bucket: f"At most {rate} requests a minute." for bucket, rate in settings.rates().items()}
-    images, batch, privacy = ("file", 1), ("files", settings.max_batch_files), statement(settings)
+    images, batch, data = ("file", 1), ("files", settings.max_batch_files), privacy.statement(settings)
     return {
         "/predict": Operation(
             "predictions",
@@ -124,7 +122,7 @@ def build_operations(settings: Settings) -> dict[str, Operation]:
         "/metrics": Operation("monitoring", None, others={"text/plain": "aidetect_model_loaded 1.0"}),
         "/drift": Operation("monitoring", schemas.DriftBody, extra=uploads.HISTOGRAM),
         "/privacy": Operation(
-            "service", schemas.PrivacyBody, privacy.model_dump(), others={"text/html": as_html(privacy)}
+            "service", schemas.PrivacyBody, data.model_dump(), others={"text/html": privacy.as_html(data)}
         ),
         "/": Operation("service", schemas.IndexBody),
     }
@@ -150,7 +148,7 @@ def _form_errors(name: str, most: int, rate: str) -> list[ApiError]:
         uploads.not_a_form(name, most),
         uploads.missing_file(name, most, [other]),
         errors.TooManyFilesError(uploads.missing_file(name, most, []).detail),
-        errors.UnauthorizedError(MISSING, CHALLENGE),
+        errors.UnauthorizedError(security.MISSING, security.CHALLENGE),
         errors.SlowRequestError(),
         errors.RateLimitedError(f"{rate} Please retry in 42 s."),
         unavailable(),

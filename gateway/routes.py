@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from gateway import NAME, read_version, schemas
+from gateway import NAME, read_version, schemas, security
 from gateway.context import Lines, context_of, elapsed_ms, timed
 from gateway.drift.store import Sample
 from gateway.errors import ApiError, NoShadowVersionError, UnavailableError, prefers
@@ -25,7 +25,6 @@ from gateway.middleware import until_disconnect
 from gateway.openapi import SERVERS, build_document
 from gateway.privacy import as_html, statement
 from gateway.schemas import Verdict
-from gateway.security import PAGE_HEADERS, SWAGGER_HEADERS
 from gateway.services import Predicted, Services, Shadow, services_of
 from gateway.settings import Settings
 from gateway.torchserve import unavailable
@@ -269,7 +268,7 @@ async def privacy(request: Request) -> Response:
     """How data are handled; a page for a client that prefers `text/html`."""
     body = statement(services_of(request).settings)
     if prefers(request, "text/html", "application/json"):
-        return HTMLResponse(as_html(body), headers={"Vary": "Accept", **PAGE_HEADERS})
+        return HTMLResponse(as_html(body), headers={"Vary": "Accept", **security.PAGE_HEADERS})
     return JSONResponse(body.model_dump(), headers={"Vary": "Accept"})
 
 
@@ -278,7 +277,7 @@ def docs_routes(settings: Settings, described: Sequence[BaseRoute]) -> list[Base
     document, page = build_document(described, settings), (STATIC / "docs.html").read_text()
 
     async def docs(_: Request) -> HTMLResponse:  # the page's links are relative, so it works below any prefix
-        return HTMLResponse(page, headers=SWAGGER_HEADERS)
+        return HTMLResponse(page, headers=security.SWAGGER_HEADERS)
 
     async def openapi(request: Request) -> JSONResponse:
         servers = [server | {"url": _root(request) + server["url"]} for server in SERVERS]
@@ -309,5 +308,5 @@ class _WholeFiles(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
-        response.headers.update(SWAGGER_HEADERS)
+        response.headers.update(security.SWAGGER_HEADERS)
         return response

@@ -1,7 +1,5 @@
 """The documented JSON bodies, field for field and in order, with examples; and what the model server answers."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
@@ -169,7 +167,7 @@ class Verdict(BaseModel):
         known = get_args(InputName)
         return {name: found for name, found in value.items() if name in known} if isinstance(value, dict) else value
 
-    def differs_by(self, other: Verdict) -> float:
+    def differs_by(self, other: "Verdict") -> float:
         """How far the probabilities are apart, with their 4 decimals."""
         return round(abs(self.probability - other.probability), 4)
 

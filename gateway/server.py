@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-from asyncio import TimerHandle, Transport
 from functools import partial
 from typing import Any, Final, cast
 
@@ -16,12 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway import metrics, middleware, security
 from gateway.app import create_app
 from gateway.context import request_id
 from gateway.errors import ApiError, SlowRequestError, UnavailableError, as_api_error, error_body
-from gateway.metrics import Resource
-from gateway.middleware import ID_HEADER
-from gateway.security import JSON_HEADERS
 from gateway.services import Services
 from gateway.settings import Settings
 
@@ -87,14 +84,14 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **given)
         self._shared = connections
         self._settings = connections.settings
-        self._head_timer: TimerHandle | None = None
-        self._answer_timer: TimerHandle | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._answer_timer: asyncio.TimerHandle | None = None
         self._head_begun = False
         self._unsent = 0
         self._steps = 0
         self._bytes_since_step = 0
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Let the connection in and expect a head, or refuse it."""
         super().connection_made(transport)
         if self._shared.admit(self):
@@ -189,7 +186,8 @@ class Protocol(HttpToolsProtocol):
         self._refuse(as_api_error(HTTPException(400)))
 
     def _refuse(self, refusal: ApiError) -> None:
-        headers = {**JSON_HEADERS, **refusal.headers, ID_HEADER: request_id(None), "Connection": "close"}
+        headers = {**security.JSON_HEADERS, **refusal.headers, "Connection": "close"}
+        headers[middleware.ID_HEADER] = request_id(None)
         answer = JSONResponse(error_body(refusal).model_dump(), headers=headers)
         head = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
         self.transport.write(f"HTTP/1.1 {refusal.status} {refusal.title}\r\n".encode() + head + b"\r\n" + answer.body)
@@ -231,7 +229,7 @@ class Protocol(HttpToolsProtocol):
         else:
             self._watch_reader()
 
-    def _count(self, limit: Resource) -> None:
+    def _count(self, limit: metrics.Resource) -> None:
         services: Services | None = self.app_state.get("services")
         if services is not None:
             services.metrics.limited(limit)

@@ -13,9 +13,8 @@ import structlog
 from starlette.requests import HTTPConnection
 
 from gateway import read_version
+from gateway.drift import reference, store
 from gateway.drift.monitor import DriftMonitor
-from gateway.drift.reference import read_reference
-from gateway.drift.store import open_store
 from gateway.errors import ApiError
 from gateway.evidence.metadata import Examiner
 from gateway.images import CheckedImage
@@ -153,8 +152,8 @@ def services_of(connection: HTTPConnection) -> Services:
 
 @asynccontextmanager
 async def _open_drift(settings: Settings) -> AsyncIterator[DriftMonitor]:
-    drift = DriftMonitor(read_reference(settings.drift_reference_file), settings)
-    async with open_store(settings) as store, drift.kept(store):
+    drift = DriftMonitor(reference.read_reference(settings.drift_reference_file), settings)
+    async with store.open_store(settings) as samples, drift.kept(samples):
         yield drift
 
 

@@ -8,21 +8,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import httpx
+from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
-from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
-from opentelemetry.semconv.attributes.url_attributes import URL_FULL
-from opentelemetry.trace import (
-    NoOpTracer,
-    Span,
-    SpanKind,
-    StatusCode,
-    Tracer,
-    format_span_id,
-    format_trace_id,
-    use_span,
-)
+from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes, url_attributes
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gateway.settings import Settings
@@ -36,7 +24,7 @@ DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 class HttpSpan:
     """The span of one HTTP exchange, from either side."""
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: trace.Span) -> None:
         self._span = span
 
     def log_fields(self, project: str | None) -> dict[str, str | bool]:
@@ -44,37 +32,37 @@ class HttpSpan:
         own = self._span.get_span_context()
         if not own.is_valid:
             return {}
-        trace, span = format_trace_id(own.trace_id), format_span_id(own.span_id)
-        fields: dict[str, str | bool] = {"trace_id": trace, "span_id": span}
+        trace_id, span_id = trace.format_trace_id(own.trace_id), trace.format_span_id(own.span_id)
+        fields: dict[str, str | bool] = {"trace_id": trace_id, "span_id": span_id}
         if project is None:
             return fields
         return fields | {
-            "logging.googleapis.com/trace": f"projects/{project}/traces/{trace}",
-            "logging.googleapis.com/spanId": span,
+            "logging.googleapis.com/trace": f"projects/{project}/traces/{trace_id}",
+            "logging.googleapis.com/spanId": span_id,
             "logging.googleapis.com/trace_sampled": own.trace_flags.sampled,
         }
 
     def routed(self, method: str, route: str) -> None:
         """Name the span by the template of its route, known only now; never by a path that a client made up."""
         self._span.update_name(f"{method} {route}")
-        self._span.set_attribute(HTTP_ROUTE, route)
+        self._span.set_attribute(http_attributes.HTTP_ROUTE, route)
 
     def answered(self, status: int, *, failed: bool, error: str | None = None) -> None:
         """Note the status, and whether it is an error, which a server and a client see differently."""
-        self._span.set_attribute(HTTP_RESPONSE_STATUS_CODE, status)
+        self._span.set_attribute(http_attributes.HTTP_RESPONSE_STATUS_CODE, status)
         if failed:
             self.failed(error or str(status))
 
     def failed(self, error: str) -> None:
         """Mark the span as failed by a code or the name of an exception: its text might quote anything."""
-        self._span.set_attribute(ERROR_TYPE, error)
-        self._span.set_status(StatusCode.ERROR)
+        self._span.set_attribute(error_attributes.ERROR_TYPE, error)
+        self._span.set_status(trace.StatusCode.ERROR)
 
 
 class Spans:
     """Starts spans, and carries the trace from the client's headers to the model server's."""
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: trace.Tracer) -> None:
         self._tracer = tracer
         self._propagator = TraceContextTextMapPropagator()
 
@@ -85,8 +73,8 @@ class Spans:
         # From an empty context: uvicorn starts a pipelined request within the one before.
         kept = {name: text for name, text in carried.items() if len(text) <= MAX_HEADER}
         parent = self._propagator.extract(kept, Context())
-        attributes = {HTTP_REQUEST_METHOD: method or OTHER_METHOD}
-        with self._span(method or "HTTP", SpanKind.SERVER, attributes, parent) as span:
+        attributes = {http_attributes.HTTP_REQUEST_METHOD: method or OTHER_METHOD}
+        with self._span(method or "HTTP", trace.SpanKind.SERVER, attributes, parent) as span:
             yield span
 
     @contextmanager
@@ -94,21 +82,21 @@ class Spans:
         """The span of a call that is about to be made, as a child of the request's; adds its id to the headers."""
         url = request.url
         attributes: dict[str, str | int] = {
-            HTTP_REQUEST_METHOD: request.method,
-            SERVER_ADDRESS: url.host,
-            SERVER_PORT: url.port or DEFAULT_PORTS[url.scheme],
-            URL_FULL: str(url.copy_with(userinfo=b"")),
+            http_attributes.HTTP_REQUEST_METHOD: request.method,
+            server_attributes.SERVER_ADDRESS: url.host,
+            server_attributes.SERVER_PORT: url.port or DEFAULT_PORTS[url.scheme],
+            url_attributes.URL_FULL: str(url.copy_with(userinfo=b"")),
         }
-        with self._span(f"{request.method} {url.path}", SpanKind.CLIENT, attributes) as span:
+        with self._span(f"{request.method} {url.path}", trace.SpanKind.CLIENT, attributes) as span:
             self._propagator.inject(request.headers)
             yield span
 
     @contextmanager
     def _span(
-        self, name: str, kind: SpanKind, attributes: Mapping[str, str | int], parent: Context | None = None
+        self, name: str, kind: trace.SpanKind, attributes: Mapping[str, str | int], parent: Context | None = None
     ) -> Iterator[HttpSpan]:
         started = self._tracer.start_span(name, parent, kind, attributes)
-        with use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        with trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             span = HttpSpan(started)
             try:
                 yield span
@@ -139,7 +127,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
 async def open_tracing(settings: Settings) -> AsyncIterator[Spans]:
     """What makes spans; at the end of the block those that are left go to the collector, where there is one."""
     if settings.otlp_endpoint is None:
-        yield Spans(NoOpTracer())
+        yield Spans(trace.NoOpTracer())
         return
     from gateway.exporter import exporting  # noqa: PLC0415 - it is slow to import, and most have no use for it
 

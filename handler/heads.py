@@ -10,7 +10,6 @@ from typing import Final
 import torch
 from safetensors import safe_open
 from torch import nn
-from torch.nn import functional
 
 from handler.spec import ModelSpec
 
@@ -58,7 +57,7 @@ class LastBlock(nn.Module):
         normed = self.norm1(tokens)
         k, v = self.kv(normed).unflatten(-1, (2, -1, HEAD_WIDTH)).permute(2, 0, 3, 1, 4).unbind()
         q = self.q(normed[:, :1]).unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2)
-        attended = functional.scaled_dot_product_attention(q, k, v)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v)
         class_token = tokens[:, 0] + self.proj(attended.flatten(1))
         after: torch.Tensor = class_token + self.fc2(self.act(self.fc1(self.norm2(class_token))))
         return after

@@ -1,11 +1,9 @@
 """The description of one trained model: everything that serving needs beside the weights, and its decision."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 OLDER: Final = (
     "it is of an older version of this code, pack it again with `python -m training.repack VERSION --archive FILE`"
@@ -91,7 +89,7 @@ class ModelSpec:
         return ascending and self.read_blocks[:1] > (0,) and self.read_blocks[-1:] == (self.blocks,)
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> ModelSpec:
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Read a spec from YAML or JSON data; unknown and missing fields raise InvalidSpecError."""
         unknown = set(mapping) - {field.name for field in fields(cls)}
         if unknown:

@@ -13,12 +13,11 @@ from starlette.types import ASGIApp
 
 from gateway.client import GatewayError
 from ui import views, wording
-from ui.batch import Batch
 from ui.gateway import Gateway
 from ui.guard import EVENTS_AT_ONCE, EVENTS_WAITING_MAX, STATES_MAX, Guard, Sessions
 from ui.photos import PhotoShelf, caller_of
 from ui.settings import Settings
-from ui.single import Single
+from ui.tabs import Batch, Single
 
 TITLE = "AI product photo detector"
 INTRO = f"<h1>{TITLE}</h1><p>Is this product photo a real photograph, or was it made by an image generator?</p>"

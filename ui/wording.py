@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from gateway import client
-from gateway.client import Drift, GatewayError, PhotoRefusedError, Verdict
 
 UNDECIDED = "undecided"
 # Nearer than this to 0 or 1, a percentage with one decimal would read as a certainty.
@@ -18,7 +17,7 @@ EVIDENCE, SOURCES, STRENGTHS, DRIFT = (TABLES[name] for name in ("evidence", "so
 OPERATOR = "If it keeps happening, tell the service's operator."
 
 
-def look(found: Verdict) -> str:
+def look(found: client.Verdict) -> str:
     """Return the style of a prediction; an undecided one is neutral."""
     return UNDECIDED if found.confidence == "low" else found.prediction
 
@@ -48,7 +47,7 @@ def photos(count: int, thing: str = "photo") -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
-def drift(found: Drift) -> tuple[str, str]:
+def drift(found: client.Drift) -> tuple[str, str]:
     """Return the title and the advice for a state of drift."""
     if found.drift_detected:
         return (
@@ -59,7 +58,7 @@ def drift(found: Drift) -> tuple[str, str]:
     return title, advice
 
 
-class TooManyPhotosError(PhotoRefusedError):
+class TooManyPhotosError(client.PhotoRefusedError):
     """More photos at once than the page takes."""
 
 
@@ -76,22 +75,22 @@ class Words:
 UNTOLD = (client.OddAnswerError, client.RequestRefusedError, client.PhotoUnreadableError)
 
 
-def words(error: GatewayError) -> Words:
+def words(error: client.GatewayError) -> Words:
     """Return what the page says of the error."""
     known = TABLES["errors"]
     return next(Words(**known[kind.__name__]) for kind in type(error).__mro__ if kind.__name__ in known)
 
 
-def detail(error: GatewayError) -> str:
+def detail(error: client.GatewayError) -> str:
     """Return what the service said of the error, where that helps a reviewer."""
     return "" if isinstance(error, UNTOLD) else error.detail
 
 
-def sentence(error: GatewayError) -> str:
+def sentence(error: client.GatewayError) -> str:
     """Say what has happened, with what the service said of it."""
     return ": ".join(filter(None, (words(error).title, detail(error)))).removesuffix(".") + "."
 
 
-def may_come(error: GatewayError) -> bool:
+def may_come(error: client.GatewayError) -> bool:
     """Whether the same photo may be sent again; if not, the page lets go of it at once."""
-    return not isinstance(error, PhotoRefusedError)
+    return not isinstance(error, client.PhotoRefusedError)

@@ -17,7 +17,6 @@ from deploy.layout import Layout, StackError, replace_text, reporting
 from deploy.local.stack import TORCHSERVE
 from deploy.torchserve import process
 from deploy.torchserve.management import ModelApi, Served, connected
-from deploy.torchserve.process import ARCHIVE, MODEL, check_archive
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 CONFIG = "model-config.yaml"
@@ -37,7 +36,7 @@ class Archive(NamedTuple):
 
 def archives(store: Path) -> list[Archive]:
     """Return all archives of the model, in the order of their names."""
-    return [Archive(path, _version(path)) for path in sorted(store.glob(f"{MODEL}*.mar"))]
+    return [Archive(path, _version(path)) for path in sorted(store.glob(f"{process.MODEL}*.mar"))]
 
 
 def find(store: Path, version: str) -> Archive:
@@ -51,8 +50,8 @@ def find(store: Path, version: str) -> Archive:
     if not held:
         packed = ", ".join(f"{one.version or 'a broken one'} ({one.path.name})" for one in there) or "none at all"
         raise StackError(f"no archive of version {version} in {store}; available: {packed}")
-    chosen = next((archive for archive in held if archive.path.name != ARCHIVE), held[0])
-    check_archive(chosen.path)
+    chosen = next((archive for archive in held if archive.path.name != process.ARCHIVE), held[0])
+    process.check_archive(chosen.path)
     return chosen
 
 
@@ -223,7 +222,9 @@ def main(words: Sequence[str] | None = None, prog: str = "python -m deploy.local
         console.print(f"[green]live[/]: {live.version}, with {live.ready} workers")
         if former:
             console.print(f"before: {former.version}, still loaded; `make rollback` returns to it at once")
-        console.print(f"A restarted TorchServe serves {live.version}; the next `make demo` starts with {ARCHIVE}")
+        console.print(
+            f"A restarted TorchServe serves {live.version}; the next `make demo` starts with {process.ARCHIVE}"
+        )
 
 
 def _table(api: ModelApi, switchboard: Switchboard, layout: Layout) -> Table:

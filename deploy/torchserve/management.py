@@ -1,12 +1,10 @@
 """TorchServe's management and inference APIs, as far as switching versions of the model needs them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -14,7 +12,6 @@ from PIL import Image
 
 from deploy.layout import Layout, StackError
 from deploy.torchserve import process
-from deploy.torchserve.process import MODEL
 
 TIMEOUT_S = 60
 START = "start it with `make demo` and leave it running"
@@ -32,7 +29,7 @@ class Served:
     response_timeout_s: int
 
     @classmethod
-    def read(cls, described: dict[str, Any]) -> Served:
+    def read(cls, described: dict[str, Any]) -> Self:
         """Take what is needed from TorchServe's JSON."""
         return cls(
             version=described["modelVersion"],
@@ -53,18 +50,18 @@ class ModelApi:
 
     def live(self) -> Served:
         """Return the version that requests without a version are answered by."""
-        [described] = self._manage("GET", f"/models/{MODEL}").json()
+        [described] = self._manage("GET", f"/models/{process.MODEL}").json()
         return Served.read(described)
 
     def versions(self) -> dict[str, Served]:
         """Return all registered versions by their numbers."""
-        described = self._manage("GET", f"/models/{MODEL}/all").json()
+        described = self._manage("GET", f"/models/{process.MODEL}/all").json()
         return {served.version: served for served in map(Served.read, described)}
 
     def register(self, archive: str) -> None:
         """Register an archive of the model store by its file name; the workers that it asks for start by themselves."""
         # Synchronously, as is the default here, TorchServe would keep one of its few threads from answering requests.
-        self._manage("POST", "/models", url=archive, model_name=MODEL, synchronous="false")
+        self._manage("POST", "/models", url=archive, model_name=process.MODEL, synchronous="false")
 
     def scale(self, version: str, workers: int) -> None:
         """Request a number of workers; they become ready later."""
@@ -80,7 +77,7 @@ class ModelApi:
 
     def predict(self, version: str) -> str:
         """Predict a test image with a version; return the version named in the response."""
-        path = f"/predictions/{MODEL}/{quote(version, safe='')}"
+        path = f"/predictions/{process.MODEL}/{quote(version, safe='')}"
         Image.effect_noise((640, 480), 50).convert("RGB").save(image := BytesIO(), "JPEG")
         headers = {"Content-Type": "application/octet-stream"}
         answer = _ask(self._inference, "POST", path, content=image.getvalue(), headers=headers)
@@ -129,4 +126,4 @@ def _reason(answer: httpx.Response) -> str:
 
 
 def _path(version: str) -> str:
-    return f"/models/{MODEL}/{quote(version, safe='')}"
+    return f"/models/{process.MODEL}/{quote(version, safe='')}"

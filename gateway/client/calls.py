@@ -12,7 +12,6 @@ import httpx
 
 from gateway import schemas
 from gateway.client import answers
-from gateway.client.answers import BatchResult, Failure, Outcome, Verdict
 
 T = TypeVar("T")
 Photo = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
@@ -119,9 +118,9 @@ def _include(extra: str, wanted: bool) -> Mapping[str, str]:
     return {"include": extra} if wanted else {}
 
 
-def predict(photo: Photo, *, evidence: bool = False) -> Call[Verdict]:
+def predict(photo: Photo, *, evidence: bool = False) -> Call[answers.Verdict]:
     """Predict one image; its bytes go as they are, and without the file's name."""
-    return Call("POST", "predict", _reader(Verdict), [("file", photo)], _include("evidence", evidence))
+    return Call("POST", "predict", _reader(answers.Verdict), [("file", photo)], _include("evidence", evidence))
 
 
 def explain(photo: Photo, *, evidence: bool = False) -> Call[answers.Explanation]:
@@ -135,7 +134,7 @@ def compare(photo: Photo) -> Call[answers.Comparison]:
     return Call("POST", "predict/compare", _reader(answers.Comparison), [("file", photo)])
 
 
-def predict_batch(photos: Iterable[Photo]) -> Call[BatchResult]:
+def predict_batch(photos: Iterable[Photo]) -> Call[answers.BatchResult]:
     """Predict as many images as one request takes; a bad one fails alone."""
     files = [("files", photo) for photo in photos]
     return Call("POST", "predict/batch", partial(answers.read_batch, sent=len(files)), files)
@@ -225,14 +224,15 @@ class Checking:
         if held:
             yield held
 
-    async def predict(self, contents: Sequence[Content]) -> list[Outcome]:
+    async def predict(self, contents: Sequence[Content]) -> list[answers.Outcome]:
         """Predict a batch; verdicts and failures are one per image and in order."""
-        outcomes: list[Outcome | None] = [None if isinstance(one, bytes) else Failure(one) for one in contents]
+        outcomes: list[answers.Outcome | None]
+        outcomes = [None if isinstance(one, bytes) else answers.Failure(one) for one in contents]
         # A call without an answer costs its timeout of the patience.
         patience = _Patience(0 if self._hopeless else self.patience_s, self.timeout_s)
         while pending := [place for place, outcome in enumerate(outcomes) if outcome is None]:
             found = await self._predict([one for place in pending if isinstance(one := contents[place], bytes)])
-            trouble = next((one.error for one in found if isinstance(one, Failure) and one.error.again), None)
+            trouble = next((one.error for one in found if isinstance(one, answers.Failure) and one.error.again), None)
             pause = patience.pause(trouble) if trouble else None
             for place, outcome in zip(pending, found, strict=True):
                 outcomes[place] = None if pause is not None and _may_come(outcome) else outcome
@@ -242,13 +242,13 @@ class Checking:
                 await asyncio.sleep(pause)
         return [outcome for outcome in outcomes if outcome is not None]
 
-    async def _predict(self, images: list[bytes]) -> list[Outcome]:
+    async def _predict(self, images: list[bytes]) -> list[answers.Outcome]:
         if self._refused:
-            return [Failure(self._refused)] * len(images)
-        outcomes: list[Outcome]
+            return [answers.Failure(self._refused)] * len(images)
+        outcomes: list[answers.Outcome]
         try:
             answer = await self.ask(self._call(images))
-            outcomes = list(answer.results) if isinstance(answer, BatchResult) else [answer]
+            outcomes = list(answer.results) if isinstance(answer, answers.BatchResult) else [answer]
         except answers.GatewayError as error:
             if len(images) > 1 and error.code in answers.TOO_MUCH:
                 half = len(images) // 2
@@ -256,7 +256,7 @@ class Checking:
                     self._size = min(self._size, half)
                 return await self._predict(images[:half]) + await self._predict(images[half:])
             self._refused = error if isinstance(error, answers.KeyRefusedError) else None
-            outcomes = [Failure(error)] * len(images)
+            outcomes = [answers.Failure(error)] * len(images)
         self._hopeless = all(_may_come(outcome) for outcome in outcomes)
         return outcomes
 
@@ -288,5 +288,5 @@ def _read_or_error(photo: Photo) -> Content:
         return error
 
 
-def _may_come(outcome: Outcome) -> bool:
-    return isinstance(outcome, Failure) and outcome.error.again
+def _may_come(outcome: answers.Outcome) -> bool:
+    return isinstance(outcome, answers.Failure) and outcome.error.again

@@ -15,7 +15,6 @@ import httpx
 
 from gateway.client import calls
 from gateway.client.answers import Outcome, transport_error
-from gateway.client.calls import Call, Options, Photo
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,7 +29,7 @@ ACCEPT: Final = "application/json, application/problem+json"
 class _Method(Generic[P, T]):
     """A call as a method: of `Client` it returns the answer, of `AsyncClient` what is awaited for it."""
 
-    def __init__(self, make: Callable[P, Call[T]]) -> None:
+    def __init__(self, make: Callable[P, calls.Call[T]]) -> None:
         self._make = make
 
     @overload
@@ -88,10 +87,10 @@ class _Opened:
         other._who = calls.identity(api_key, caller)  # noqa: SLF001 - our own kind
         return other
 
-    def _checking(self, options: Options) -> calls.Checking:
+    def _checking(self, options: calls.Options) -> calls.Checking:
         return calls.Checking(self._answer, self._timeout_s, **options)
 
-    async def _answer(self, call: Call[T]) -> T:
+    async def _answer(self, call: calls.Call[T]) -> T:
         arguments = await asyncio.to_thread(call.arguments)  # it may read files
         try:
             response = await self._http.request(headers=self._who, **arguments)
@@ -113,7 +112,7 @@ class AsyncClient(_Opened):
         """Close the connections; the client is of no use any more."""
         await self._http.aclose()
 
-    async def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> AsyncIterator[Outcome]:
+    async def check(self, photos: Iterable[calls.Photo], **options: Unpack[calls.Options]) -> AsyncIterator[Outcome]:
         """Predict any number of images, and yield one outcome per image, in order and as they come; see `Options`."""
         checking = self._checking(options)
         batches = checking.batches(photos)
@@ -121,7 +120,7 @@ class AsyncClient(_Opened):
             for outcome in await checking.predict(batch):
                 yield outcome
 
-    async def _ask(self, call: Call[T]) -> T:
+    async def _ask(self, call: calls.Call[T]) -> T:
         return await self._answer(call)
 
 
@@ -138,13 +137,13 @@ class Client(_Opened):
         """Close the connections; the client is of no use any more."""
         _wait(self._http.aclose())
 
-    def check(self, photos: Iterable[Photo], **options: Unpack[Options]) -> Iterator[Outcome]:
+    def check(self, photos: Iterable[calls.Photo], **options: Unpack[calls.Options]) -> Iterator[Outcome]:
         """As `AsyncClient.check`."""
         checking = self._checking(options)
         for batch in checking.batches(photos):
             yield from _wait(checking.predict(batch))
 
-    def _ask(self, call: Call[T]) -> T:
+    def _ask(self, call: calls.Call[T]) -> T:
         return _wait(self._answer(call))
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from gateway import read_version
 from gateway.command import options
-from gateway.command.options import BUCKETS, CommandError, Exit
 
 NAME = "product-photo-detector"
 FORWARDED = {"serve": "deploy.local.demo", "models": "deploy.local.versions"}
@@ -40,19 +39,19 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         code = _run(sys.argv[1:] if words is None else list(words))
         sys.stdout.flush()
-    except CommandError as error:
+    except options.CommandError as error:
         return _fail(str(error))
     except BrokenPipeError:
         # What is still in the buffer must not meet the closed pipe again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.PIPE_CLOSED
+        return options.Exit.PIPE_CLOSED
     except OSError as error:
         return _fail(
             f"{error.strerror or type(error).__name__}: free some space or fix the permissions, then try again"
         )
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        return Exit.STOPPED
+        return options.Exit.STOPPED
     return code
 
 
@@ -61,7 +60,7 @@ def _run(words: list[str]) -> int:
     # Heavy imports come with the command that needs them, so that --help and --version come at once.
     if words and words[0] in FORWARDED:
         importlib.import_module(FORWARDED[words[0]]).main(words[1:], f"{NAME} {words[0]}")
-        return Exit.DONE
+        return options.Exit.DONE
     arguments = parser.parse_args(words)
     if arguments.command == "keys":
         return int(run_keys(arguments))
@@ -86,13 +85,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fail(text: str) -> int:
     print(f"{NAME}: {text}", file=sys.stderr)
-    return Exit.USAGE
+    return options.Exit.USAGE
 
 
 def run_keys(arguments: argparse.Namespace) -> int:
     """Make the key; it is shown this once and kept nowhere."""
     key = PREFIX + secrets.token_urlsafe(32)
-    rates = {bucket: rate for bucket in BUCKETS if (rate := getattr(arguments, bucket))}
+    rates = {bucket: rate for bucket in options.BUCKETS if (rate := getattr(arguments, bucket))}
     if arguments.file:
         file = arguments.file.resolve()  # a link stays one
         _write(file, _with_key(_read(file), arguments.id, key, rates, rotate=arguments.rotate))
@@ -102,7 +101,7 @@ def run_keys(arguments: argparse.Namespace) -> int:
         told = f"for the file of API_KEYS_FILE: {entry}\nor, without a name and rates of its own: API_KEYS=<the key>"
     print(told, file=sys.stderr)
     print(key)
-    return Exit.DONE
+    return options.Exit.DONE
 
 
 def _with_key(entries: Entries, client: str, key: str, rates: dict[str, int], *, rotate: bool) -> Entries:
@@ -110,7 +109,7 @@ def _with_key(entries: Entries, client: str, key: str, rates: dict[str, int], *,
     if (old := entries.get(client)) is None:
         return {**entries, client: new}
     if not rotate:
-        raise CommandError(f"{client} already has a key: use --rotate to add another, or choose another name")
+        raise options.CommandError(f"{client} already has a key: use --rotate to add another, or choose another name")
     digests = old.get("sha256") or hashlib.sha256(str(old.get("key")).encode()).hexdigest()
     several = [*([digests] if isinstance(digests, str) else digests), new["sha256"]]
     kept = {name: value for name, value in old.items() if name != "key"}
@@ -125,7 +124,7 @@ def _read(file: Path) -> Entries:
     except ValueError:
         entries = None
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-        raise CommandError("the file is not a JSON object of clients; see docs/authentication.md")
+        raise options.CommandError("the file is not a JSON object of clients; see docs/authentication.md")
     return entries
 
 

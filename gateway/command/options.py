@@ -1,7 +1,5 @@
 """Arguments of `check` and `keys`, and the exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import math
 import os
@@ -45,7 +43,7 @@ with API_KEYS_FILE=keys.json takes the new key with its next request, without a 
 """
 
 
-def add_check(commands: Commands) -> None:
+def add_check(commands: "Commands") -> None:
     """Describe the command."""
     parser = commands.add_parser(
         "check",
@@ -104,7 +102,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def add_keys(commands: Commands) -> None:
+def add_keys(commands: "Commands") -> None:
     """Describe the command."""
     parser = commands.add_parser("keys", help="create API keys")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
