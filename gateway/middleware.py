@@ -12,14 +12,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway import metrics, security, uploads
 from gateway.context import Refusals, RequestContext, context_of, elapsed_ms, request_id
 from gateway.errors import RateLimitedError, SlowRequestError, UnavailableError, render
-from gateway.metrics import METHODS, UNMATCHED, endpoint_of
 from gateway.ratelimit import WINDOW_S, Bucket, counted_as
-from gateway.security import JSON_HEADERS
 from gateway.services import Services, services_of
 from gateway.tracing import HttpSpan
-from gateway.uploads import batch_too_large, file_too_large
 
 ID_HEADER: Final = "X-Request-ID"
 KEY_HEADER: Final = "X-API-Key"
@@ -46,7 +44,7 @@ class RequestLayer:
         headers = Headers(scope=scope)
         context = scope["state"]["context"] = RequestContext(request_id(headers.get(ID_HEADER)))
         services: Services = scope["state"]["services"]
-        method = scope["method"] if scope["method"] in METHODS else None
+        method = scope["method"] if scope["method"] in metrics.METHODS else None
         structlog.contextvars.clear_contextvars()  # uvicorn starts a pipelined request within the one before
         with services.spans.request(method, headers) as span:
             fields = span.log_fields(self._trace_project)
@@ -109,7 +107,7 @@ def _completing(send: Send, context: RequestContext) -> Send:
             context.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers.update({ID_HEADER: context.request_id, **context.headers})
-            for name, value in JSON_HEADERS.items():
+            for name, value in security.JSON_HEADERS.items():
                 headers.setdefault(name, value)  # a page has its own
         context.sent += len(message.get("body", b""))
         await send(message)
@@ -119,7 +117,7 @@ def _completing(send: Send, context: RequestContext) -> Send:
 
 def _tell(span: HttpSpan, method: str, scope: Scope, context: RequestContext) -> None:
     """Tell a request's span where it went and what came of it."""
-    if (endpoint := endpoint_of(scope)) != UNMATCHED:
+    if (endpoint := metrics.endpoint_of(scope)) != metrics.UNMATCHED:
         span.routed(method, endpoint)
     if context.status is not None:
         span.answered(context.status, failed=codes.is_server_error(context.status), error=context.error)
@@ -160,7 +158,7 @@ class Guard:
         settings, batch = services.settings, self._bucket == "batch"
         most = settings.max_batch_bytes if batch else settings.max_file_bytes
         if size > most + settings.max_form_overhead_bytes:
-            raise batch_too_large(settings) if batch else file_too_large(settings)
+            raise uploads.batch_too_large(settings) if batch else uploads.file_too_large(settings)
 
     async def _check_rate(self, connection: HTTPConnection, services: Services) -> None:
         context, bucket = context_of(connection), self._bucket

@@ -4,9 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
-from xml.sax import SAXException  # the error and the handler's base alone; defusedxml does the reading
-from xml.sax.handler import ContentHandler
-from xml.sax.xmlreader import AttributesImpl
+from xml.sax import SAXException, handler, xmlreader  # types alone; defusedxml does the reading
 
 import structlog
 from anyio import CapacityLimiter, move_on_after, to_thread
@@ -137,7 +135,7 @@ def _properties(packet: bytes, budget: vocabulary.Budget) -> Iterator[tuple[str,
         yield from properties.take()
 
 
-class _Properties(ContentHandler):
+class _Properties(handler.ContentHandler):
     """Resolves the prefixes whose namespaces we know, and names a value after its property, not its `rdf:li`."""
 
     def __init__(self, budget: vocabulary.Budget) -> None:
@@ -154,7 +152,7 @@ class _Properties(ContentHandler):
         found, self._found = self._found, []
         return found
 
-    def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802 - SAX's name
+    def startElement(self, name: str, attrs: xmlreader.AttributesImpl) -> None:  # noqa: N802 - SAX's name
         self._end_of_text()
         self._budget.spend(1 + len(attrs))
         outer, prefixes = self._open[-1]
