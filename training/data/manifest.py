@@ -192,7 +192,7 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
+def assign_splits(photos: Sequence[Photo], seed: int) -> list[Photo]:
     """Return the images, in their order, with a split each; the same for any order of theirs.
 
     Given three sources or more in each class, dev and test get whole sources, none of which train has. Otherwise each
@@ -204,7 +204,7 @@ def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
     return _divided(photos, _whole_sources(photos, seed) or _groups(photos, seed, SHARES), SHARES)
 
 
-def divide(photos: Sequence[Photo], shares: Mapping[str, float], seed: int) -> list[Photo]:
+def divide_sources(photos: Sequence[Photo], shares: Mapping[str, float], seed: int) -> list[Photo]:
     """Return the images with splits of the given shares, divided within sources; a group never crosses.
 
     Raises:
