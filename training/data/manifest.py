@@ -1,11 +1,10 @@
 """The manifest of labelled images, and how it is split."""
 
 import csv
-import dataclasses
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, astuple, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -159,7 +158,7 @@ def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:
 
 def write_manifest(file: Path, photos: Iterable[Photo]) -> None:
     """Write the images' rows, sorted by path, in one step."""
-    write_csv(file, COLUMNS, (dataclasses.astuple(photo) for photo in sorted(photos, key=lambda photo: photo.path)))
+    write_csv(file, COLUMNS, (astuple(photo) for photo in sorted(photos, key=lambda photo: photo.path)))
 
 
 def write_checksums(folder: Path) -> None:
@@ -260,7 +259,7 @@ def _groups(photos: Sequence[Photo], seed: int, shares: Mapping[str, float]) -> 
 
 
 def _divided(photos: Sequence[Photo], split_of: Mapping[str, str], shares: Mapping[str, float]) -> list[Photo]:
-    divided = [dataclasses.replace(photo, split=split_of[photo.group]) for photo in photos]
+    divided = [replace(photo, split=split_of[photo.group]) for photo in photos]
     have = {(photo.split, photo.label) for photo in divided}
     lacking = [f"{label} in {split}" for split in shares for label in LABELS if (split, label) not in have]
     if lacking:
