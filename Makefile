@@ -325,7 +325,7 @@ package: install ## Calibrate, evaluate and pack the trained detector into model
 
 APART = $(or $(PRESET),$(if $(TINY),tiny))
 repro: install ## Run the pipeline stages whose inputs changed (SET="train.epochs=3" edits params.yaml; TINY=1, PRESET=accurate: in var/tiny, var/accurate)
-	$(if $(SET)$(APART),$(RUN) -m training.set_params $(if $(APART),--preset $(APART) --apart var/$(APART)) $(SET))
+	$(if $(SET)$(APART),$(RUN) -m training.params $(if $(APART),--preset $(APART) --apart var/$(APART)) $(SET))
 	$(if $(APART),cd var/$(APART) && )$(DVC) repro
 
 dvc-repro: repro ## Same as repro

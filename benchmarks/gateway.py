@@ -1,7 +1,5 @@
 """What the gateway costs, against a null back end and beside a bare Starlette echo: `python -m benchmarks.gateway`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """What the benchmarks share: requests sent again and again, their statistics, and the stacks that are measured."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re
@@ -15,7 +13,7 @@ from itertools import chain, count, takewhile
 from pathlib import Path
 from statistics import fmean, quantiles, stdev
 from time import perf_counter
-from typing import Final
+from typing import Final, Self
 
 import psutil
 from PIL import Image
@@ -58,7 +56,7 @@ class Spread:
     n: int
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
+    def of(cls, values: Iterable[float]) -> Self:
         """Mean and standard deviation of one value a round."""
         found = list(values)
         return cls(fmean(found), stdev(found) if len(found) > 1 else 0.0, len(found))

@@ -1,7 +1,6 @@
 """What a stranger can cost the real stack at most: all attacks at the same time, and an honest client beside them."""
 
 import argparse
-import contextlib
 import socket
 import sys
 import tempfile
@@ -9,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -64,7 +63,7 @@ class Target:
                 for _ in range(count):
                     connection = opened.enter_context(socket.socket())
                     connection.settimeout(2)
-                    with contextlib.suppress(OSError):  # refused, or answered and closed before all was sent
+                    with suppress(OSError):  # refused, or answered and closed before all was sent
                         connection.connect((self.gateway.host, self.gateway.port or 0))
                         connection.sendall(said)
                 self.stop.wait(pause_s)
@@ -87,7 +86,7 @@ def refusals(target: Target) -> None:
     url = target.gateway.join("/predict")
     with httpx.Client(headers={**FORM, "X-API-Key": "wrong"}, timeout=HUNG_S, trust_env=False) as client:
         while not target.stop.is_set():
-            with contextlib.suppress(httpx.HTTPError):
+            with suppress(httpx.HTTPError):
                 client.post(url, content=b"x")
 
 
@@ -223,7 +222,7 @@ class Watch:
 
 
 def _family(one: psutil.Process) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
+    with suppress(psutil.NoSuchProcess):
         return [one, *one.children(recursive=True)]
     return []
 

@@ -1,7 +1,5 @@
 """How close bulk scoring comes to what the machine can do in one process: `python -m benchmarks.score`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

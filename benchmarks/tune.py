@@ -22,7 +22,6 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import harness
-from benchmarks.harness import SIZES, Load, Spread, Stack
 from deploy.layout import ROOT
 from deploy.local.versions import with_config
 from deploy.torchserve.process import ARCHIVE
@@ -56,8 +55,8 @@ class Tried:
     """Results of a setting: images per second with the most clients, the p50 of one client, and memory, in MB."""
 
     setting: Setting
-    per_s: Spread
-    p50_ms: Spread
+    per_s: harness.Spread
+    p50_ms: harness.Spread
     memory: float
 
 
@@ -98,15 +97,15 @@ def try_out(setting: Setting, photo: bytes, archive: Path, rounds: int, seconds:
         shutil.copy(archive.parent / "reference.json", layout.store)
         with harness.product(photo, layout) as (_, gateway):
             _ask(gateway, MOST, seconds)
-            many = Spread.of(_ask(gateway, MOST, seconds).per_s for _ in range(rounds))
-            one = Spread.of(_ask(gateway, 1, seconds / 2).percentile(50) for _ in range(rounds))
+            many = harness.Spread.of(_ask(gateway, MOST, seconds).per_s for _ in range(rounds))
+            one = harness.Spread.of(_ask(gateway, 1, seconds / 2).percentile(50) for _ in range(rounds))
             return Tried(setting, many, one, harness.memory_mb(gateway.processes))
 
 
 def main() -> None:
     """Try all settings, then the best of them with a longer delay."""
     parser = argparse.ArgumentParser(prog="make tune", description=__doc__)
-    parser.add_argument("--photo", choices=SIZES, default="100kB", help="about how large the image is")
+    parser.add_argument("--photo", choices=harness.SIZES, default="100kB", help="about how large the image is")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     parser.add_argument("--store", type=Path, default=ROOT / "model_store", help="folder of the archive to tune")
@@ -130,7 +129,7 @@ def main() -> None:
     )
 
 
-def _ask(stack: Stack, clients: int, seconds: float) -> Load:
+def _ask(stack: harness.Stack, clients: int, seconds: float) -> harness.Load:
     return harness.measure_for(stack.port, stack.requests[harness.PREDICT], seconds=seconds, connections=clients)
 
 

@@ -16,12 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data.manifest import LABELS, Photo, label_tensor, of_split, read_manifest, sampling_weights
-from training.evaluation import figures, plots
-from training.evaluation.figures import Scored, score
-from training.evaluation.goals import by_source, operating_points, rates_at
+from training.evaluation import figures, goals, plots
 from training.files import Paths, require, write_bytes, write_json
 from training.model.predict import predict
 from training.params import Params
@@ -41,12 +38,12 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     photos, logits = [*dev, *left_out], torch.cat([predict(params, paths, dev), left_out_logits])
     labels = label_tensor(photos)
     temperature, offset = fit(logits, labels, source_weights(photos))
-    balanced = score(photos, logits, params.model.spec(temperature, offset))
+    balanced = figures.score(photos, logits, params.model.spec(temperature, offset))
     products = frozenset(params.evaluate.product_domains)
-    base_rates = operating_points(balanced, products)
+    base_rates = goals.operating_points(balanced, products)
     point = params.calibrate.operating_point
     spec = params.model.spec(temperature, offset, base_rates[point], point)
-    before, after = score(photos, logits, params.model.spec()), score(photos, logits, spec)
+    before, after = figures.score(photos, logits, params.model.spec()), figures.score(photos, logits, spec)
     report: dict[str, Any] = {
         "model_version": spec.version,
         "temperature": temperature,
@@ -58,8 +55,8 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
         "before": calibration(before),
         "after": calibration(after),
         "cross_fitted": cross_fitted(photos, logits, params),
-        "operating_points": rates_at(base_rates, photos, logits, spec, params.evaluate.bootstrap_samples),
-        "false_alarms_by_source": by_source(balanced, products, point),
+        "operating_points": goals.rates_at(base_rates, photos, logits, spec, params.evaluate.bootstrap_samples),
+        "false_alarms_by_source": goals.by_source(balanced, products, point),
     }
     write_bytes(paths.spec, yaml.safe_dump(spec.to_mapping(), sort_keys=False).encode())
     write_json(paths.calibration, report)
@@ -82,7 +79,7 @@ def fit(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tu
         optimizer.zero_grad()
         temperature, centre = bounded()
         scaled = (logits - centre) / temperature
-        loss = binary_cross_entropy_with_logits(scaled, labels, weights, reduction="sum")
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(scaled, labels, weights, reduction="sum")
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -91,7 +88,7 @@ def fit(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tu
     return round(float(temperature), 4), round(float(centre.nan_to_num()), 4)
 
 
-def calibration(scored: Scored) -> dict[str, float]:
+def calibration(scored: figures.Scored) -> dict[str, float]:
     """Return the expected calibration error and the negative log-likelihood in nats, weighed as the fit is."""
     right = np.where(scored.generated, scored.balanced, 1 - scored.balanced).clip(np.finfo(np.float64).tiny)
     weights = source_weights(scored.photos).double().numpy()
@@ -114,8 +111,8 @@ def cross_fitted(photos: Sequence[Photo], logits: torch.Tensor, params: Params) 
         if {photo.label for photo in others} != set(LABELS):
             return None
         spec = params.model.spec(*fit(logits[~left_out], label_tensor(others), source_weights(others)))
-        probabilities[left_out] = score(photos, logits, spec).probabilities[left_out]
-    return calibration(Scored(photos, probabilities))
+        probabilities[left_out] = figures.score(photos, logits, spec).probabilities[left_out]
+    return calibration(figures.Scored(photos, probabilities))
 
 
 def source_weights(photos: Sequence[Photo]) -> torch.Tensor:

@@ -16,21 +16,18 @@ import pytorch_lightning as pl
 import torch
 
 from training import train
-from training.data import manifest
-from training.data.manifest import LABELS, Photo
-from training.evaluation import figures
-from training.evaluation.figures import Scored, score
-from training.evaluation.plots import dots
+from training.data.manifest import LABELS, Photo, read_manifest, write_manifest
+from training.evaluation import figures, plots
 from training.files import Paths, StageError, read_json, write_csv, write_json
-from training.model import module as head
-from training.model.module import Features, HeadModule
+from training.model.module import Features, HeadModule, classifier, is_trained, read_features
 from training.model.predict import predict, quiet
-from training.model.pretrained import is_trained
 from training.params import Params
 from training.tracking import stage
 
 Fold = frozenset[str]
 """Names of sources that are left out together."""
+Predicted = tuple[figures.Scored, list[float]]
+"""Images that a fold left out, scored without calibration, and their logits."""
 COLUMNS = ("path", "label", "source", "domain", "fold", "logit")
 RANKING = ("n_real", "n_ai_generated", "auroc", "auroc_ci95", "average_precision", *figures.FALSE_ALARM_BUDGETS)
 
@@ -94,12 +91,12 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
             f"{params.model.weights} may have seen the sources that a fold leaves out: set model.weights to package, "
             "hub or random, or crossvalidate.folds to 0"
         )
-    photos = manifest.read_manifest(params.data.root, params.data.manifest)
+    photos = read_manifest(params.data.root, params.data.manifest)
     trained_on = [photo for photo in photos if photo.split == "train"]
     count = params.crossvalidate.folds
     folds = assign(trained_on, count, params.train.seed) if count else []
     shutil.rmtree(paths.folds, ignore_errors=True)
-    features = head.read(params, paths) if params.model.blocks and folds else None
+    features = read_features(params, paths) if params.model.blocks and folds else None
     predicted = []
     for number, fold in enumerate(folds, start=1):
         print(f"fold {number}/{len(folds)} leaves out {', '.join(sorted(fold))}", flush=True)
@@ -114,8 +111,8 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
     return read_json(paths.crossvalidation, "crossvalidate")
 
 
-def _predict_left_out(params: Params, fold: Fold, train: Features, dev: Features) -> tuple[Scored, list[float]]:
-    """Train a head without the fold's sources; return their images, scored without calibration, and their logits."""
+def _predict_left_out(params: Params, fold: Fold, train: Features, dev: Features) -> Predicted:
+    """Train a head without the fold's sources; predict their images."""
     pl.seed_everything(params.train.seed, verbose=False)
     spec = params.model.spec()
     kept = train.where(lambda photo: photo.source not in fold)
@@ -131,19 +128,19 @@ def _predict_left_out(params: Params, fold: Fold, train: Features, dev: Features
             enable_progress_bar=False,
             deterministic=True,
         )
-        module = HeadModule.fit(params, head.classifier(spec, train.tokens.shape[-1]), kept, trainer, dev)
+        module = HeadModule.fit(params, classifier(spec, train.tokens.shape[-1]), kept, trainer, dev)
     with torch.no_grad():
         logits = module(left_out.clean)
-    return score(left_out.photos, logits, spec), logits.tolist()
+    return figures.score(left_out.photos, logits, spec), logits.tolist()
 
 
-def _train_without(params: Params, photos: Sequence[Photo], fold: Fold, paths: Paths) -> tuple[Scored, list[float]]:
-    """Train without the fold's sources; return their images, scored without calibration, and their logits."""
+def _train_without(params: Params, photos: Sequence[Photo], fold: Fold, paths: Paths) -> Predicted:
+    """Train without the fold's sources; predict their images."""
     train.run(_fold_params(params, photos, fold, paths.run), paths)
     left_out = [photo for photo in photos if photo.split == "train" and photo.source in fold]
     logits = predict(params, paths, left_out)
     shutil.rmtree(paths.checkpoints)  # of no more use, and large
-    return score(left_out, logits, params.model.spec()), logits.tolist()
+    return figures.score(left_out, logits, params.model.spec()), logits.tolist()
 
 
 def _fold_params(params: Params, photos: Sequence[Photo], fold: Fold, folder: Path) -> Params:
@@ -151,7 +148,7 @@ def _fold_params(params: Params, photos: Sequence[Photo], fold: Fold, folder: Pa
     folder.mkdir(parents=True)
     kept = [photo for photo in photos if photo.split == "dev" or (photo.split == "train" and photo.source not in fold)]
     absolute = [dataclasses.replace(photo, path=str((params.data.root / photo.path).resolve())) for photo in kept]
-    manifest.write_manifest(folder / "manifest.csv", absolute)
+    write_manifest(folder / "manifest.csv", absolute)
     epochs = params.crossvalidate.epochs
     return dataclasses.replace(
         params,
@@ -160,7 +157,7 @@ def _fold_params(params: Params, photos: Sequence[Photo], fold: Fold, folder: Pa
     )
 
 
-def _report(params: Params, folds: Sequence[Fold], predicted: Sequence[tuple[Scored, list[float]]]) -> dict[str, Any]:
+def _report(params: Params, folds: Sequence[Fold], predicted: Sequence[Predicted]) -> dict[str, Any]:
     """Return figures of each fold and of each left-out source, and their mean and spread."""
     samples = params.evaluate.bootstrap_samples
     if not folds:
@@ -200,7 +197,7 @@ def _spread(values: Sequence[Any]) -> dict[str, float]:
     return {measure.__name__: float(measure(values)) for measure in (np.mean, np.std, min, max)}
 
 
-def _write(report: dict[str, Any], predicted: Sequence[tuple[Scored, list[float]]], paths: Paths) -> None:
+def _write(report: dict[str, Any], predicted: Sequence[Predicted], paths: Paths) -> None:
     """Write report, logits and plot; without folds an empty table and an empty folder, in place of older ones."""
     rows = (
         (photo.path, photo.label, photo.source, photo.domain, number, logit)
@@ -216,7 +213,7 @@ def _write(report: dict[str, Any], predicted: Sequence[tuple[Scored, list[float]
     lines = [
         (f"fold {', '.join(map(str, row['folds']))}: {name}", row) for name, row in report.get("by_source", {}).items()
     ]
-    dots(lines, "auroc", title, folder / "sources.png")
+    plots.dots(lines, "auroc", title, folder / "sources.png")
 
 
 def main() -> None:

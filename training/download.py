@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from training.data import cifake, folder, manifest, tiny
-from training.data.cifake import Entry
-from training.data.manifest import Photo, read_rows
+from training.data import manifest, sources
 from training.files import Paths, StageError, write_json
 from training.params import DataParams, Params
 from training.tracking import stage
@@ -21,8 +19,8 @@ ORIGIN = "origin.json"
 def run(
     params: Params,
     paths: Paths,  # noqa: ARG001 - every stage has the same signature
-    published: Callable[[Path], Iterable[Entry]] = cifake.entries,
-) -> list[Photo]:
+    published: Callable[[Path], Iterable[sources.Entry]] = sources.cifake_entries,
+) -> list[manifest.Photo]:
     """Fill `data.root` and return its rows; what is there already, whole and from the same parameters, stays.
 
     The folder is built beside `data.root` and takes its place when it is complete. Downloads stay in
@@ -36,15 +34,18 @@ def run(
     root = data.root.resolve()
     _refuse_to_lose(root, data)
     if _is_current(root, data):
-        return [Photo(**row) for row in read_rows(root / data.manifest)]
+        return [manifest.Photo(**row) for row in manifest.read_rows(root / data.manifest)]
     partial, old = (root.with_name(f"{root.name}.{suffix}") for suffix in ("partial", "replaced"))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         if data.source == "cifake":
-            photos = cifake.fill(data, partial, published(data.root.with_name(f"{data.root.name}.download")))
+            kept = data.root.with_name(f"{data.root.name}.download")
+            photos = sources.fill_from_cifake(data, partial, published(kept))
+        elif data.source == "tiny":
+            photos = sources.fill_with_tiny(data, partial)
         else:
-            photos = (tiny if data.source == "tiny" else folder).fill(data, partial)
+            photos = sources.fill_from_folder(data, partial)
         manifest.write_manifest(partial / data.manifest, photos)
         write_json(partial / ORIGIN, _origin(data))
         manifest.write_checksums(partial)

@@ -18,19 +18,16 @@ import openvino
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from openvino import properties
 from safetensors.numpy import save_file
-from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from handler.engines import cpus
 from handler.spec import ModelSpec
 from handler.transforms import normalise, to_pixels
-from training.data.datamodule import degradations
-from training.data.manifest import Photo, of_split, read_manifest, read_photo
+from training.data import datamodule, manifest
 from training.files import Paths, refusals
-from training.model import pretrained
+from training.model.module import starting_network
 from training.params import Params, parse_command_line
 
 Tokens = NDArray[np.float16]
@@ -52,11 +49,11 @@ def run(params: Params, paths: Paths) -> int:
     if not params.model.blocks:
         save_file({}, paths.features)
         return 0
-    photos = read_manifest(params.data.root, params.data.manifest)
+    photos = manifest.read_manifest(params.data.root, params.data.manifest)
     pl.seed_everything(params.train.seed, verbose=False)  # random weights are those that the head is trained for
-    extractor = _Extractor(params, pretrained.build(params.model.spec(), params.model.weights).eval())
-    train = extractor.run(of_split(photos, "train"), 1 + params.augment.degraded_copies, "train")
-    dev = extractor.run(of_split(photos, "dev"), 1, "dev")
+    extractor = _Extractor(params, starting_network(params.model.spec(), params.model.weights).eval())
+    train = extractor.run(manifest.of_split(photos, "train"), 1 + params.augment.degraded_copies, "train")
+    dev = extractor.run(manifest.of_split(photos, "dev"), 1, "dev")
     save_file({"train": train, "dev": dev}, paths.features)
     return len(train) + len(dev)
 
@@ -64,7 +61,7 @@ def run(params: Params, paths: Paths) -> int:
 class _Extractor:
     """Runs the frozen network over images, in bfloat16 where the CPU has it."""
 
-    def __init__(self, params: Params, network: nn.Module) -> None:
+    def __init__(self, params: Params, network: torch.nn.Module) -> None:
         self.params, self.spec = params, params.model.spec()
         size, streams = self.spec.input_size, cpus()
         with warnings.catch_warnings():
@@ -74,17 +71,17 @@ class _Extractor:
             )
         graph.reshape([1, size, size, 3])
         core = openvino.Core()
-        bfloat16 = "BF16" in core.get_property("CPU", properties.device.capabilities)
+        bfloat16 = "BF16" in core.get_property("CPU", openvino.properties.device.capabilities)
         options = {
-            properties.hint.inference_precision: openvino.Type.bf16 if bfloat16 else openvino.Type.f32,
-            properties.inference_num_threads: streams,
-            properties.num_streams: streams,
-            properties.hint.enable_cpu_pinning: False,
+            openvino.properties.hint.inference_precision: openvino.Type.bf16 if bfloat16 else openvino.Type.f32,
+            openvino.properties.inference_num_threads: streams,
+            openvino.properties.num_streams: streams,
+            openvino.properties.hint.enable_cpu_pinning: False,
         }
         self.queue = openvino.AsyncInferQueue(core.compile_model(graph, "CPU", options), streams)
         self.cache = CACHE / _fingerprint(params, network)
 
-    def run(self, photos: Sequence[Photo], variants: int, name: str) -> Tokens:
+    def run(self, photos: Sequence[manifest.Photo], variants: int, name: str) -> Tokens:
         """Return the tokens of images, shape (N, variants, V, blocks, C)."""
         dataset = _Variants(self.params, photos, variants, self.cache)
         workers = self.params.data.num_workers
@@ -117,12 +114,12 @@ class _Extractor:
         waiting.clear()
 
 
-class _ClassTokens(nn.Module):
+class _ClassTokens(torch.nn.Module):
     """From pixels to the class tokens after every block."""
 
     network: Any  # FrozenTransformer, which has more than an nn.Module
 
-    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
+    def __init__(self, network: torch.nn.Module, spec: ModelSpec) -> None:
         super().__init__()
         self.network, self.spec = network, spec
 
@@ -135,9 +132,9 @@ class _ClassTokens(nn.Module):
 class _Variants(Dataset[tuple[str, torch.Tensor]]):
     """Pairs of the file where a variant's tokens are kept, and its views' pixels; none of these if the file exists."""
 
-    def __init__(self, params: Params, photos: Sequence[Photo], variants: int, cache: Path) -> None:
+    def __init__(self, params: Params, photos: Sequence[manifest.Photo], variants: int, cache: Path) -> None:
         self.root, self.spec = params.data.root, params.model.spec()
-        self.degrade = degradations(params.augment)
+        self.degrade = datamodule.degradations(params.augment)
         self.photos, self.variants, self.cache = photos, variants, cache
         kept = asdict(params.augment) | {"degraded_copies": None, "degraded_weight": None}
         self.degradation = hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:8]
@@ -152,14 +149,14 @@ class _Variants(Dataset[tuple[str, torch.Tensor]]):
         file = self.cache / digest[:2] / name
         if file.exists():
             return str(file), torch.empty(0)
-        picture = read_photo(self.root, photo)
+        picture = manifest.read_photo(self.root, photo)
         with torch.random.fork_rng([]):
             torch.manual_seed(int(digest[:8], 16) + variant)
             picture = self.degrade(picture) if variant else picture
         return str(file), torch.cat(list(to_pixels(picture, self.spec)))
 
 
-def _fingerprint(params: Params, network: nn.Module) -> str:
+def _fingerprint(params: Params, network: torch.nn.Module) -> str:
     """Return what tells these views and weights from others."""
     model = params.model
     views = [model.architecture, model.blocks, model.input_size, model.crop_pct, model.details, model.detail_size]

@@ -6,24 +6,21 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
 
-import handler
-from handler.engines import AUTO
+from handler import engines, torchserve_entry
 from handler.spec import ModelSpec
-from handler.torchserve_entry import GRAPH
-from training.evaluation.goals import headline_split
-from training.evaluation.pages import model_card
-from training.files import MODEL_NAME, Paths, StageError, read_json, read_spec, write_bytes
+from training.evaluation import goals, robustness
+from training.files import MODEL_NAME, Paths, StageError, read_json, read_optional_json, read_spec, render, write_bytes
 from training.model.export import write_graph
 from training.params import Params
 from training.tracking import stage
 
-ENTRY = "torchserve_entry.py"
 SERVING = {
     "minWorkers": 2,
     "maxWorkers": 2,
@@ -33,7 +30,7 @@ SERVING = {
     "startupTimeout": 120,  # s
     "maxRetryTimeoutInSec": 60,  # how long a worker that fails to start is tried again
     "threads": 0,  # of the CPU, a worker; 0: as many as it may use, though others use them too: see docs/benchmarks.md
-    "precision": AUTO,  # f32, bf16, int8, or auto: the fastest that network and CPU have
+    "precision": engines.AUTO,  # f32, bf16, int8, or auto: the fastest that network and CPU have
 }
 
 
@@ -46,12 +43,64 @@ def run(params: Params, paths: Paths) -> Path:  # noqa: ARG001 - every stage has
     spec, metrics = read_spec(paths), read_json(paths.metrics, "evaluate")
     used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
     card = model_card(spec, used, paths)
-    reached = metrics["operating_points"][headline_split(metrics)][spec.operating_point]
+    reached = metrics["operating_points"][goals.headline_split(metrics)][spec.operating_point]
     measured = {name: reached[name] for name in ("true_positive_rate", "false_positive_rate")}
     archive = build_archive(dataclasses.replace(spec, **measured), paths.weights, paths.archive)
     write_bytes(paths.store / "metrics.json", paths.metrics.read_bytes())
     write_bytes(paths.model_card, card.encode())
     return archive
+
+
+def model_card(spec: ModelSpec, used: Mapping[str, Any], paths: Paths) -> str:
+    """Return the card of a calibrated spec as Markdown; `used` are the parameters of the training run.
+
+    Models that ship beside it have their figures in the store, as `metrics-NAME.json`.
+
+    Raises:
+        StageError: The run has not been calibrated or evaluated.
+    """
+    metrics, tables = read_json(paths.metrics, "evaluate"), read_json(paths.tables, "evaluate")
+    validation = read_optional_json(paths.data_validation)
+    sections = {name: used[name] for name in ("model", "train", "augment")}
+    return render(
+        "model_card.md",
+        spec=spec,
+        metrics=metrics,
+        tables=tables["splits"],
+        others=[read_json(file, "evaluate") for file in sorted(paths.store.glob("metrics-*.json"))],
+        calibration=read_json(paths.calibration, "calibrate"),
+        crossvalidation=read_optional_json(paths.crossvalidation),
+        leaks=(validation or {}).get("leaks"),
+        goals=goals.goals(metrics, validation),
+        conditions=robustness.DESCRIPTIONS,
+        predicted_on=goals.headline_split(metrics),
+        product_domains=tables["product_domains"],
+        plots=_plot_links(paths),
+        weights=PurePath(used["model"]["weights"]).name,
+        spec_yaml=yaml.safe_dump(spec.to_mapping(), sort_keys=False),
+        params_yaml=yaml.safe_dump(sections, sort_keys=False),
+        data=_data(tables["data"]),
+    )
+
+
+def _data(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return how many images of which source, generators and licence each split has."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    generators: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for row in rows:
+        key = (row["split"], row["label"], row["source"], row["licence"])
+        counts[key] += row["n"]
+        generators[key].add(row["generator"])
+    order = sorted(counts, key=lambda key: (("train", "dev", "test").index(key[0]), key))
+    return [(*key[:3], ", ".join(sorted(generators[key])), key[3], str(counts[key])) for key in order]
+
+
+def _plot_links(paths: Paths) -> list[tuple[str, str]]:
+    """Return title and link, relative to the model store, of each plot that was drawn."""
+    return [
+        (f"{file.parent.name}: {file.stem.replace('_', ' ')}", os.path.relpath(file, paths.store).replace(os.sep, "/"))
+        for file in sorted(paths.figures.rglob("*.png"))
+    ]
 
 
 def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mapping[str, Any] | None = None) -> Path:
@@ -64,22 +113,22 @@ def build_archive(spec: ModelSpec, weights: Path, archive: Path, serving: Mappin
         raise StageError(f"no weights at {weights}: train first, with `make train`")
     settings = SERVING | dict(serving or {})
     archive.parent.mkdir(parents=True, exist_ok=True)
-    source = Path(handler.__file__).parent
+    entry = Path(torchserve_entry.__file__)
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder)
         config = temporary / "model-config.yaml"
         config.write_text(yaml.safe_dump(settings | {"spec": spec.to_mapping()}, sort_keys=False))
         extra = temporary / "extra"
         extra.mkdir()
-        write_graph(spec, weights, extra / GRAPH)
-        shutil.copytree(source, extra / "handler", ignore=shutil.ignore_patterns("__pycache__", ENTRY))
+        write_graph(spec, weights, extra / torchserve_entry.GRAPH)
+        shutil.copytree(entry.parent, extra / "handler", ignore=shutil.ignore_patterns("__pycache__", entry.name))
         wiped = temporary / "tmp"  # by the archiver, which works in it
         wiped.mkdir()
         options = {
             "--model-name": MODEL_NAME,
             "--version": spec.version,
             "--serialized-file": weights,
-            "--handler": source / ENTRY,
+            "--handler": entry,
             "--extra-files": extra,  # the archiver packs what is inside
             "--config-file": config,
             "--export-path": temporary,

@@ -1,7 +1,14 @@
-"""`params.yaml` and command-line overrides to frozen, checked dataclasses; the only reader of that file."""
+"""`params.yaml` and command-line overrides to frozen, checked dataclasses; the only reader of that file.
+
+`python -m training.params` writes settings into it, a preset's and others, or into that of a folder apart.
+"""
 
 import argparse
+import io
+import json
 import os
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,9 +16,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+from ruamel.yaml import YAML
 
 from handler.spec import ModelSpec
-from training.files import Paths
+from training.files import Paths, write_bytes
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -24,6 +32,8 @@ CLIP: dict[str, Any] = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.2
 """What CLIP's pixels are normalised by."""
 OperatingPoint = Literal["balanced", "false_alarms_5", "false_alarms_1"]
 LOOPBACK = "localhost,127.0.0.1,::1"
+ROOT = Path(__file__).absolute().parent.parent
+PRESETS = Path(__file__).with_name("presets")
 
 
 class InvalidParamsError(ValueError):
@@ -237,3 +247,90 @@ def _spare_loopback() -> None:
     spared = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if spared.strip() != "*":
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (spared, LOOPBACK)))
+
+
+def write_settings(file: Path, overrides: Sequence[str]) -> None:
+    """Write `section.key=value` overrides into a parameter file, in one step and only if all of them are valid.
+
+    Raises:
+        InvalidParamsError: An override names what does not exist, or a value is out of range; the file is as it was.
+    """
+    load(file, list(overrides))
+    editor = YAML()
+    editor.width = 200  # lines are not broken
+    editor.preserve_quotes = True
+    values = editor.load(file)
+    for override in overrides:
+        name, _, value = override.partition("=")
+        section, _, key = name.partition(".")
+        values[section][key] = YAML().load(value)
+    text = io.StringIO()
+    editor.dump(values, text)
+    write_bytes(file, text.getvalue().encode())
+
+
+def preset(name: str) -> Iterator[str]:
+    """Yield a preset's settings as overrides."""
+    for section, values in yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8")).items():
+        for key, value in values.items():
+            yield f"{section}.{key}={value}"
+
+
+def named_files(file: Path, overrides: Sequence[str]) -> Iterator[str]:
+    """Yield overrides by which data and weights that are named from here are found from another folder as well.
+
+    Raises:
+        InvalidParamsError: An override names what does not exist, or a value is out of range.
+    """
+    params = load(file, list(overrides))
+    named = {"data.source": params.data.source, "model.weights": params.model.weights}
+    for setting, value in named.items():
+        if value not in {"cifake", "tiny", "package", "hub", "random"} and Path(value).exists():
+            yield f"{setting}={json.dumps(str(Path(value).resolve()))}"
+
+
+def prepare_apart(folder: Path) -> Path:
+    """Make a folder in which DVC runs the pipeline apart from this checkout, and return its parameter file.
+
+    It has this checkout's stages, parameters and code, the latter linked, and a DVC of its own: what its stages write
+    comes below the folder.
+    """
+    (folder / ".dvc").mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots", dirs_exist_ok=True)
+    settings = (ROOT / ".dvc/config").read_text(encoding="utf-8")
+    # Git ignores the folder, and DVC takes no stages from a place that Git ignores.
+    write_bytes(folder / ".dvc/config", settings.replace("[core]\n", "[core]\n    no_scm = true\n").encode())
+    for name in (".dvcignore", "dvc.yaml", "params.yaml"):
+        write_bytes(folder / name, (ROOT / name).read_bytes())
+    for name in ("handler", "training"):
+        link = folder / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(ROOT / name, folder), target_is_directory=True)
+    return folder / "params.yaml"
+
+
+def main() -> None:
+    """Write settings from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.params",
+        description="Write settings into `params.yaml`, where DVC looks for them; comments and layout stay.",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--preset", choices=sorted(file.stem for file in PRESETS.glob("*.yaml")), help="settings first")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--params", type=Path, default=Path("params.yaml"))
+    where.add_argument("--apart", type=Path, metavar="FOLDER", help="prepare a folder to run the pipeline in instead")
+    arguments = parser.parse_args()
+    overrides = [*(preset(arguments.preset) if arguments.preset else ()), *arguments.overrides]
+    file = prepare_apart(arguments.apart) if arguments.apart else arguments.params
+    try:
+        if arguments.apart:
+            overrides += named_files(file, overrides)
+        write_settings(file, overrides)
+    except InvalidParamsError as error:
+        parser.error(str(error))
+    print(f"{file}: {', '.join(overrides)}")
+
+
+if __name__ == "__main__":
+    main()

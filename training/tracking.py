@@ -24,8 +24,7 @@ from training.files import Paths, refusals, write_bytes
 from training.params import Params, parse_command_line
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow import MlflowClient, entities
 
 EXPERIMENT: Final = "product-photo-detector"
 LOCAL_STORE: Final = "sqlite:///mlflow.db"
@@ -187,7 +186,7 @@ def _experiment(client: MlflowClient) -> str:
     return client.create_experiment(EXPERIMENT, artifact_location=beside)
 
 
-def _earlier(client: MlflowClient, paths: Paths, experiment: str) -> Run | None:
+def _earlier(client: MlflowClient, paths: Paths, experiment: str) -> entities.Run | None:
     """Return the training's run, unless it was deleted or is another store's."""
     if not paths.run_id.is_file():
         return None

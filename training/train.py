@@ -18,15 +18,11 @@ from safetensors.torch import save_file
 
 from handler.transforms import to_views
 from training import tracking
-from training.data.datamodule import PhotoDataModule
-from training.data.manifest import read_photo, sampling_weights
+from training.data import datamodule, manifest
 from training.files import Paths, refusals
-from training.model import module as head
-from training.model import pretrained
-from training.model.export import quantise, write_graph
-from training.model.module import DetectorModule
+from training.model import export
+from training.model.module import DetectorModule, Features, HeadModule, read_features, starting_network
 from training.params import Params, dump, parse_command_line
-from training.tracking import RunLog, follows_another_process, tracked
 
 _DECISIVE = ("data.", "model.", "train.", "augment.")
 CALIBRATION_PHOTOS: Final = 200
@@ -39,7 +35,7 @@ def resumable(params: Params, paths: Paths, *, resume: bool) -> Iterator[Path | 
     A training from the start removes the last checkpoint of another, which the next one must not take for its own.
     """
     last = paths.checkpoints / "last.ckpt"
-    first = not follows_another_process()
+    first = not tracking.follows_another_process()
     if first:
         paths.run.mkdir(parents=True, exist_ok=True)
         if not resume:
@@ -78,9 +74,9 @@ def run(
     pl.seed_everything(params.train.seed, workers=True, verbose=False)
     if params.model.blocks:
         return _train_head(params, paths, fast_dev_run=fast_dev_run, logger=logger)
-    data = PhotoDataModule(params)
+    data = datamodule.PhotoDataModule(params)
     data.setup()
-    module = DetectorModule(params, pretrained.build(params.model.spec(), params.model.weights))
+    module = DetectorModule(params, starting_network(params.model.spec(), params.model.weights))
     if fast_dev_run:
         _trainer(params, paths, fast_dev_run=True).fit(module, data)
         return 0.0
@@ -114,36 +110,36 @@ def run(
 def _train_head(params: Params, paths: Paths, *, fast_dev_run: bool, logger: Logger | None) -> float:
     """Train the head of a frozen transformer on its features, all epochs; return the dev AUROC of the last."""
     spec = params.model.spec()
-    network: Any = pretrained.build(spec, params.model.weights)
-    train, dev = head.read(params, paths)
+    network: Any = starting_network(spec, params.model.weights)
+    train, dev = read_features(params, paths)
     trainer = (
         _trainer(params, paths, fast_dev_run=True)
         if fast_dev_run
         else _trainer(params, paths, logger=_loggers(paths, logger), enable_checkpointing=False)
     )
-    module = head.HeadModule.fit(params, network.head.classifier, train, trainer, dev)
+    module = HeadModule.fit(params, network.head.classifier, train, trainer, dev)
     if fast_dev_run:
         return 0.0
     dump(params, paths.used_params)
     network.head.classifier.load_state_dict(module.folded())
     print("rounding the weights to int8", flush=True)
-    save_file(quantise(network, _calibration_views(params, train)), paths.weights)
+    save_file(export.quantise(network, _calibration_views(params, train)), paths.weights)
     _write_graph(params, paths)
     return float(trainer.callback_metrics["val/auroc"])
 
 
-def _calibration_views(params: Params, train: head.Features) -> Iterator[torch.Tensor]:
+def _calibration_views(params: Params, train: Features) -> Iterator[torch.Tensor]:
     """Yield batches of views of training images, as many of each class, that tell the range of the network's inputs."""
     generator = torch.Generator().manual_seed(params.train.seed)
-    weights = torch.tensor(sampling_weights(train.photos, power=0))
+    weights = torch.tensor(manifest.sampling_weights(train.photos, power=0))
     for index in torch.multinomial(weights, CALIBRATION_PHOTOS, replacement=True, generator=generator).tolist():
-        yield from to_views(read_photo(params.data.root, train.photos[index]), params.model.spec())
+        yield from to_views(manifest.read_photo(params.data.root, train.photos[index]), params.model.spec())
 
 
 def _write_graph(params: Params, paths: Paths) -> None:
     shutil.rmtree(paths.graph.parent, ignore_errors=True)
     paths.graph.parent.mkdir()
-    write_graph(params.model.spec(), paths.weights, paths.graph)
+    export.write_graph(params.model.spec(), paths.weights, paths.graph)
 
 
 def _loggers(paths: Paths, logger: Logger | None) -> list[Logger]:
@@ -154,7 +150,7 @@ def _loggers(paths: Paths, logger: Logger | None) -> list[Logger]:
 class _SteadyLogger(MLFlowLogger):
     """Logs a Trainer's figures to the stage's run, which is the stage's to end; a failing server stops no training."""
 
-    def __init__(self, log: RunLog, uri: str) -> None:
+    def __init__(self, log: tracking.RunLog, uri: str) -> None:
         super().__init__(tracking_uri=uri, run_id=log.run_id)
         self.log = log
 
@@ -168,7 +164,7 @@ class _SteadyLogger(MLFlowLogger):
         """Leave the run open: the stage has more to log."""
 
 
-def stage_logger(log: RunLog) -> Logger:
+def stage_logger(log: tracking.RunLog) -> Logger:
     """Return a stage's run as a logger for Lightning's Trainer; of several processes, the first alone logs."""
     return DummyLogger() if log.client is None else _SteadyLogger(log, log.client.tracking_uri)
 
@@ -198,12 +194,12 @@ def main() -> None:
             run(params, paths, fast_dev_run=True)
         print("one batch was trained and validated; nothing was written")
         return
-    with refusals("train"), tracked(params, paths, "train") as log:
+    with refusals("train"), tracking.tracked(params, paths, "train") as log:
         score = run(params, paths, resume=resume, logger=stage_logger(log))
         log.metrics({"train/best_auroc": score})
         log.artifact(paths.weights)
         log.artifact(paths.used_params)
-    if not follows_another_process():
+    if not tracking.follows_another_process():
         print(f"dev AUROC {score:.4f}; weights in {paths.weights}")
 
 

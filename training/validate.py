@@ -10,11 +10,8 @@ from PIL import ImageOps
 
 from handler.images import BadImageError, decode
 from training import files
-from training.checks import findings as checks
-from training.checks import leaks
-from training.checks.leaks import sample
+from training.checks import findings, leaks
 from training.data.manifest import LABELS, Photo, read_rows
-from training.files import Paths, StageError, write_json
 from training.params import DataParams, Params
 from training.tracking import stage
 
@@ -26,7 +23,7 @@ SHOWN_SPLITS = ("train", "dev")
 """Nobody should look at test before it is reported on."""
 
 
-def run(params: Params, paths: Paths) -> dict[str, Any]:
+def run(params: Params, paths: files.Paths) -> dict[str, Any]:
     """Check the data, write `data_validation.json` and its page, and return the report.
 
     Images and rows that are broken are findings. They take no part in the later checks.
@@ -36,19 +33,19 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
         StageError: `validate.strict` is set and a check found an error; the reports are written.
     """
     rows = [Photo(**row) for row in read_rows(params.data.root / params.data.manifest)]
-    known = [photo for photo in rows if checks.is_known(photo)]
-    inspected = checks.inspect_all(params.data.root, known, params.data.num_workers)
-    whole = [(photo, fact) for photo, fact in zip(known, inspected, strict=True) if isinstance(fact, checks.Facts)]
+    known = [photo for photo in rows if findings.is_known(photo)]
+    inspected = findings.inspect_all(params.data.root, known, params.data.num_workers)
+    whole = [(photo, fact) for photo, fact in zip(known, inspected, strict=True) if isinstance(fact, findings.Facts)]
     photos, facts = [photo for photo, _ in whole], [fact for _, fact in whole]
     leak_report = leaks.measure([photo for photo in photos if photo.split == "train"], params)
     found = [
-        *checks.row_findings(rows),
-        *checks.integrity_findings(known, inspected),
-        *checks.balance_findings(photos),
-        *checks.exact_findings(photos, facts),
-        *checks.near_findings(photos, facts, params.validate.near_duplicate_bits),
-        *checks.leak_findings(leak_report, params.validate),
-        *checks.picture_findings(photos, facts, params.model.input_size),
+        *findings.row_findings(rows),
+        *findings.integrity_findings(known, inspected),
+        *findings.balance_findings(photos),
+        *findings.exact_findings(photos, facts),
+        *findings.near_findings(photos, facts, params.validate.near_duplicate_bits),
+        *findings.leak_findings(leak_report, params.validate),
+        *findings.picture_findings(photos, facts, params.model.input_size),
     ]
     found.sort(key=lambda finding: ("error", "warning", "info").index(finding.severity))
     severities = Counter(finding.severity for finding in found)
@@ -60,32 +57,32 @@ def run(params: Params, paths: Paths) -> dict[str, Any]:
         "findings": [dataclasses.asdict(finding) for finding in found],
         "leaks": dataclasses.asdict(leak_report),
         "limits": dataclasses.asdict(params.validate),
-        **checks.summary(photos, facts),
+        **findings.summary(photos, facts),
     }
-    write_json(paths.data_validation, report)
+    files.write_json(paths.data_validation, report)
     write_page(paths.data_validation.with_suffix(".html"), params.data, report, found, photos)
     errors = [f"{finding.count} {finding.check}" for finding in found if finding.severity == "error"]
     if params.validate.strict and errors:
-        raise StageError(f"{', '.join(errors)}; see {paths.data_validation.with_suffix('.html')}")
+        raise files.StageError(f"{', '.join(errors)}; see {paths.data_validation.with_suffix('.html')}")
     return report
 
 
 def write_page(
-    file: Path, data: DataParams, report: Mapping[str, Any], findings: Sequence[checks.Finding], photos: Sequence[Photo]
+    file: Path, data: DataParams, report: Mapping[str, Any], found: Sequence[findings.Finding], photos: Sequence[Photo]
 ) -> None:
     """Write the page, self-contained; `photos` are those that decode."""
     notes = {photo.path: f"{photo.label}, {photo.split}, {photo.source}" for photo in photos}
     files.write(
         file,
         report=report,
-        findings=[(finding, [_shown(data.root, paths, notes) for paths in finding.examples]) for finding in findings],
+        findings=[(finding, [_shown(data.root, paths, notes) for paths in finding.examples]) for finding in found],
         sheets=[(title, _shown(data.root, paths, notes)) for title, paths in _sheets(photos, data.split_seed)],
     )
 
 
 def _sheets(photos: Sequence[Photo], seed: int) -> Iterator[tuple[str, list[str]]]:
     for split in SHOWN_SPLITS:
-        some = sample([photo for photo in photos if photo.split == split], len(LABELS) * SHOWN, seed)
+        some = leaks.sample([photo for photo in photos if photo.split == split], len(LABELS) * SHOWN, seed)
         for label in LABELS:
             if mine := [photo.path for photo in some if photo.label == label]:
                 yield f"{split}: {label}", mine
@@ -116,9 +113,9 @@ def main() -> None:
 
 def _figures(report: dict[str, Any]) -> dict[str, float]:
     figures = {f"data/{name}": float(report[name]) for name in ("pictures", "usable", "errors", "warnings")}
-    leaks = {name: found for name, found in report["leaks"].items() if isinstance(found, dict)}
+    measured = {name: found for name, found in report["leaks"].items() if isinstance(found, dict)}
     return figures | {
-        f"leaks/{name}/{which}": auc["auc"] for name, found in leaks.items() for which, auc in found.items() if auc
+        f"leaks/{name}/{which}": auc["auc"] for name, found in measured.items() for which, auc in found.items() if auc
     }
 
 

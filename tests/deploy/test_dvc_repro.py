@@ -82,7 +82,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.mark.filterwarnings(*(mark.args[0] for mark in NOISE))
 def test_a_clean_clone_runs_every_stage_to_the_archive_once_and_keeps_figures_and_runs(clone: Checkout) -> None:
     """What `make repro TINY=1` does; a toy takes the place of no model, of no parameters and of no reference."""
-    clone.run("python", "-m", "training.set_params", "--preset", "tiny", "--apart", "var/tiny")
+    clone.run("python", "-m", "training.params", "--preset", "tiny", "--apart", "var/tiny")
     checkout = Checkout(clone.root / "var" / "tiny")
     ran = re.findall("^Running stage '(.*)'", checkout.run("dvc", "repro"), flags=re.MULTILINE)
     assert sorted(ran) == sorted(STAGES)

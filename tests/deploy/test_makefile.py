@@ -72,7 +72,7 @@ def test_the_trainings_form_becomes_settings() -> None:
     given = {"SET": "data.source=tiny train.epochs=1", "TINY": "1"}
     dry = make("--dry-run", "--old-file=install", "repro", **given)
     assert dry.stdout.splitlines()[0].split()[2:] == [
-        *("training.set_params", "--preset", "tiny", "--apart", "var/tiny"),
+        *("training.params", "--preset", "tiny", "--apart", "var/tiny"),
         *("data.source=tiny", "train.epochs=1"),
     ]
 

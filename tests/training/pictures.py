@@ -11,8 +11,8 @@ from PIL import Image
 
 from training import params
 from training.data import manifest
-from training.data.cifake import Entry
 from training.data.manifest import Photo
+from training.data.sources import Entry
 from training.evaluation.figures import Scored
 from training.files import StageError
 from training.params import Params

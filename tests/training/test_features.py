@@ -12,8 +12,7 @@ from tests.training.marks import NOISE
 from training import features
 from training.data.manifest import read_photo
 from training.files import Paths, StageError
-from training.model import pretrained
-from training.model.module import read
+from training.model.module import read_features, starting_network
 
 pytestmark = [pytest.mark.slow, *NOISE]
 
@@ -32,8 +31,8 @@ def test_each_training_photo_has_a_clean_and_a_degraded_copy_and_dev_photos_are_
 def test_features_are_what_the_eager_network_makes_of_servings_views(frozen_pipeline: Pipeline) -> None:
     params = frozen_pipeline.params
     pl.seed_everything(params.train.seed, verbose=False)
-    network: Any = pretrained.build(params.model.spec(), params.model.weights).eval()
-    _, dev = read(params, frozen_pipeline.paths)
+    network: Any = starting_network(params.model.spec(), params.model.weights).eval()
+    _, dev = read_features(params, frozen_pipeline.paths)
     views = [to_views(read_photo(params.data.root, photo), params.model.spec())[0] for photo in dev.photos]
     with torch.no_grad():
         expected = torch.stack([network.class_tokens(view)[:, [1, 2]] for view in views])
@@ -65,7 +64,7 @@ def test_features_of_other_photos_are_refused(frozen_pipeline: Pipeline, tiny: T
     paths = Paths(tmp_path / "run", tmp_path / "store", tmp_path / "reports")
     features.run(tiny(), paths)
     with pytest.raises(StageError, match=r"other images or blocks: run `python -m training\.features`$"):
-        read(frozen_pipeline.params, paths)
+        read_features(frozen_pipeline.params, paths)
 
 
 def test_a_tower_that_cannot_be_had_is_named_with_what_to_do(tiny: Tiny, tmp_path: Path) -> None:

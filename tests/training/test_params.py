@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from handler.spec import ModelSpec
-from training import set_params
+from training import params as parameters
 from training.files import Paths
 from training.params import InvalidParamsError, dump, load, parse_command_line
 
@@ -92,7 +92,7 @@ def test_the_command_line_refuses_what_it_does_not_know(
 
 def test_settings_are_written_into_the_file_beside_their_comments(tmp_path: Path) -> None:
     file = Path(shutil.copy(FILE, tmp_path))
-    set_params.run(file, ["data.source=tiny", "train.lr=0.5", "evaluate.product_domains=[a, b]"])
+    parameters.write_settings(file, ["data.source=tiny", "train.lr=0.5", "evaluate.product_domains=[a, b]"])
     assert load(file) == load(FILE, ["data.source=tiny", "train.lr=0.5", "evaluate.product_domains=[a, b]"])
     before, after = (text.read_text(encoding="utf-8").splitlines() for text in (FILE, file))
     changed = [line for old, line in zip(before, after, strict=True) if old != line]
@@ -102,27 +102,27 @@ def test_settings_are_written_into_the_file_beside_their_comments(tmp_path: Path
 
 def test_a_setting_that_is_already_so_changes_no_byte(tmp_path: Path) -> None:
     file = Path(shutil.copy(FILE, tmp_path))
-    set_params.run(file, ["train.seed=42", "train.lr=1.0e-3"])
+    parameters.write_settings(file, ["train.seed=42", "train.lr=1.0e-3"])
     assert file.read_bytes() == FILE.read_bytes()
 
 
 def test_one_wrong_setting_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     file = Path(shutil.copy(FILE, tmp_path))
     with pytest.raises(InvalidParamsError, match=r"train\.epochs: "):
-        set_params.run(file, ["train.seed=7", "train.epochs=0"])
+        parameters.write_settings(file, ["train.seed=7", "train.epochs=0"])
     assert file.read_bytes() == FILE.read_bytes()
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("name", [file.stem for file in set_params.PRESETS.iterdir()])
+@pytest.mark.parametrize("name", [file.stem for file in parameters.PRESETS.iterdir()])
 def test_a_preset_is_valid_and_further_settings_go_before_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = Path(shutil.copy(FILE, tmp_path))
-    words = ["set_params", "--params", str(file), "--preset", name, "train.epochs=7"]
+    words = ["params", "--params", str(file), "--preset", name, "train.epochs=7"]
     monkeypatch.setattr(sys, "argv", words)
-    set_params.main()
-    assert load(file) == load(FILE, [*set_params.preset(name), "train.epochs=7"])
+    parameters.main()
+    assert load(file) == load(FILE, [*parameters.preset(name), "train.epochs=7"])
     assert load(file) != load(FILE, ["train.epochs=7"])
 
 
@@ -133,9 +133,9 @@ def test_data_and_weights_named_from_here_are_found_from_the_folder_apart(
     (tmp_path / "photos").mkdir()
     (tmp_path / "clip.safetensors").touch()
     named = ["data.source=photos", "model.weights=clip.safetensors"]
-    monkeypatch.setattr(sys, "argv", ["set_params", "--preset", "accurate", "--apart", "var/accurate", *named])
-    set_params.main()
+    monkeypatch.setattr(sys, "argv", ["params", "--preset", "accurate", "--apart", "var/accurate", *named])
+    parameters.main()
     settings = load(tmp_path / "var" / "accurate" / "params.yaml")
     assert settings.data.source == str(tmp_path / "photos")
     assert settings.model.weights == str(tmp_path / "clip.safetensors")
-    assert f"model.version={settings.model.version}" in set_params.preset("accurate")
+    assert f"model.version={settings.model.version}" in parameters.preset("accurate")

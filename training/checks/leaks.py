@@ -18,9 +18,7 @@ from PIL import Image, JpegImagePlugin
 from pytorch_lightning.utilities.seed import isolate_rng
 from rich.progress import track
 from scipy.ndimage import laplace
-from sklearn import model_selection  # type: ignore[import-untyped]
-from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[import-untyped]
-from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
+from sklearn import ensemble, metrics, model_selection  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch.utils.data import DataLoader, Dataset
 
@@ -184,9 +182,11 @@ def _cross_validated(features: Features, photos: Sequence[Photo], units: NDArray
     if folds is None:
         return None
     # Balanced weights: else a fold's prior alone, which is high where few of a class are held out, would rank images.
-    model = HistGradientBoostingClassifier(max_depth=3, max_iter=50, class_weight="balanced", random_state=seed)
+    model = ensemble.HistGradientBoostingClassifier(
+        max_depth=3, max_iter=50, class_weight="balanced", random_state=seed
+    )
     scores = model_selection.cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1].round(6)
-    auc = float(roc_auc_score(labels, scores))
+    auc = float(metrics.roc_auc_score(labels, scores))
     return Auc(auc, abs(auc - 0.5), _interval(Scored(photos, scores), units, seed), len(np.unique(units)))
 
 

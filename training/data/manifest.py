@@ -1,11 +1,10 @@
 """The manifest of labelled images, and how it is split."""
 
 import csv
-import dataclasses
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, astuple, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -159,7 +158,7 @@ def _check(photos: Sequence[Photo], root: Path, file: Path) -> None:
 
 def write_manifest(file: Path, photos: Iterable[Photo]) -> None:
     """Write the images' rows, sorted by path, in one step."""
-    write_csv(file, COLUMNS, (dataclasses.astuple(photo) for photo in sorted(photos, key=lambda photo: photo.path)))
+    write_csv(file, COLUMNS, (astuple(photo) for photo in sorted(photos, key=lambda photo: photo.path)))
 
 
 def write_checksums(folder: Path) -> None:
@@ -192,7 +191,7 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
+def assign_splits(photos: Sequence[Photo], seed: int) -> list[Photo]:
     """Return the images, in their order, with a split each; the same for any order of theirs.
 
     Given three sources or more in each class, dev and test get whole sources, none of which train has. Otherwise each
@@ -204,7 +203,7 @@ def assign(photos: Sequence[Photo], seed: int) -> list[Photo]:
     return _divided(photos, _whole_sources(photos, seed) or _groups(photos, seed, SHARES), SHARES)
 
 
-def divide(photos: Sequence[Photo], shares: Mapping[str, float], seed: int) -> list[Photo]:
+def divide_sources(photos: Sequence[Photo], shares: Mapping[str, float], seed: int) -> list[Photo]:
     """Return the images with splits of the given shares, divided within sources; a group never crosses.
 
     Raises:
@@ -260,7 +259,7 @@ def _groups(photos: Sequence[Photo], seed: int, shares: Mapping[str, float]) -> 
 
 
 def _divided(photos: Sequence[Photo], split_of: Mapping[str, str], shares: Mapping[str, float]) -> list[Photo]:
-    divided = [dataclasses.replace(photo, split=split_of[photo.group]) for photo in photos]
+    divided = [replace(photo, split=split_of[photo.group]) for photo in photos]
     have = {(photo.split, photo.label) for photo in divided}
     lacking = [f"{label} in {split}" for split in shares for label in LABELS if (split, label) not in have]
     if lacking:

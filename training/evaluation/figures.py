@@ -3,8 +3,6 @@
 All resamples are computed at once: an image's weight is how often it is in one, and ones give the figure itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +51,7 @@ class Scored:
         balanced: Floats = odds / (odds + against)
         return balanced
 
-    def rebased(self, base_rate: float) -> Scored:
+    def rebased(self, base_rate: float) -> "Scored":
         """Return the same images with probabilities for another base rate (Saerens et al. 2002)."""
         odds, against = self.balanced * base_rate, (1 - self.balanced) * (1 - base_rate)
         return Scored(self.photos, odds / (odds + against), base_rate)
@@ -68,12 +66,12 @@ class Scored:
         """Whether there is something to tell apart."""
         return {photo.label for photo in self.photos} == set(LABELS)
 
-    def where(self, chosen: Bools) -> Scored:
+    def where(self, chosen: Bools) -> "Scored":
         """Return the images that a mask of shape (N,) chooses."""
         photos = [photo for photo, wanted in zip(self.photos, chosen, strict=True) if wanted]
         return Scored(photos, self.probabilities[chosen], self.base_rate)
 
-    def that(self, condition: Callable[[Photo], bool]) -> Scored:
+    def that(self, condition: Callable[[Photo], bool]) -> "Scored":
         """Return the images that meet a condition."""
         return self.where(np.array([condition(photo) for photo in self.photos], dtype=np.bool_))
 

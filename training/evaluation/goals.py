@@ -1,8 +1,7 @@
 """Goals of the detector and operating points, compared with what was measured; and the gate against the baseline."""
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +112,7 @@ def rates_at(
     return {
         name: {
             "base_rate": base_rate,
-            **rates(score(photos, logits, dataclasses.replace(spec, base_rate=base_rate)), samples),
+            **rates(score(photos, logits, replace(spec, base_rate=base_rate)), samples),
         }
         for name, base_rate in base_rates.items()
     }

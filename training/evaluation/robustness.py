@@ -3,8 +3,6 @@
 Every condition is a deterministic change of the decoded image, before serving's own transform.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +16,6 @@ from handler.spec import ModelSpec
 from training.data.datamodule import Degrade, on_white, saved
 from training.data.manifest import Photo, of_split
 from training.evaluation import figures
-from training.evaluation.figures import Scored, score
 from training.files import Paths
 from training.model.predict import predict
 from training.params import Params
@@ -82,9 +79,9 @@ def degraded_logits(params: Params, paths: Paths, photos: Sequence[Photo]) -> di
 
 def matrix(photos: Sequence[Photo], logits: Mapping[str, torch.Tensor], spec: ModelSpec, samples: int) -> Matrix:
     """Return quality, and distance from the clean verdicts, under each condition for images of both classes."""
-    clean, rows = score(photos, logits[CLEAN], spec), {}
+    clean, rows = figures.score(photos, logits[CLEAN], spec), {}
     for name, values in logits.items():
-        scored = score(photos, values, spec)
+        scored = figures.score(photos, values, spec)
         moved = float(np.abs(scored.probabilities - clean.probabilities).mean())
         flipped = float((scored.flagged != clean.flagged).mean())
         quality = figures.ranking_quality(scored, samples) | figures.rates(scored, samples)
@@ -116,7 +113,7 @@ class HeldOut:
         """Whether training had nothing of the image's source."""
         return photo.source not in self.trained_on
 
-    def headline(self) -> HeldOut:
+    def headline(self) -> "HeldOut":
         """Return the images of unseen sources; all of them where those lack a class."""
         photos = [photo for photo in self.photos if self.unseen(photo)]
         if len({photo.label for photo in photos}) < 2:  # noqa: PLR2004 - both classes
@@ -124,9 +121,9 @@ class HeldOut:
         chosen = torch.tensor([self.unseen(photo) for photo in self.photos])
         return HeldOut(photos, {name: values[chosen] for name, values in self.logits.items()}, self.trained_on)
 
-    def scored(self, spec: ModelSpec) -> Scored:
+    def scored(self, spec: ModelSpec) -> figures.Scored:
         """Return the images as they are, with their verdicts."""
-        return score(self.photos, self.logits[CLEAN], spec)
+        return figures.score(self.photos, self.logits[CLEAN], spec)
 
 
 def predict_splits(params: Params, paths: Paths, photos: Sequence[Photo]) -> dict[str, HeldOut]:

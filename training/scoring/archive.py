@@ -16,8 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 import handler
-from handler import network
-from handler.engines import Engine, OpenVinoEngine
+from handler import engines, network
 from handler.spec import ModelSpec
 from training.data.manifest import Photo, of_split, read_manifest
 from training.files import Paths, StageError, refusals, unpack
@@ -48,9 +47,9 @@ class Packed:
     sha256: str
     other_code: list[str]
 
-    def engine(self, threads: int, precision: str) -> Engine:
+    def engine(self, threads: int, precision: str) -> engines.Engine:
         """Return what runs the graph on so many threads of the CPU."""
-        return OpenVinoEngine(self.graph, self.weights, self.spec, streams=threads, precision=precision)
+        return engines.OpenVinoEngine(self.graph, self.weights, self.spec, streams=threads, precision=precision)
 
 
 def read_packed(archive: Path, folder: Path) -> Packed:

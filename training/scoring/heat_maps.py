@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
-from handler import gradcam, heads
-from handler.engines import AUTO, Engine, cpus
+from handler import engines, gradcam, heads, transforms
 from handler.spec import ModelSpec, decide
-from handler.transforms import to_pixels
 from training.data.manifest import Photo, read_photo
 from training.scoring.archive import Packed, archive_and_dev
 
@@ -52,11 +50,11 @@ class Deletion:
 
 def run(packed: Packed, root: Path, photos: Sequence[Photo], seed: int = 0) -> Deletion:
     """Measure an archive's heat maps on images, by the engine that serves."""
-    engine, head = packed.engine(cpus(), AUTO), heads.load(packed.weights, packed.spec)
+    engine, head = packed.engine(engines.cpus(), engines.AUTO), heads.load(packed.weights, packed.spec)
     random, falls = np.random.default_rng(seed), []
     for photo in track(photos, "deleting", transient=True):
         image = read_photo(root, photo)
-        [forward] = engine.run([to_pixels(image, packed.spec)], [True])
+        [forward] = engine.run([transforms.to_pixels(image, packed.spec)], [True])
         verdict = decide(forward.logit, packed.spec)
         positive = verdict.prediction == packed.spec.labels[1]
         maps = gradcam.heat_maps(head, forward.features, positive=positive)
@@ -83,8 +81,8 @@ def _without_tenths(
         yield changed
 
 
-def _probabilities(engine: Engine, spec: ModelSpec, images: Sequence[Image.Image]) -> list[float]:
-    forwards = engine.run([to_pixels(image, spec) for image in images], [False] * len(images))
+def _probabilities(engine: engines.Engine, spec: ModelSpec, images: Sequence[Image.Image]) -> list[float]:
+    forwards = engine.run([transforms.to_pixels(image, spec) for image in images], [False] * len(images))
     return [decide(forward.logit, spec).probability for forward in forwards]
 
 

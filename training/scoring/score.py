@@ -12,17 +12,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.warnings import PossibleUserWarning
-from pyarrow import parquet
+from pyarrow import compute, parquet  # type: ignore[import-untyped]
 from rich import progress
 from rich.text import Text
 from torch.utils.data import DataLoader, Dataset
 
-from handler import network
-from handler.engines import AUTO, Engine, cpus
+from handler import engines, network
 from handler.spec import ModelSpec, decide
 from training.files import Paths, refusals
 from training.model.predict import quiet
@@ -31,7 +29,7 @@ from training.scoring.results import Results, read_pixels
 
 MOST_WORKERS: Final = 8
 """Decoding processes, if the user names no number."""
-ENGINE_PRECISIONS: Final = {AUTO: AUTO, "32-true": "f32", "bf16-true": "bf16"}
+ENGINE_PRECISIONS: Final = {engines.AUTO: engines.AUTO, "32-true": "f32", "bf16-true": "bf16"}
 """The engine's names for those of Lightning's that it has; by default it computes in what it serves in."""
 
 
@@ -57,7 +55,7 @@ class Plan:
     @property
     def precision(self) -> str:
         """Lightning's name, or `auto`."""
-        return str(self.trainer.get("precision") or AUTO)
+        return str(self.trainer.get("precision") or engines.AUTO)
 
 
 class Batch(NamedTuple):
@@ -140,7 +138,7 @@ class ScoringModule(pl.LightningModule):
         return torch.cat(logits, dim=1).mean(dim=1)
 
     @cached_property
-    def _engine(self) -> Engine | None:
+    def _engine(self) -> engines.Engine | None:
         """Compiled at the first batch, when the processes that decode have long been forked."""
         precision = ENGINE_PRECISIONS.get(self._plan.precision)
         if self.device.type != "cpu" or precision is None:
@@ -220,7 +218,7 @@ class Summary:
         files = [results.part(shard) for shard in range(len(results.sizes()))]
         parts = [parquet.read_table(file, columns=["prediction", "error"]) for file in files]
         rows = sum(part.num_rows for part in parts)
-        positive = sum(pc.sum(pc.equal(part["prediction"], positive_label)).as_py() or 0 for part in parts)
+        positive = sum(compute.sum(compute.equal(part["prediction"], positive_label)).as_py() or 0 for part in parts)
         return cls(rows, positive, rows - sum(part["error"].null_count for part in parts), scored, seconds)
 
     def __str__(self) -> str:
@@ -251,7 +249,7 @@ def run(plan: Plan) -> Summary | None:
         if trainer.is_global_zero:  # before Lightning starts the others, or while they wait for this one
             _prepare(plan, packed, results)
         begun, open_before = time.monotonic(), _open_pictures(results) if trainer.is_global_zero else 0
-        module = ScoringModule(plan, packed, results, threads=max(1, cpus() // max(1, trainer.num_devices)))
+        module = ScoringModule(plan, packed, results, threads=max(1, engines.cpus() // max(1, trainer.num_devices)))
         trainer.predict(module, return_predictions=False)
         trainer.strategy.barrier("scored")  # the figures are of all processes' shards
     if not trainer.is_global_zero:
@@ -304,7 +302,7 @@ def _parse() -> Plan:
     parser.add_argument("--archive", type=Path, default=Paths().archive)
     parser.add_argument("--root", type=Path, help="folder that relative paths start at (default: the list's)")
     parser.add_argument("--batch-size", type=_count, default=Plan.batch_size)
-    none, most = partial(_count, least=0), min(MOST_WORKERS, cpus())
+    none, most = partial(_count, least=0), min(MOST_WORKERS, engines.cpus())
     parser.add_argument("--workers", type=none, default=most, help="decoding processes per process")
     parser.add_argument("--shard-size", type=_count, default=Plan.shard_size, help="images per result file")
     parser.add_argument("--restart", action="store_true", help="delete the folder's results first")

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from tests.training.pictures import cifake
-from training.data.cifake import Entry, entries
+from training.data.sources import Entry, cifake_entries
 from training.files import StageError
 
 ENTRIES = cifake(train=3, test=1)
@@ -72,19 +72,19 @@ def _own_client() -> Iterator[None]:
 @pytest.mark.parametrize("names", [("FAKE", "REAL"), ("REAL", "FAKE")])
 def test_hugging_face_gives_every_image_with_split_and_label_by_name(names: tuple[str, str], tmp_path: Path) -> None:
     served({name: parquet(name[5:].partition("-")[0], names) for name in FILES})
-    assert in_order(entries(tmp_path)) == in_order(ENTRIES)
+    assert in_order(cifake_entries(tmp_path)) == in_order(ENTRIES)
 
 
 def test_a_file_that_the_hub_does_not_have_is_refused(tmp_path: Path) -> None:
     served({})
     with pytest.raises(StageError, match=r"^CIFAKE is unavailable \(Hugging Face: "):
-        entries(tmp_path)
+        cifake_entries(tmp_path)
 
 
 def test_a_file_that_comes_in_part_is_refused(tmp_path: Path) -> None:
     served(FILES, cut=100)
     with pytest.raises(StageError, match=r"^CIFAKE is unavailable \(Hugging Face: "):
-        entries(tmp_path)
+        cifake_entries(tmp_path)
     assert list(tmp_path.glob("data/*.parquet")) == []
 
 
@@ -97,7 +97,7 @@ def test_an_unreachable_hub_is_told_in_one_line_with_what_to_do(
     monkeypatch.setattr("time.sleep", lambda _: None)  # between the client's attempts
     huggingface_hub.set_client_factory(lambda: httpx2.Client(transport=httpx2.MockTransport(unreachable)))
     with pytest.raises(StageError) as refused:
-        entries(tmp_path)
+        cifake_entries(tmp_path)
     assert str(refused.value).startswith("CIFAKE is unavailable (Hugging Face: ")
     assert str(refused.value).endswith("tiny for a small generated set (--set data.source=tiny)")
     assert "\n" not in str(refused.value)

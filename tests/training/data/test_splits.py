@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from training.data.manifest import LABELS, SHARES, Photo, assign, divide
+from training.data.manifest import LABELS, SHARES, Photo, assign_splits, divide_sources
 from training.files import StageError
 
 
@@ -40,7 +40,7 @@ def splits_of(split: Sequence[Photo], name: str) -> dict[str, set[str]]:
 
 
 def test_groups_are_split_70_15_15_within_few_sources() -> None:
-    done = assign(photos(sources=2, groups=100), seed=0)
+    done = assign_splits(photos(sources=2, groups=100), seed=0)
     assert sizes(done) == {
         (label, split): count for label in LABELS for split, count in (("train", 140), ("dev", 30), ("test", 30))
     }
@@ -50,20 +50,20 @@ def test_groups_are_split_70_15_15_within_few_sources() -> None:
 @pytest.mark.parametrize("sources", [1, 2, 3, 7, 30])
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_group_never_crosses_splits(sources: int, shared: bool) -> None:
-    done = assign(photos(sources, groups=12, size=3, shared=shared), seed=1)
+    done = assign_splits(photos(sources, groups=12, size=3, shared=shared), seed=1)
     assert all(len(splits) == 1 for splits in splits_of(done, "group").values())
 
 
 @pytest.mark.parametrize("sources", [3, 7, 30])
 @pytest.mark.parametrize("shared", [False, True])
 def test_three_sources_a_class_suffice_for_whole_sources_to_dev_and_test(sources: int, shared: bool) -> None:
-    done = assign(photos(sources, groups=5, shared=shared), seed=0)
+    done = assign_splits(photos(sources, groups=5, shared=shared), seed=0)
     assert all(len(splits) == 1 for splits in splits_of(done, "source").values())
     assert len(sizes(done)) == len(SHARES) * len(LABELS)
 
 
 def test_whole_sources_come_close_to_the_shares() -> None:
-    done = sizes(assign(photos(sources=20, groups=10), seed=0))
+    done = sizes(assign_splits(photos(sources=20, groups=10), seed=0))
     assert [done[LABELS[0], split] for split in SHARES] == [140, 30, 30]
     assert [done[LABELS[1], split] for split in SHARES] == [140, 30, 30]
 
@@ -71,13 +71,13 @@ def test_whole_sources_come_close_to_the_shares() -> None:
 def test_the_largest_source_stays_in_train() -> None:
     rows = photos(sources=5, groups=10)
     large = [Photo(f"x{i}", "real", "", "large", "none", "shoes", f"x{i}", "CC0") for i in range(500)]
-    assert splits_of(assign(rows + large, seed=3), "source")["large"] == {"train"}
+    assert splits_of(assign_splits(rows + large, seed=3), "source")["large"] == {"train"}
 
 
 def test_sources_that_share_a_group_stay_together() -> None:
     rows = photos(sources=6, groups=4)
     joined = [Photo(f"j{i}", "real", "", f"real-{i}", "none", "shoes", "joint", "CC0") for i in range(3)]
-    found = splits_of(assign(rows + joined, seed=0), "source")
+    found = splits_of(assign_splits(rows + joined, seed=0), "source")
     assert found["real-0"] == found["real-1"] == found["real-2"]
 
 
@@ -85,29 +85,29 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
     for sources in (2, 5):
         rows = photos(sources, groups=9, size=2)
         shuffled = [rows[index] for index in np.random.default_rng(0).permutation(len(rows))]
-        assert sorted(assign(shuffled, seed=5), key=str) == sorted(assign(rows, seed=5), key=str)
+        assert sorted(assign_splits(shuffled, seed=5), key=str) == sorted(assign_splits(rows, seed=5), key=str)
 
 
 def test_another_seed_splits_otherwise() -> None:
     for sources in (2, 9):
         rows = photos(sources, groups=9)
-        assert assign(rows, seed=1) == assign(rows, seed=1)
-        assert assign(rows, seed=1) != assign(rows, seed=2)
+        assert assign_splits(rows, seed=1) == assign_splits(rows, seed=1)
+        assert assign_splits(rows, seed=1) != assign_splits(rows, seed=2)
 
 
 def test_rows_keep_their_order_and_all_else() -> None:
     rows = photos(sources=2, groups=9)
-    assert [photo.path for photo in assign(rows, seed=0)] == [photo.path for photo in rows]
+    assert [photo.path for photo in assign_splits(rows, seed=0)] == [photo.path for photo in rows]
 
 
 def test_small_sources_are_handed_out_as_well() -> None:
-    done = sizes(assign(photos(sources=50, groups=1, shared=True), seed=0))
+    done = sizes(assign_splits(photos(sources=50, groups=1, shared=True), seed=0))
     assert [done["real", split] for split in SHARES] == [done["ai_generated", split] for split in SHARES]
 
 
 def test_too_few_groups_say_which_split_lacks_what() -> None:
     with pytest.raises(StageError) as refused:
-        assign(photos(sources=1, groups=2), seed=0)
+        assign_splits(photos(sources=1, groups=2), seed=0)
     assert str(refused.value) == (
         "too few groups of images to split: none left for real in dev, ai_generated in dev, real in test, "
         "ai_generated in test; add images, or a manifest whose column split is train, dev or test in every row"
@@ -115,10 +115,10 @@ def test_too_few_groups_say_which_split_lacks_what() -> None:
 
 
 def test_any_shares_divide_within_sources() -> None:
-    done = divide(photos(sources=5, groups=40), {"train": 0.7, "dev": 0.3}, seed=0)
+    done = divide_sources(photos(sources=5, groups=40), {"train": 0.7, "dev": 0.3}, seed=0)
     assert sizes(done) == {(label, split): n for label in LABELS for split, n in (("train", 140), ("dev", 60))}
 
 
 def test_shares_need_not_add_up_to_one() -> None:
-    done = divide(photos(sources=1, groups=85), {"train": 0.7, "dev": 0.15}, seed=0)
+    done = divide_sources(photos(sources=1, groups=85), {"train": 0.7, "dev": 0.15}, seed=0)
     assert sizes(done) == {(label, split): n for label in LABELS for split, n in (("train", 70), ("dev", 15))}

@@ -16,8 +16,8 @@ from tests.handler.detectors import eager
 from tests.training.conftest import Pipeline
 from tests.training.marks import NOISE
 from tests.training.pictures import AI, REAL, photo, scored
+from training import evaluate, package
 from training.data.manifest import Photo, of_split, read_manifest
-from training.evaluation import pages
 from training.evaluation.figures import Scored
 from training.files import Paths, write_json
 
@@ -83,25 +83,25 @@ def test_the_worst_errors_come_first_and_no_more_than_fit() -> None:
     photos = [photo(REAL, str(n)) for n in range(40)] + [photo(AI, str(n)) for n in range(40)]
     probabilities = np.random.default_rng(0).random(80)
     predicted = scored(photos, probabilities.tolist())
-    alarms, missed = pages.worst(predicted, REAL), pages.worst(predicted, AI)
-    assert len(alarms.photos) == len(missed.photos) == pages.WORST == 12
+    alarms, missed = evaluate.worst(predicted, REAL), evaluate.worst(predicted, AI)
+    assert len(alarms.photos) == len(missed.photos) == evaluate.WORST == 12
     assert alarms.probabilities.tolist() == sorted(probabilities[:40], reverse=True)[:12]
     assert missed.probabilities.tolist() == sorted(probabilities[40:])[:12]
     assert ({one.label for one in alarms.photos}, {one.label for one in missed.photos}) == ({REAL}, {AI})
     right = scored([photo(REAL), photo(AI)], [0.1, 0.9])
-    assert (pages.worst(right, REAL).photos, pages.worst(right, AI).photos) == ([], [])
+    assert (evaluate.worst(right, REAL).photos, evaluate.worst(right, AI).photos) == ([], [])
 
 
 def test_an_error_is_shown_with_the_probability_that_is_served(pipeline: Pipeline) -> None:
     photos = of_test(pipeline)[:5]
     detector = eager(pipeline.spec, pipeline.paths.weights)
-    mistakes = pages.explain(detector, pipeline.params.data.root, Scored(photos, np.full(5, 0.5)), "explaining")
+    mistakes = evaluate.explain(detector, pipeline.params.data.root, Scored(photos, np.full(5, 0.5)), "explaining")
     assert [mistake["photo"] for mistake in mistakes] == photos
     for mistake in mistakes:
         assert 0 <= mistake["probability"] <= 1
         for uri in (mistake["picture"], mistake["heatmap"]):
             with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
-                assert (image.format, max(image.size) <= pages.THUMBNAIL) == ("JPEG", True)
+                assert (image.format, max(image.size) <= evaluate.THUMBNAIL) == ("JPEG", True)
         assert mistake["picture"] != mistake["heatmap"]
 
 
@@ -112,7 +112,7 @@ def test_what_a_manifest_says_is_text_on_the_page(pipeline: Pipeline, tmp_path: 
     reports = Paths(pipeline.paths.run, tmp_path, tmp_path)
     for file in (pipeline.paths.metrics, pipeline.paths.calibration):
         shutil.copy(file, tmp_path)
-    pages.write_page(pipeline.params, reports, {"test": wrong})
+    evaluate.write_page(pipeline.params, reports, {"test": wrong})
     text = reports.evaluation_page.read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<script>" not in text
@@ -135,7 +135,7 @@ def rendered(pipeline: Pipeline, folder: Path, weights: str = "random", **change
             write_json(file, content)
     used = yaml.safe_load(paths.used_params.read_text(encoding="utf-8"))
     used["model"]["weights"] = weights
-    return pages.model_card(pipeline.spec, used, paths)
+    return package.model_card(pipeline.spec, used, paths)
 
 
 def test_the_card_names_version_temperature_and_base_rate(card: str, pipeline: Pipeline) -> None:
