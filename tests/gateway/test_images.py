@@ -164,9 +164,9 @@ SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), start=1)) | {16:
 
 @pytest.mark.parametrize(("kind", "size"), SIZES.items())
 def test_values_of_any_type_may_claim_twice_the_bytes_that_there_are(kind: int, size: int) -> None:
-    for more, detail in ((0, None), (1, MALFORMED)):
+    for more, past_the_end, detail in ((0, 0, None), (1, 0, MALFORMED), (1, 1, None)):
         counts = [640 // size, 640 // size, 640 // size + more]
-        tags = [struct.pack("<HHII", 0x9000, kind, count, 960 - size * count) for count in counts]
+        tags = [struct.pack("<HHII", 0x9000, kind, count, 960 - size * count + past_the_end) for count in counts]
         exif = (b"II*\0" + struct.pack("<IH", 8, 3) + b"".join(tags)).ljust(960, b"\0")
         assert refusal(bare(segment(0xE1, b"Exif\0\0" + exif), frame())) == detail
 
