@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -11,16 +12,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gateway.errors import ApiError, CorruptImageError, EmptyFileError, InvalidDimensionsError, InvalidFormatError
-from gateway.images import check_image, content_type, is_quick
+from gateway.errors import ApiError
+from gateway.images import Block, check_image, content_type, is_quick, png_texts
 from gateway.settings import Settings
 from tests.gateway.fakes import picture
+from tests.handler.pictures import png_header
 
 LIMITS = Settings()
 JPEG, PNG, WEBP = picture("JPEG"), picture("PNG"), picture("WEBP")
 MANY = "The image has too many metadata blocks."
 SCANS = "The image has too many scans. Save it anew as JPEG."
 MALFORMED = "The image's metadata is malformed."
+CORRUPT = "The image is truncated or corrupt."
 
 
 def png_chunk(name: bytes, content: bytes) -> bytes:
@@ -58,6 +61,14 @@ def scanned(image: Image.Image, times: int) -> bytes:
     return data[:-2] + data[data.rfind(b"\xff\xda") : -2] * times + data[-2:]
 
 
+def refusal(data: bytes) -> str | None:
+    try:
+        check_image(data, LIMITS)
+    except ApiError as refused:
+        return refused.detail
+    return None
+
+
 SMALL = Image.new("L", (64, 64))
 ENDLESS = {
     "tiny segments": (in_jpeg(b"\xff\xfe\0\2" * 1_200_000), MANY),
@@ -65,41 +76,117 @@ ENDLESS = {
     "junk": (in_jpeg(b"\xff\xfe\0\2", bytes(5_000_000)), MANY),
     "lengthless markers": (JPEG[:4] + b"\xff\xd0" * 2_000_000, MANY),
     "tiny chunks": (in_png(png_chunk(b"abCd", b"") * 400_000), MANY),
-    "tiny WebP chunks": (WEBP[:12] + b"ABCD\0\0\0\0" * 600_000, MANY),
     "segments between scans": (scanned(SMALL, 0)[:-2] + b"\xff\xfe\0\2" * 1_000_000, MANY),
-    "some scans too many": (scanned(SMALL, 100), SCANS),
     "hundreds of thousands of scans": (scanned(SMALL, 300_000), SCANS),
-    "scans of a large image": (scanned(Image.new("L", (7000, 7000)), 30), SCANS),
 }
 
 
 @pytest.mark.parametrize(("data", "detail"), ENDLESS.values(), ids=ENDLESS.keys())
 def test_what_would_keep_a_reader_busy_is_refused_in_no_time(data: bytes, detail: str) -> None:
     started = time.process_time()
-    with pytest.raises(CorruptImageError) as refused:
-        check_image(data, LIMITS)
-    assert refused.value.detail == detail
+    assert refusal(data) == detail
     assert time.process_time() - started < (1 if detail == MANY else 0.1)  # Pillow takes 3 to 7 seconds
+
+
+def frame(code: int = 0xC0, components: int = 1, bits: int = 8, size: tuple[int, int] = (64, 48)) -> bytes:
+    return segment(code, struct.pack(">BHHB", bits, size[1], size[0], components))
+
+
+def bare(*segments: bytes) -> bytes:
+    """A JPEG without pixels."""
+    return b"\xff\xd8" + b"".join(segments) + b"\xff\xd9\0\0"
+
+
+COMMENT, SCAN, CHUNK = segment(0xFE, b""), segment(0xDA, b"\1"), png_chunk(b"abCd", b"")
+TRAP = segment(0xE1, b"Exif\0\0" + overlapping_exif(200, 60_000))
+LARGEST = frame(0xC2, size=(10_000, 5_000))
+
+
+@pytest.mark.parametrize(
+    ("most", "more", "detail"),
+    [
+        (bare(COMMENT * 19_998, frame(), SCAN), bare(COMMENT * 19_999, frame(), SCAN), MANY),
+        (bare(COMMENT, bytes(19_997), frame(), SCAN), bare(COMMENT, bytes(19_998), frame(), SCAN), MANY),
+        (b"\xff\xd8" + frame() + bytes(20_000), b"\xff\xd8" + frame() + bytes(20_001), MANY),
+        (bare(frame(0xC2), SCAN, COMMENT * 19_997), bare(frame(0xC2), SCAN, COMMENT * 19_998), MANY),
+        (in_png(CHUNK * 19_996), in_png(CHUNK * 19_997), MANY),
+        (WEBP + b"ABCD\0\0\0\0" * 19_998, WEBP + b"ABCD\0\0\0\0" * 19_999, MANY),
+        (bare(frame(0xC2), SCAN * 100, b"\xff\xd9", SCAN), bare(frame(0xC2), SCAN * 101), SCANS),
+        (bare(frame(0xC2), SCAN, b"\xff\xd8", SCAN * 101), bare(frame(0xC2), b"\xff\xda\0\0" * 101), SCANS),
+        (bare(frame(components=3), segment(0xDA, b"\3"), SCAN * 101), bare(frame(components=3), SCAN * 101), SCANS),
+        (bare(LARGEST, SCAN * 20), bare(LARGEST, SCAN * 21), SCANS),
+        (bare(frame(components=3)), bare(frame(components=2)), CORRUPT),
+        (bare(frame(components=4)), bare(frame(components=5)), CORRUPT),
+        (bare(frame(bits=8)), bare(frame(bits=7)), CORRUPT),
+        (bare(frame(), SCAN), bare(SCAN, frame()), CORRUPT),
+        (bare(frame(), b"\xff\xd9"), bare(COMMENT, b"\xff\xd9", frame()), CORRUPT),
+        (bare(frame()), bare(segment(0xC0, b"\x08\0\x40\0\x40")), CORRUPT),
+    ],
+)
+def test_a_header_is_read_up_to_its_bounds(most: bytes, more: bytes, detail: str) -> None:
+    assert (refusal(most), refusal(more)) == (None, detail)
+
+
+@pytest.mark.parametrize("code", range(0xC0, 0xD0))
+def test_the_scans_of_a_progressive_frame_are_counted_and_a_table_is_no_frame(code: int) -> None:
+    progressive, tables = {0xC2, 0xC6, 0xCA, 0xCE}, {0xC4, 0xC8, 0xCC}
+    expected = SCANS if code in progressive else CORRUPT if code in tables else None
+    assert refusal(bare(frame(code), SCAN * 101)) == expected
+
+
+@pytest.mark.parametrize(
+    "marker", [*(bytes([0xFF, code]) for code in (0, 1, *range(0xD0, 0xD9), 0xFF)), b"\xff\xfe\0\0"]
+)
+def test_exif_is_found_behind_a_marker_that_has_no_length(marker: bytes) -> None:
+    assert refusal(bare(COMMENT, marker, TRAP, frame())) == MALFORMED
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        in_jpeg(segment(0xE1, b"Exif\0\0" + overlapping_exif(200, 60_000))),
-        in_jpeg(segment(0xE1, b"Exif\0\0" + overlapping_exif(200, 60_000)), segment(0xE1, b"Exif\0\0" + bytes(60_000))),
+        in_jpeg(TRAP),
+        in_jpeg(TRAP, segment(0xE1, b"Exif\0\0" + bytes(60_000))),
         in_jpeg(segment(0xE2, b"MPF\0" + overlapping_exif(200, 60_000))),
         in_png(png_chunk(b"eXIf", overlapping_exif(400, 1_000_000, ">"))),
         in_png(png_chunk(b"zTXt", raw_profile(overlapping_exif(200, 60_000)))),
         in_png(png_chunk(b"zTXt", raw_profile(bytes(60_000))) * 2),
-        in_png(png_chunk(b"zTXt", raw_profile(overlapping_exif(200, 600_000)))),
         WEBP + b"EXIF" + struct.pack("<I", 60_000) + overlapping_exif(200, 60_000),
+        WEBP + b"ABCD\1\0\0\0x\0EXIF" + struct.pack("<I", 60_000) + overlapping_exif(200, 60_000),
     ],
-    ids=["JPEG", "JPEG continued", "MPO index", "PNG", "PNG profile", "two profiles", "huge profile", "WebP"],
+    ids=["JPEG", "continued", "MPO index", "PNG", "PNG profile", "two profiles", "WebP", "filling"],
 )
 def test_exif_whose_entries_claim_the_same_bytes_is_refused(data: bytes) -> None:
-    with pytest.raises(CorruptImageError) as refused:
-        check_image(data, LIMITS)
-    assert refused.value.detail == MALFORMED
+    assert refusal(data) == MALFORMED
+
+
+SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), start=1)) | {16: 8}  # TIFF 6, EXIF 2.32, BigTIFF
+
+
+@pytest.mark.parametrize(("kind", "size"), SIZES.items())
+def test_values_of_any_type_may_claim_twice_the_bytes_that_there_are(kind: int, size: int) -> None:
+    for more, past_the_end, detail in ((0, 0, None), (1, 0, MALFORMED), (1, 1, None)):
+        counts = [640 // size, 640 // size, 640 // size + more]
+        tags = [struct.pack("<HHII", 0x9000, kind, count, 960 - size * count + past_the_end) for count in counts]
+        exif = (b"II*\0" + struct.pack("<IH", 8, 3) + b"".join(tags)).ljust(960, b"\0")
+        assert refusal(bare(segment(0xE1, b"Exif\0\0" + exif), frame())) == detail
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "pack"),
+    [
+        (b"tEXt", b"", bytes), (b"zTXt", b"\0", zlib.compress),
+        (b"iTXt", b"\0\0en\0x\0", bytes), (b"iTXt", b"\1\0\0\0", zlib.compress),
+    ],
+)  # fmt: skip
+def test_a_profile_in_a_text_has_less_than_256_kib(name: bytes, head: bytes, pack: Callable[[bytes], bytes]) -> None:
+    for length, detail in ((256 * 1024 - 1, None), (256 * 1024, MALFORMED)):
+        assert refusal(in_png(png_chunk(name, b"Raw profile type exif\0" + head + pack(b"7" * length)))) == detail
+
+
+def test_50_texts_are_read_of_those_whose_keyword_is_asked_for() -> None:
+    word = "k" * 79  # the longest that PNG allows
+    found = [Block(b"tEXt", name.encode() + b"\0text") for name in ["other"] * 60 + [word] * 60]
+    assert list(png_texts(found, {word})) == [(word, b"text")] * 50
 
 
 @pytest.mark.parametrize(
@@ -119,19 +206,8 @@ def test_merely_broken_metadata_spoils_no_picture(data: bytes) -> None:
     check_image(data, LIMITS)
 
 
-@pytest.mark.parametrize("behind", [b"", b"\xff\xda\0\2" * 1000], ids=["nothing", "a film behind the end"])
-def test_a_progressive_photo_passes_whatever_is_behind_it(behind: bytes) -> None:
-    check_image(scanned(Image.effect_noise((512, 512), 50), 20) + behind, LIMITS)
-
-
 KINDS = ("JPEG", "PNG", "WEBP", "MPO")
 PICTURES = [picture(kind) for kind in KINDS]
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds no pixels."""
-    fields = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", fields) + png_chunk(b"IDAT", b"")
 
 
 def webp_header(width: int, height: int) -> bytes:
@@ -161,15 +237,14 @@ HONEST = {
     "EXIF": saved(RGB, "JPEG", exif=EXIF),
     "profile": saved(RGB, "JPEG", icc_profile=b"p" * 90_000),
     # What is wrong beside the pixels is no fault of the image.
-    **{f"wrong chunk {chunk[4:8]!r}": PICTURES[1][:33] + chunk + PICTURES[1][33:] for chunk in WRONG_CHUNKS},
+    **{f"wrong chunk {wrong[4:8]!r}": in_png(wrong) for wrong in WRONG_CHUNKS},
     "broken profile": PICTURES[0][:2] + b"\xff\xe2\0\x0eICC_PROFILE\0" + PICTURES[0][2:],
-    **{f"{size}": png_header(*size) for size in ((10, 10), (10_000, 5000), (10, 10_000), (5000, 10_000))},
 }
 
 
 @pytest.mark.parametrize("data", HONEST.values(), ids=HONEST.keys())
 def test_honest_images_pass(data: bytes) -> None:
-    check_image(data, LIMITS)
+    assert check_image(data, LIMITS) == (data, 64 * 48)
 
 
 def iso(major: bytes, *compatible: bytes) -> bytes:
@@ -190,6 +265,9 @@ def iso(major: bytes, *compatible: bytes) -> bytes:
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- made by hand --><svg/>", "image/svg+xml"),
         (b"<?xml version='1.0'?><feed/>", "unknown"),
+        (b" " * 1020 + b"<svg/>", "image/svg+xml"),
+        (b" " * 1021 + b"<svg/>", "unknown"),
+        (iso(b"isom") + b"heic", "video/mp4"),
         *((iso(brand), "image/heic") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
         (iso(b"mif1", b"mif1", b"heic"), "image/heic"),
         (iso(b"msf1", b"hevc"), "image/heic"),
@@ -207,53 +285,32 @@ def iso(major: bytes, *compatible: bytes) -> bytes:
     ],
 )
 def test_other_content_is_named_when_known(data: bytes, kind: str) -> None:
-    with pytest.raises(InvalidFormatError) as refused:
-        check_image(data, LIMITS)
-    assert refused.value.detail == f"Supported formats: JPEG, PNG, WebP. Got: {kind}"
+    assert refusal(data) == f"Supported formats: JPEG, PNG, WebP. Got: {kind}"
 
 
-@pytest.mark.parametrize("size", [(64, 48), (10, 10), (9_999, 17)])
-@pytest.mark.parametrize(
-    ("kind", "mode", "options"),
-    [
-        ("JPEG", "RGB", {}),
-        ("JPEG", "L", {"progressive": True}),
-        ("PNG", "RGB", {}),
-        ("WEBP", "RGB", {}),
-        ("WEBP", "RGBA", {"lossless": True}),
-        ("WEBP", "RGB", {"exif": b"Exif\0\0MM\0*\0\0\0\b\0\0"}),
-    ],
-)
-def test_the_pixels_of_a_header_are_counted(
-    kind: str, mode: str, options: dict[str, Any], size: tuple[int, int]
-) -> None:
-    data = saved(Image.new(mode, size), kind, **options)
-    assert check_image(data, LIMITS) == (data, size[0] * size[1])
+@pytest.mark.parametrize("size", [(10, 10), (10_000, 5000), (10, 10_000), (9_999, 17)])
+def test_the_pixels_of_a_header_are_counted(size: tuple[int, int]) -> None:
+    for data in (png_header(*size), webp_header(*size), bare(frame(size=size))):
+        assert check_image(data, LIMITS) == (data, size[0] * size[1])
 
 
 def test_nothing_is_an_empty_file() -> None:
-    with pytest.raises(EmptyFileError):
-        check_image(b"", LIMITS)
+    assert refusal(b"") == "The uploaded file has no content."
 
 
 @pytest.mark.parametrize("data", PICTURES, ids=KINDS)
 def test_a_cut_header_is_corrupt(data: bytes) -> None:
-    with pytest.raises(CorruptImageError):
-        check_image(data[:20], LIMITS)
+    assert refusal(data[:20]) == CORRUPT
 
 
 @pytest.mark.parametrize("size", [(9, 10), (10, 9), (10_001, 10), (10, 10_001), (60_000, 60_000)])
 def test_sides_past_the_limits_are_refused_from_the_header(size: tuple[int, int]) -> None:
-    with pytest.raises(InvalidDimensionsError) as refused:
-        check_image(png_header(*size), LIMITS)
-    assert refused.value.detail == f"Each side must have 10 to 10000 pixels. Got: {size[0]}x{size[1]}"
+    assert refusal(png_header(*size)) == f"Each side must have 10 to 10000 pixels. Got: {size[0]}x{size[1]}"
 
 
 @pytest.mark.parametrize("data", [png_header(10_000, 10_000), webp_header(10_000, 10_000)])
 def test_too_many_pixels_are_refused_from_the_header(data: bytes) -> None:
-    with pytest.raises(InvalidDimensionsError) as refused:
-        check_image(data, LIMITS)
-    assert refused.value.detail == "At most 50 megapixels. Got: 10000x10000"
+    assert refusal(data) == "At most 50 megapixels. Got: 10000x10000"
 
 
 @settings(max_examples=300, deadline=None)
@@ -283,12 +340,6 @@ def test_mutated_images_pass_or_are_client_errors(data: bytes, changes: list[tup
         assert error.status == 400  # noqa: PT017 - or none
 
 
-def with_comments(*sizes: int) -> bytes:
-    """A JPEG with comments of so many bytes."""
-    comments = b"".join(b"\xff\xfe" + (size + 2).to_bytes(2) + bytes(size) for size in sizes)
-    return PICTURES[0][:2] + comments + PICTURES[0][2:]
-
-
 CAMERA = Image.Exif()
 CAMERA[0x0110] = "Camera"
 
@@ -296,12 +347,13 @@ CAMERA[0x0110] = "Camera"
 @pytest.mark.parametrize(
     ("data", "quick"),
     [
-        (PICTURES[0], True),
         (saved(Image.new("RGB", (64, 48)), "JPEG", exif=CAMERA, icc_profile=bytes(3144)), True),
-        (saved(Image.effect_noise((800, 800), 100), "JPEG", quality=95), True),
-        (with_comments(*[1] * 33), False),
-        (with_comments(9_000, 9_000), False),
-        (with_comments(*[0] * 20_001), False),
+        (bare(COMMENT * 32), True),
+        (bare(COMMENT * 33), False),
+        (bare(segment(0xFE, bytes(8192)) * 2), True),
+        (bare(segment(0xFE, bytes(8192)) * 2, segment(0xFE, b"x")), False),
+        (bare(COMMENT).ljust(1024 * 1024, b"\0"), True),
+        (bare(COMMENT).ljust(1024 * 1024 + 1, b"\0"), False),
         (PICTURES[0][:2] + b"\xff" * 30_000 + PICTURES[0][2:], False),
         *((data, False) for data in (*PICTURES[1:3], b"GIF89a", b"")),
     ],

@@ -164,6 +164,16 @@ def test_sizes_of_bodies(client: TestClient) -> None:
     assert found["aidetect_response_size_bytes_sum", ("/predict",)] == len(answer.content)
 
 
+def test_histograms_tell_apart_what_may_come(client: TestClient) -> None:
+    client.get("/healthz")
+    edges: dict[str, list[float]] = {}
+    for name, edge in re.findall(r'^(\w+)_bucket{.*le="(\d[^"]*)"', client.get("/metrics").text, re.MULTILINE):
+        edges.setdefault(name, []).append(float(edge))
+    assert edges["http_request_duration_seconds"][-6:] == [1, 2.5, 5, 10, 20, 30]
+    assert edges["aidetect_request_size_bytes"] == [4**power for power in range(4, 14)]
+    assert edges["aidetect_batch_size"] == [1, 2, 3, 5, 8, 10]
+
+
 @pytest.mark.parametrize(
     ("error", "cause"),
     [(httpx.ConnectError, "connection"), (httpx.ReadError, "connection"), (TimeoutError, "timeout")],

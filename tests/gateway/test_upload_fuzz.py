@@ -21,7 +21,8 @@ from PIL import Image, ImageCms
 from tests.gateway.conftest import OpenClient
 from tests.gateway.evidence import hostile
 from tests.gateway.fakes import TorchServe, multipart, picture
-from tests.gateway.test_images import in_jpeg, in_png, overlapping_exif, png_chunk, png_header, segment, webp_header
+from tests.gateway.test_images import in_jpeg, in_png, overlapping_exif, png_chunk, segment, webp_header
+from tests.handler.pictures import png_header
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import struct
-import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from handler.images import BadImageError, decode
+from tests.handler.pngs import chunk
 
 ORIENTATION = 0x0112
 UPRIGHT_BY_ORIENTATION = {  # Exif 2.32, table of the tag: visual side of the stored row 0, and of the stored column 0
@@ -79,10 +79,7 @@ def stored_for(upright: Image.Image, value: int) -> Image.Image:
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds no pixels."""
     fields = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", fields), (b"IDAT", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", fields) + chunk(b"IDAT", b"")
 
 
 def verdict_on(data: bytes) -> str:
