@@ -21,9 +21,8 @@ from PIL import Image, ImageFilter
 from rich.console import Console
 
 from deploy.layout import HOST, ROOT, Layout, Ports, StackError, free_port, reporting
-from deploy.local.demo import sample_photo
+from deploy.local import demo, supervisor
 from deploy.local.stack import LocalStack, running
-from deploy.local.supervisor import interrupt_once
 
 ALERT: Final = "DriftDetected"
 SETTINGS: Final[Mapping[str, str]] = {
@@ -59,7 +58,7 @@ USUAL_SIDE, ODD_SIDE = 240, 96
 
 def usual_and_odd() -> tuple[list[bytes], list[bytes]]:
     """Crops of real photographs, and tiny blurred ones, as a broken resizing step upstream might send."""
-    random, folder = Random(7), sample_photo().parent  # noqa: S311 - images, no secrets
+    random, folder = Random(7), demo.sample_photo().parent  # noqa: S311 - images, no secrets
     samples = cycle([Image.open(next(folder.glob(f"{name}.*"))).convert("RGB") for name in SAMPLES])
 
     def crop(side: int, blur: float, quality: int) -> bytes:
@@ -186,7 +185,7 @@ def tell(stack: LocalStack, prometheus: Prometheus, console: Console, plan: argp
             stack.supervisor.watch()
 
 
-@interrupt_once()
+@supervisor.interrupt_once()
 @reporting("monitoring-demo")
 def main() -> None:
     """Run the demo from the command line."""

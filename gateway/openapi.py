@@ -14,11 +14,10 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
-from gateway import errors, privacy, read_version, schemas, security, uploads
+from gateway import errors, privacy, read_version, schemas, security, torchserve, uploads
 from gateway.errors import PROBLEM_JSON, ApiError, as_api_error, error_body, problem_body
 from gateway.images import check_image
 from gateway.settings import Settings
-from gateway.torchserve import unavailable
 
 JSON: Final = "application/json"
 SERVERS: Final = ({"url": "/", "description": "Unversioned."}, {"url": "/v1", "description": "The same, versioned."})
@@ -151,7 +150,7 @@ def _form_errors(name: str, most: int, rate: str) -> list[ApiError]:
         errors.UnauthorizedError(security.MISSING, security.CHALLENGE),
         errors.SlowRequestError(),
         errors.RateLimitedError(f"{rate} Please retry in 42 s."),
-        unavailable(),
+        torchserve.unavailable(),
     ]
 
 

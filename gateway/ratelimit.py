@@ -10,8 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits.aio import storage, strategies
 from pydantic import RedisDsn, Secret
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
@@ -81,8 +80,8 @@ class SharedCounters:
             retry=Retry(NoBackoff(), 0),  # the client's own default waits for seconds between attempts
         )
         options: dict[str, Any] = {"connection_pool": self.pool}
-        storage = RedisStorage(f"async+{url}", implementation="redispy", key_prefix=KEY_PREFIX, **options)
-        self._limiter = MovingWindowRateLimiter(storage)
+        shared = storage.RedisStorage(f"async+{url}", implementation="redispy", key_prefix=KEY_PREFIX, **options)
+        self._limiter = strategies.MovingWindowRateLimiter(shared)
         self._retry_at = -math.inf
         self._warned_at = -math.inf
 

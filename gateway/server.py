@@ -15,9 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway import metrics, middleware, security
-from gateway.app import create_app
-from gateway.context import request_id
+from gateway import app, context, metrics, middleware, security
 from gateway.errors import ApiError, SlowRequestError, UnavailableError, as_api_error, error_body
 from gateway.services import Services
 from gateway.settings import Settings
@@ -187,7 +185,7 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: ApiError) -> None:
         headers = {**security.JSON_HEADERS, **refusal.headers, "Connection": "close"}
-        headers[middleware.ID_HEADER] = request_id(None)
+        headers[middleware.ID_HEADER] = context.request_id(None)
         answer = JSONResponse(error_body(refusal).model_dump(), headers=headers)
         head = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
         self.transport.write(f"HTTP/1.1 {refusal.status} {refusal.title}\r\n".encode() + head + b"\r\n" + answer.body)
@@ -261,7 +259,7 @@ def build(settings: Settings) -> Server:
     """A server for the gateway, not running yet."""
     return Server(
         uvicorn.Config(
-            create_app(settings),
+            app.create_app(settings),
             host="" if settings.host == "::" else settings.host,  # asyncio takes :: for IPv6 alone, nothing for both
             port=settings.port,
             # A factory of protocols, which is all that uvicorn makes of its class.

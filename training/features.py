@@ -22,9 +22,8 @@ from safetensors.numpy import save_file
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from handler.engines import cpus
+from handler import engines, transforms
 from handler.spec import ModelSpec
-from handler.transforms import normalise, to_pixels
 from training.data import datamodule, manifest
 from training.files import Paths, refusals
 from training.model.module import starting_network
@@ -63,7 +62,7 @@ class _Extractor:
 
     def __init__(self, params: Params, network: torch.nn.Module) -> None:
         self.params, self.spec = params, params.model.spec()
-        size, streams = self.spec.input_size, cpus()
+        size, streams = self.spec.input_size, engines.cpus()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch warns of tracing
             graph = openvino.convert_model(
@@ -125,7 +124,7 @@ class _ClassTokens(torch.nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return shape (N, blocks, C) of uint8 pixels of shape (N, H, W, 3)."""
-        tokens: torch.Tensor = self.network.class_tokens(normalise(pixels, self.spec))
+        tokens: torch.Tensor = self.network.class_tokens(transforms.normalise(pixels, self.spec))
         return tokens
 
 
@@ -153,7 +152,7 @@ class _Variants(Dataset[tuple[str, torch.Tensor]]):
         with torch.random.fork_rng([]):
             torch.manual_seed(int(digest[:8], 16) + variant)
             picture = self.degrade(picture) if variant else picture
-        return str(file), torch.cat(list(to_pixels(picture, self.spec)))
+        return str(file), torch.cat(list(transforms.to_pixels(picture, self.spec)))
 
 
 def _fingerprint(params: Params, network: torch.nn.Module) -> str:

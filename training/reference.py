@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from handler.images import decode
+from handler import images, statistics
 from handler.spec import ModelSpec, confidence, decide
-from handler.statistics import DEFINITIONS, measure
 from training.data.manifest import Photo, of_split, read_manifest
 from training.evaluation.figures import Floats
 from training.files import Paths, read_spec, write_json
@@ -78,10 +77,10 @@ def input_statistics(root: Path, photos: Sequence[Photo]) -> dict[str, Any]:
     rows = []
     for photo in track(photos, "measuring pictures"):
         content = (root / photo.path).read_bytes()
-        rows.append(measure(decode(content), len(content)))
+        rows.append(statistics.measure(images.decode(content), len(content)))
     return {
         name: {"definition": definition, **summary(np.array([row[name] for row in rows]))}
-        for name, definition in DEFINITIONS.items()
+        for name, definition in statistics.DEFINITIONS.items()
     }
 
 

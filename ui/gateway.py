@@ -11,10 +11,9 @@ import httpx
 
 from gateway.client import AsyncClient, Failure, GatewayError, Outcome
 from gateway.client.calls import BATCH_BYTES, BATCH_FILES
-from ui import wording
+from ui import views, wording
 from ui.photos import THUMBNAIL_MAX, drawn
 from ui.settings import Settings
-from ui.views import Row
 
 # Bytes of photos on their way to the gateway at once: single ones, of which there are copies, and those of batches,
 # which send one request at a time. Apart, since a batch may take minutes and a reviewer of one photo does not wait.
@@ -90,18 +89,18 @@ class Photo:
 class Run:
     """A running batch; `note` says what it waits for, `trouble` is the service's last refusal."""
 
-    def __init__(self, photos: Sequence[Photo], before: Sequence[Row], let_go: Callable[[Path], None]) -> None:
+    def __init__(self, photos: Sequence[Photo], before: Sequence[views.Row], let_go: Callable[[Path], None]) -> None:
         self.photos = photos
         self.note = ""
         self.trouble: GatewayError | None = None
         self._before = before
-        self._rows: list[Row] = []
+        self._rows: list[views.Row] = []
         self._let_go = let_go
         self._uses = Counter(photo.path for photo in photos)  # the same file may have been chosen twice
         self._news: asyncio.Queue[News] = asyncio.Queue()
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[views.Row]:
         """All that is settled, in the order in which the photos were chosen."""
         return sorted([*self._before, *self._rows], key=lambda row: row.number)
 
@@ -128,7 +127,7 @@ class Run:
         """Give the photos that are left rows without a verdict."""
         self.trouble = trouble or self.trouble
         rest = self.photos[len(self._rows) :]
-        self._rows += [Row(photo.number, photo.name, None, reason=reason, again=True) for photo in rest]
+        self._rows += [views.Row(photo.number, photo.name, None, reason=reason, again=True) for photo in rest]
 
     async def follow(self, client: AsyncClient) -> AsyncGenerator[None]:
         """Send the photos; yield whenever there is something new to show."""
@@ -175,14 +174,14 @@ class Run:
                     self._let_go(photo.path)
 
 
-async def _row(photo: Photo, outcome: Outcome) -> Row:
+async def _row(photo: Photo, outcome: Outcome) -> views.Row:
     if isinstance(outcome, Failure):
         words, again = wording.words(outcome.error), wording.may_come(outcome.error)
         said = (wording.detail(outcome.error) or words.title).removesuffix(".")
         reason = f"{words.title}." if again else f"{said}. {words.advice}"
-        return Row(photo.number, photo.name, None, reason=reason, again=again)
+        return views.Row(photo.number, photo.name, None, reason=reason, again=again)
     try:
         thumbnail = await drawn(await asyncio.to_thread(photo.path.read_bytes), THUMBNAIL_MAX)
     except OSError:
         thumbnail = None
-    return Row(photo.number, photo.name, thumbnail, outcome)
+    return views.Row(photo.number, photo.name, thumbnail, outcome)

@@ -6,16 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.client import (
-    Drift,
-    DriftCheck,
-    DriftHistogram,
-    Health,
-    KeyRefusedError,
-    PhotoRefusedError,
-    TooManyRequestsError,
-)
+from gateway.client import Drift, Health, KeyRefusedError, PhotoRefusedError, TooManyRequestsError
 from gateway.client.answers import EMPTY_HEATMAP
+from gateway.schemas import DriftCheck, DriftHistogram
 from tests.ui.made import JPEG, evidence, explanation, rows, verdict
 from ui import views
 from ui.views import SHEET_COLUMNS, Row, csv_of, progress, table_of

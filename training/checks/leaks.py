@@ -22,8 +22,7 @@ from sklearn import ensemble, metrics, model_selection  # type: ignore[import-un
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch.utils.data import DataLoader, Dataset
 
-from training.data.datamodule import training_transform
-from training.data.manifest import LABELS, Photo, read_photo
+from training.data import datamodule, manifest
 from training.evaluation.figures import Bools, Scored, percentile_interval, ranking
 from training.params import Params
 
@@ -137,7 +136,7 @@ class LeakReport:
     statistics_after_pipeline: Leak
 
 
-def measure(photos: Sequence[Photo], params: Params) -> LeakReport:
+def measure(photos: Sequence[manifest.Photo], params: Params) -> LeakReport:
     """Measure leaks on at most 2,000 images, drawn evenly over classes and sources; each must be there and decode."""
     seed = params.data.split_seed
     chosen = sample(photos, MAX_PICTURES, seed)
@@ -150,34 +149,36 @@ def measure(photos: Sequence[Photo], params: Params) -> LeakReport:
     return LeakReport(len(chosen), len(photos), *leaks)
 
 
-def _scale(photo: Photo, file: Features) -> Features:
+def _scale(photo: manifest.Photo, file: Features) -> Features:
     """Return width and height as stored, in pixels, and by how much the image was scaled before (-1: not told)."""
     width, height = (file[METADATA.index(name)] for name in ("width", "height"))
     factor = width / float(photo.source_width) if photo.source_width.isdigit() else ABSENT
     return np.array([width, height, 1.0 if photo.view == "native" else factor])
 
 
-def sample(photos: Sequence[Photo], size: int, seed: int) -> list[Photo]:
+def sample(photos: Sequence[manifest.Photo], size: int, seed: int) -> list[manifest.Photo]:
     """Return at most `size` images, half of each class, with as many of each of its sources as there are."""
     seen: Counter[tuple[str, str]] = Counter()
-    ranked: dict[str, list[tuple[int, int]]] = {label: [] for label in LABELS}
+    ranked: dict[str, list[tuple[int, int]]] = {label: [] for label in manifest.LABELS}
     for index in np.random.default_rng(seed).permutation(len(photos)).tolist():
         photo = photos[index]
         ranked[photo.label].append((seen[photo.label, photo.source], index))
         seen[photo.label, photo.source] += 1
-    kept = [index for ranks in ranked.values() for _, index in sorted(ranks)[: size // len(LABELS)]]
+    kept = [index for ranks in ranked.values() for _, index in sorted(ranks)[: size // len(manifest.LABELS)]]
     return [photos[index] for index in sorted(kept)]
 
 
-def leak(features: Features, photos: Sequence[Photo], seed: int) -> Leak:
+def leak(features: Features, photos: Sequence[manifest.Photo], seed: int) -> Leak:
     """Cross-validate a classifier of the images' features twice: whole sources held out, and groups held out."""
     units = (np.array([getattr(photo, held_out) for photo in photos]) for held_out in ("source", "group"))
     with threadpool_limits(1, user_api="openmp"):  # threads of so small fits wait for each other on a busy machine
         return Leak(*(_cross_validated(features, photos, of_photo, seed) for of_photo in units))
 
 
-def _cross_validated(features: Features, photos: Sequence[Photo], units: NDArray[np.str_], seed: int) -> Auc | None:
-    labels = np.array([photo.label == LABELS[1] for photo in photos], dtype=np.bool_)
+def _cross_validated(
+    features: Features, photos: Sequence[manifest.Photo], units: NDArray[np.str_], seed: int
+) -> Auc | None:
+    labels = np.array([photo.label == manifest.LABELS[1] for photo in photos], dtype=np.bool_)
     folds = _folds(labels, units, seed)
     if folds is None:
         return None
@@ -198,7 +199,7 @@ def _folds(
         return None
     splitter = model_selection.StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     folds = list(splitter.split(units, labels, units))
-    return folds if all(len(np.unique(labels[seen])) == len(LABELS) for seen, _ in folds) else None
+    return folds if all(len(np.unique(labels[seen])) == len(manifest.LABELS) for seen, _ in folds) else None
 
 
 def _interval(scored: Scored, units: NDArray[np.str_], seed: int) -> tuple[float, float]:
@@ -218,11 +219,11 @@ def _interval(scored: Scored, units: NDArray[np.str_], seed: int) -> tuple[float
 class _Views(Dataset[tuple[Features, Features]]):
     """Metadata and statistics of what training would see, one random view an image; the same for the same seed."""
 
-    def __init__(self, photos: Sequence[Photo], params: Params) -> None:
+    def __init__(self, photos: Sequence[manifest.Photo], params: Params) -> None:
         self.photos = photos
         self.params = params
         spec = params.model.spec()
-        self.transform = training_transform(spec, params.augment, params.train.input_size)
+        self.transform = datamodule.training_transform(spec, params.augment, params.train.input_size)
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (spec.mean, spec.std))
 
     def __len__(self) -> int:
@@ -231,7 +232,7 @@ class _Views(Dataset[tuple[Features, Features]]):
     def __getitem__(self, index: int) -> tuple[Features, Features]:
         with isolate_rng():
             torch.manual_seed(self.params.data.split_seed + index)
-            [[view]] = self.transform(read_photo(self.params.data.root, self.photos[index]))
+            [[view]] = self.transform(manifest.read_photo(self.params.data.root, self.photos[index]))
         picture = ((view * self.std + self.mean) * 255).round().clamp(0, 255).byte().numpy()
         file = io.BytesIO()
         Image.fromarray(picture.transpose(1, 2, 0)).save(file, "JPEG", quality=QUALITY)

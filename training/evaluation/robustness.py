@@ -13,8 +13,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from handler.spec import ModelSpec
-from training.data.datamodule import Degrade, on_white, saved
-from training.data.manifest import Photo, of_split
+from training.data import datamodule, manifest
 from training.evaluation import figures
 from training.files import Paths
 from training.model.predict import predict
@@ -40,19 +39,19 @@ def crop(image: Image.Image, share: float) -> Image.Image:
 
 def shrink_on_white(image: Image.Image, share: float) -> Image.Image:
     """Put the image, a share of its size, on a white canvas: the nearest to a cut-out that needs no mask."""
-    return on_white(resize(image, share), image.size)
+    return datamodule.on_white(resize(image, share), image.size)
 
 
 def screenshot(image: Image.Image) -> Image.Image:
     """Shrink to three quarters, as a page does, and save as JPEG 80; the PNG of the screen between loses nothing."""
-    return saved(resize(image, 0.75), "JPEG", quality=80)
+    return datamodule.saved(resize(image, 0.75), "JPEG", quality=80)
 
 
-_CONDITIONS: tuple[tuple[str, Degrade, str], ...] = (
-    ("jpeg90", partial(saved, file_format="JPEG", quality=90), "JPEG, quality 90"),
-    ("jpeg70", partial(saved, file_format="JPEG", quality=70), "JPEG, quality 70"),
-    ("jpeg50", partial(saved, file_format="JPEG", quality=50), "JPEG, quality 50"),
-    ("webp75", partial(saved, file_format="WEBP", quality=75), "WebP, quality 75"),
+_CONDITIONS: tuple[tuple[str, datamodule.Degrade, str], ...] = (
+    ("jpeg90", partial(datamodule.saved, file_format="JPEG", quality=90), "JPEG, quality 90"),
+    ("jpeg70", partial(datamodule.saved, file_format="JPEG", quality=70), "JPEG, quality 70"),
+    ("jpeg50", partial(datamodule.saved, file_format="JPEG", quality=50), "JPEG, quality 50"),
+    ("webp75", partial(datamodule.saved, file_format="WEBP", quality=75), "WebP, quality 75"),
     ("resize050", partial(resize, factor=0.5), "half the size, bicubic"),
     ("resize150", partial(resize, factor=1.5), "one and a half times the size, bicubic"),
     ("crop080", partial(crop, share=0.8), "the central 80 % of each side"),
@@ -64,11 +63,11 @@ _CONDITIONS: tuple[tuple[str, Degrade, str], ...] = (
     ),
     ("screenshot", screenshot, "three quarters of the size, then JPEG 80"),
 )
-CONDITIONS: Mapping[str, Degrade] = {name: degrade for name, degrade, _ in _CONDITIONS}
+CONDITIONS: Mapping[str, datamodule.Degrade] = {name: degrade for name, degrade, _ in _CONDITIONS}
 DESCRIPTIONS: Mapping[str, str] = {CLEAN: "as it is"} | {name: described for name, _, described in _CONDITIONS}
 
 
-def degraded_logits(params: Params, paths: Paths, photos: Sequence[Photo]) -> dict[str, torch.Tensor]:
+def degraded_logits(params: Params, paths: Paths, photos: Sequence[manifest.Photo]) -> dict[str, torch.Tensor]:
     """Return the logits of images under each condition, shape (N,), the clean ones first."""
     logits = {CLEAN: predict(params, paths, photos)}
     for number, (name, degrade) in enumerate(CONDITIONS.items(), start=1):
@@ -77,7 +76,9 @@ def degraded_logits(params: Params, paths: Paths, photos: Sequence[Photo]) -> di
     return logits
 
 
-def matrix(photos: Sequence[Photo], logits: Mapping[str, torch.Tensor], spec: ModelSpec, samples: int) -> Matrix:
+def matrix(
+    photos: Sequence[manifest.Photo], logits: Mapping[str, torch.Tensor], spec: ModelSpec, samples: int
+) -> Matrix:
     """Return quality, and distance from the clean verdicts, under each condition for images of both classes."""
     clean, rows = figures.score(photos, logits[CLEAN], spec), {}
     for name, values in logits.items():
@@ -105,11 +106,11 @@ class HeldOut:
         trained_on: The sources of which training had images.
     """
 
-    photos: Sequence[Photo]
+    photos: Sequence[manifest.Photo]
     logits: Mapping[str, torch.Tensor]
     trained_on: frozenset[str]
 
-    def unseen(self, photo: Photo) -> bool:
+    def unseen(self, photo: manifest.Photo) -> bool:
         """Whether training had nothing of the image's source."""
         return photo.source not in self.trained_on
 
@@ -126,8 +127,8 @@ class HeldOut:
         return figures.score(self.photos, self.logits[CLEAN], spec)
 
 
-def predict_splits(params: Params, paths: Paths, photos: Sequence[Photo]) -> dict[str, HeldOut]:
+def predict_splits(params: Params, paths: Paths, photos: Sequence[manifest.Photo]) -> dict[str, HeldOut]:
     """Return the splits that `evaluate.splits` names, predicted under each condition."""
     trained_on = frozenset(photo.source for photo in photos if photo.split == "train")
-    splits = {name: of_split(photos, name) for name in params.evaluate.splits}
+    splits = {name: manifest.of_split(photos, name) for name in params.evaluate.splits}
     return {name: HeldOut(some, degraded_logits(params, paths, some), trained_on) for name, some in splits.items()}

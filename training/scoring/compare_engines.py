@@ -12,8 +12,7 @@ from typing import Final, Self
 import numpy as np
 import torch
 
-from handler.engines import AUTO, PRECISIONS, cpus
-from handler.network import TorchEngine
+from handler import engines, network
 from handler.spec import ModelSpec
 from training.data.manifest import Photo
 from training.evaluation.figures import calibration_error, ranking, score
@@ -68,15 +67,16 @@ def run(packed: Packed, precision: str, root: Path, photos: Sequence[Photo]) -> 
     Raises:
         StageError: An image cannot be decoded.
     """
-    served = packed.engine(cpus(), precision)
-    eager = TorchEngine(packed.model, packed.spec, torch.device("cpu"))
+    served = packed.engine(engines.cpus(), precision)
+    eager = network.TorchEngine(packed.model, packed.spec, torch.device("cpu"))
     found, expected = (logits_by(engine, Served(root, packed.spec, photos)) for engine in (served, eager))
     return Difference.of(photos, found, expected, packed.spec)
 
 
 def main() -> None:
     """Compare from the command line."""
-    with archive_and_dev("compare_engines", __doc__, (AUTO, *PRECISIONS)) as (packed, arguments, photos):
+    precisions = (engines.AUTO, *engines.PRECISIONS)
+    with archive_and_dev("compare_engines", __doc__, precisions) as (packed, arguments, photos):
         difference = run(packed, arguments.precision, arguments.data, photos)
     print(f"{arguments.precision}: {difference}")
     raise SystemExit(not difference.harmless)
