@@ -11,8 +11,9 @@ import torch
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
-from handler import engines, transforms
+from handler.engines import AUTO, Engine, OpenVinoEngine, cpus
 from handler.spec import ModelSpec
+from handler.transforms import Pixels, to_pixels
 from training.data.datamodule import Degrade
 from training.data.manifest import Photo, read_photo
 from training.files import Paths
@@ -32,7 +33,7 @@ def predict(params: Params, paths: Paths, photos: Sequence[Photo], degrade: Degr
     return logits_by(engine, Served(params.data.root, spec, photos, degrade), params.data.num_workers)
 
 
-def logits_by(engine: engines.Engine, served: "Served", workers: int = 0) -> torch.Tensor:
+def logits_by(engine: Engine, served: "Served", workers: int = 0) -> torch.Tensor:
     """Return the same by any engine; a progress bar shows the way."""
     loader = DataLoader(served, BATCH, num_workers=workers, collate_fn=list)
     return torch.tensor(
@@ -45,11 +46,11 @@ def logits_by(engine: engines.Engine, served: "Served", workers: int = 0) -> tor
 
 
 @lru_cache(maxsize=1)  # an evaluation predicts under many conditions, and compiling takes seconds
-def _engine(graph: Path, weights: Path, spec: ModelSpec, written: int) -> engines.OpenVinoEngine:  # noqa: ARG001 - a key
-    return engines.OpenVinoEngine(graph, weights, spec, streams=engines.cpus(), precision=engines.AUTO)
+def _engine(graph: Path, weights: Path, spec: ModelSpec, written: int) -> OpenVinoEngine:  # noqa: ARG001 - a key
+    return OpenVinoEngine(graph, weights, spec, streams=cpus(), precision=AUTO)
 
 
-class Served(Dataset[transforms.Pixels]):
+class Served(Dataset[Pixels]):
     """What the network sees of images."""
 
     def __init__(self, root: Path, spec: ModelSpec, photos: Sequence[Photo], degrade: Degrade | None = None) -> None:
@@ -58,9 +59,9 @@ class Served(Dataset[transforms.Pixels]):
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __getitem__(self, index: int) -> transforms.Pixels:
+    def __getitem__(self, index: int) -> Pixels:
         image = read_photo(self.root, self.photos[index])
-        return transforms.to_pixels(self.degrade(image) if self.degrade else image, self.spec)
+        return to_pixels(self.degrade(image) if self.degrade else image, self.spec)
 
 
 @contextmanager
