@@ -148,7 +148,7 @@ def score(images: Path, out: Path, words: Sequence[str]) -> float:
     """
     command = [sys.executable, "-m", "training.scoring.score", str(images), "--out", str(out), *words]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own words
-    found = re.search(r"([\d,.]+) (?:pictures|images)/s; ", done.stdout)
+    found = re.search(r"([\d,.]+) images/s; ", done.stdout)
     if done.returncode or not found:
         raise StackError(f"training.scoring.score ended with {done.returncode}")
     return float(found[1].replace(",", ""))

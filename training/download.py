@@ -90,7 +90,7 @@ def main() -> None:
         log.metrics({f"data/{split}": float(count) for split, count in sizes.items()})
         log.artifact(params.data.root / params.data.manifest)
     listed = ", ".join(f"{count} {split}" for split, count in sorted(sizes.items()))
-    print(f"{len(photos)} pictures in {params.data.root} ({listed})")
+    print(f"{len(photos)} images in {params.data.root} ({listed})")
     if params.data.source == "cifake":
         print("CIFAKE is one source: figures on its test split say nothing about images from elsewhere")
 

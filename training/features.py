@@ -171,7 +171,7 @@ def main() -> None:
     params, paths, _ = parse_command_line("features")
     with refusals("features"):  # no run in MLflow: the training that follows starts one
         count = run(params, paths)
-    print(f"features of {count} photos in {paths.features}" if count else "no features: the architecture trains whole")
+    print(f"features of {count} images in {paths.features}" if count else "no features: the architecture trains whole")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def score_statistics(probabilities: Floats, spec: ModelSpec) -> dict[str, Any]:
 def input_statistics(root: Path, photos: Sequence[Photo]) -> dict[str, Any]:
     """Return the statistics of the images' files; a progress bar shows the way."""
     rows = []
-    for photo in track(photos, "measuring pictures"):
+    for photo in track(photos, "measuring images"):
         content = (root / photo.path).read_bytes()
         rows.append(statistics.measure(images.decode(content), len(content)))
     return {

@@ -108,7 +108,7 @@ def main() -> None:
         log.metrics(_figures(report))
         log.artifact(paths.data_validation)
         log.artifact(page_file)
-    print(f"{report['pictures']} pictures, {report['errors']} errors, {report['warnings']} warnings; see {page_file}")
+    print(f"{report['pictures']} images, {report['errors']} errors, {report['warnings']} warnings; see {page_file}")
 
 
 def _figures(report: dict[str, Any]) -> dict[str, float]:

@@ -108,7 +108,7 @@ def test_a_picture_that_cifake_has_twice_is_taken_once(tmp_path: Path) -> None:
 
 
 def test_more_than_cifake_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"^CIFAKE has 2 real pictures to test with: lower data\.per_class$"):
+    with pytest.raises(StageError, match=r"^CIFAKE has 2 real images to test with: lower data\.per_class$"):
         fetch(tmp_path / "photos", "data.per_class=20", hub=FakeHub(cifake(train=20, test=2)))
     assert list(tmp_path.iterdir()) == []
 
@@ -197,7 +197,7 @@ def test_the_command_counts_and_logs_what_it_took(
 ) -> None:
     log = command(monkeypatch, tmp_path / "photos", "tiny")
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"160 pictures in {tmp_path}/photos (40 dev, 40 test, 80 train)"
+    assert last == f"160 images in {tmp_path}/photos (40 dev, 40 test, 80 train)"
     assert (log.stages, log.artifacts) == (["download"], [tmp_path / "photos" / "manifest.csv"])
     assert log.figures == {"data/train": 80, "data/dev": 40, "data/test": 40}
 

@@ -169,7 +169,7 @@ def test_the_command_logs_figures_and_reports(
     monkeypatch.setattr(sys, "argv", ["validate", "--reports", str(reports), "--strict", "--set", *words])
     validate.main()
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("18 pictures, 0 errors, ")
+    assert last.startswith("18 images, 0 errors, ")
     assert last.endswith(f"; see {reports}/data_validation.html")
     assert (log.stages, log.figures["data/pictures"]) == (["validate"], 18)
     assert log.artifacts == [reports / "data_validation.json", reports / "data_validation.html"]

@@ -61,7 +61,7 @@ def inspect_all(root: Path, photos: Sequence[Photo], threads: int) -> list[Facts
     """Inspect every image, in order, with a progress bar."""
     with ThreadPoolExecutor(max(1, threads)) as pool:
         facts = pool.map(inspect, (root / photo.path for photo in photos))
-        return list(track(facts, "looking at pictures", total=len(photos)))
+        return list(track(facts, "checking images", total=len(photos)))
 
 
 def inspect(file: Path) -> Facts | str:

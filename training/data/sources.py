@@ -88,7 +88,7 @@ def fill_from_cifake(params: DataParams, folder: Path, published: Iterable[Entry
         for split, count in (("test", test), ("train", params.per_class - test)):
             chosen = ranked[label, split][:count]
             if len(chosen) < count:
-                raise StageError(f"CIFAKE has {len(chosen)} {label} pictures to {split} with: lower data.per_class")
+                raise StageError(f"CIFAKE has {len(chosen)} {label} images to {split} with: lower data.per_class")
             photos += [_write_entry(entry, folder) for entry in track(chosen, f"writing {label} of {split}")]
     known = {"train": 1 - 2 * SHARES["test"], "dev": SHARES["test"]}
     test_photos = [photo for photo in photos if photo.split == "test"]
@@ -137,7 +137,7 @@ def fill_from_folder(params: DataParams, folder: Path) -> list[Photo]:
     photos = _in_manifest(origin, params.manifest) if (origin / params.manifest).is_file() else _in_folders(origin)
     if not all(photo.split for photo in photos):
         photos = assign_splits(photos, params.split_seed)
-    for path in track(sorted({photo.path for photo in photos}), "taking pictures"):
+    for path in track(sorted({photo.path for photo in photos}), "copying images"):
         _link(origin / path, folder / path)
     return photos
 
@@ -267,7 +267,7 @@ def fill_with_tiny(params: DataParams, folder: Path) -> list[Photo]:
         for number, domain in enumerate(domains)
     ]
     photos = []
-    for number, (source, label, split, domain) in enumerate(track(sources, "generating pictures")):
+    for number, (source, label, split, domain) in enumerate(track(sources, "generating images")):
         generator = "none" if label == LABELS[0] else f"upsampler-{number}"
         (folder / label / source).mkdir(parents=True)
         for index in range(GROUPS_PER_SOURCE * PER_GROUP):

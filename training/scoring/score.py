@@ -199,7 +199,7 @@ class ShardWriter(pl.Callback):
 
 class _Rate(progress.ProgressColumn):
     def render(self, task: progress.Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:,.0f} pictures/s")
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f} images/s")
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,10 @@ class Summary:
         return cls(rows, positive, rows - sum(part["error"].null_count for part in parts), scored, seconds)
 
     def __str__(self) -> str:
-        counts = f"{self.pictures:,} pictures: {self.positive:,} AI-generated, {self.failed:,} failed"
+        counts = f"{self.pictures:,} images: {self.positive:,} AI-generated, {self.failed:,} failed"
         if not self.scored:
             return f"{counts}; all were scored before"
-        return f"{counts}; {self.scored:,} scored now, {self.scored / self.seconds:,.1f} pictures/s"
+        return f"{counts}; {self.scored:,} scored now, {self.scored / self.seconds:,.1f} images/s"
 
 
 def run(plan: Plan) -> Summary | None:

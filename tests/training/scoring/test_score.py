@@ -345,7 +345,7 @@ def test_what_is_no_archive_of_ours_is_refused(plan: Plan, tmp_path: Path) -> No
 
 def test_the_summary_says_how_many_and_how_fast() -> None:
     assert str(Summary(12_000, 700, 3, 10_000, 50.0)) == (
-        "12,000 pictures: 700 AI-generated, 3 failed; 10,000 scored now, 200.0 pictures/s"
+        "12,000 images: 700 AI-generated, 3 failed; 10,000 scored now, 200.0 images/s"
     )
 
 
@@ -367,8 +367,8 @@ def test_the_command_scores_says_so_and_explains_a_refusal(
     out, err = capsys.readouterr()
     assert "Scoring" in out
     assert "11/11" in out
-    assert out.splitlines()[-1].startswith("11 pictures: ")
-    assert out.splitlines()[-1].endswith(f" pictures/s; {plan.out}")
+    assert out.splitlines()[-1].startswith("11 images: ")
+    assert out.splitlines()[-1].endswith(f" images/s; {plan.out}")
     assert err == ""
     arguments += ["--shard-size", "9"]
     with pytest.raises(SystemExit, match=r"^score: .* use --restart to delete its results$"):
@@ -400,7 +400,7 @@ def test_two_processes_score_each_picture_once_and_give_the_same_results(plan: P
     words += ["--accelerator", "cpu", "--devices", "2", "--precision", "32-true"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("pictures/s;") == 1
+    assert done.stdout.count("images/s;") == 1
     assert read(tmp_path / "two") == near(read(plan.out))
     job = json.loads((tmp_path / "two" / "_job" / "job.json").read_bytes())
     assert job == json.loads((plan.out / "_job" / "job.json").read_bytes())
