@@ -27,8 +27,8 @@ from deploy.torchserve.process import MODEL
 TORCHSERVE, GATEWAY = "TorchServe direct", "through the gateway"
 PREDICT, EXPLAIN, BATCH, HEALTH = "predict", "explain", "batch of 10", "health under load"
 BATCH_FILES: Final = 10
-SIZES: Final = {"100kB": (600, 95), "1MB": (3600, 92)}
-"""Width in pixels and JPEG quality of the sample image that come to this size."""
+SIZES: Final = {"100kB": (600, 95), "1280px": (1280, 90), "1MB": (3600, 92)}
+"""Width in pixels and JPEG quality of the sample image of this size."""
 _LENGTH: Final = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 LARGE: Final = 100
 """From here on decimals are noise."""
@@ -143,7 +143,7 @@ async def _answer(reader: asyncio.StreamReader) -> None:
 
 
 def sample(size: str) -> bytes:
-    """A real photograph as a JPEG of about this size."""
+    """A real photograph as a JPEG of this size, or about it."""
     width, quality = SIZES[size]
     buffer = BytesIO()
     with Image.open(sample_photo()) as image:
