@@ -14,7 +14,7 @@ from handler.heads import Head
 from handler.images import DEFAULT_LIMITS, BadImageError, Limits, reduced
 from handler.spec import ModelSpec, Verdict, decide
 from handler.statistics import measure
-from handler.transforms import Pixels, to_pixels
+from handler.transforms import Box, Pixels, see
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Opened:
-    """What the network sees of an image, its statistics and size, and a small copy to draw a heat map over."""
+    """What the network sees of an image and where, its statistics and size, and a small copy for the heat map."""
 
     pixels: Pixels
+    boxes: Sequence[Box]
     inputs: dict[str, float]
     size: tuple[int, int]
     preview: Image.Image | None
@@ -76,7 +77,7 @@ class Detector:
     def _see(self, item: Item, image: Image.Image) -> _Opened:
         inputs = measure(image, len(item.data))
         copy = gradcam.small(image) if item.explain else None
-        return _Opened(to_pixels(image, self.spec), inputs, image.size, copy)
+        return _Opened(*see(image, self.spec), inputs, image.size, copy)
 
     def _predict(self, opened: Sequence[_Opened]) -> list[Prediction]:
         if not opened:
@@ -93,4 +94,4 @@ class Detector:
     def _answer(self, verdict: Verdict, maps: Sequence[torch.Tensor], opened: _Opened) -> Prediction:
         if opened.preview is None:
             return Prediction(verdict, opened.inputs)
-        return Prediction(verdict, opened.inputs, gradcam.overlay(opened.preview, maps, self.spec, opened.size))
+        return Prediction(verdict, opened.inputs, gradcam.overlay(opened.preview, maps, opened.boxes, opened.size))

@@ -13,8 +13,7 @@ from captum.attr import LayerGradCam
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from handler.heads import Head
-from handler.spec import ModelSpec
-from handler.transforms import view_boxes
+from handler.transforms import Box
 
 OVERLAY_LONG_SIDE = 512
 """Pixels; a smaller image keeps its size."""
@@ -55,7 +54,7 @@ def small(image: Image.Image) -> Image.Image:
 
 
 def overlay(
-    image: Image.Image, maps: Sequence[torch.Tensor], spec: ModelSpec, size: tuple[int, int] | None = None
+    image: Image.Image, maps: Sequence[torch.Tensor], boxes: Sequence[Box], size: tuple[int, int] | None = None
 ) -> bytes:
     """Return a JPEG of the image with each view's map, shape (h, w), over what it saw; long side at most 512 px.
 
@@ -63,7 +62,7 @@ def overlay(
     the image stays as it is and says so. Of an image that is a small copy, `size` is that of the whole.
     """
     preview = small(image)
-    found = heat(size or image.size, preview.size, maps, spec)
+    found = heat(size or image.size, preview.size, maps, boxes)
     out = io.BytesIO()
     if found.max() < LEAST_HEAT:
         _caption(preview)
@@ -76,11 +75,13 @@ def overlay(
     return out.getvalue()
 
 
-def heat(size: tuple[int, int], shown: tuple[int, int], maps: Sequence[torch.Tensor], spec: ModelSpec) -> np.ndarray:
+def heat(
+    size: tuple[int, int], shown: tuple[int, int], maps: Sequence[torch.Tensor], boxes: Sequence[Box]
+) -> np.ndarray:
     """Return the sum of the views' maps at their places, float32, shape (height, width) of the image shown."""
     total = np.zeros(shown[::-1], dtype=np.float32)
     across, down = shown[0] / size[0], shown[1] / size[1]
-    for box, view in zip(view_boxes(*size, spec), maps, strict=True):
+    for box, view in zip(boxes, maps, strict=True):
         left, top, right, bottom = (round(edge * scale) for edge, scale in zip(box, (across, down) * 2, strict=True))
         view_size = (max(1, right - left), max(1, bottom - top))
         layer = Image.new("F", shown)

@@ -30,6 +30,7 @@ class ModelSpec:
         true_positive_rate: Share of held-out positive photos with a probability of 0.5 or more, where measured.
         false_positive_rate: The same of the negative ones.
         input_size: Side of the square that the network sees of the whole, in pixels.
+        trim_canvas: Whether a canvas of one colour around an image is left out of what the network sees.
         crop_pct: Side of the centred square that the network sees, as a share of the image's shorter side.
         details: How many details at native resolution are seen beside the whole; the logit is the mean of all.
         detail_size: Side of the square that the network sees of each detail, in pixels.
@@ -50,6 +51,7 @@ class ModelSpec:
     true_positive_rate: float | None = None
     false_positive_rate: float | None = None
     input_size: int = 224
+    trim_canvas: bool = False
     crop_pct: float = 1.0
     details: int = 0
     detail_size: int = 224

@@ -158,8 +158,8 @@ class _Variants(Dataset[tuple[str, torch.Tensor]]):
 def _fingerprint(params: Params, network: torch.nn.Module) -> str:
     """Return what tells these views and weights from others."""
     model = params.model
-    views = [model.architecture, model.blocks, model.input_size, model.crop_pct, model.details, model.detail_size]
-    digest = hashlib.sha256(json.dumps(views).encode())
+    views = [model.input_size, model.trim_canvas, model.crop_pct, model.details, model.detail_size]
+    digest = hashlib.sha256(json.dumps([model.architecture, model.blocks, *views]).encode())
     for name, tensor in sorted(network.state_dict().items()):
         if not name.startswith("head.classifier"):
             digest.update(name.encode() + tensor.numpy().tobytes())

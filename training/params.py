@@ -70,6 +70,7 @@ class ModelParams:
     architecture: str
     weights: Weights
     input_size: Count
+    trim_canvas: bool
     crop_pct: Share
     details: Annotated[int, Field(ge=0)]
     detail_size: Count

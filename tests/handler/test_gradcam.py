@@ -17,7 +17,7 @@ from handler.engines import Forward
 from handler.gradcam import EMPTY, JPEG_QUALITY, LEAST_HEAT, heat_maps, overlay
 from handler.heads import Head, PooledHead
 from handler.spec import ModelSpec
-from handler.transforms import Pixels, normalise, to_pixels
+from handler.transforms import Pixels, normalise, see, to_pixels
 from tests.handler.pictures import difference, encode, photo, pixels, same
 
 WHOLE = ModelSpec(version="1")
@@ -54,6 +54,10 @@ def opened(jpeg: bytes) -> Image.Image:
     image = Image.open(BytesIO(jpeg))
     assert image.format == "JPEG"
     return image.convert("RGB")
+
+
+def overlaid(image: Image.Image, maps: Sequence[torch.Tensor], spec: ModelSpec = WHOLE) -> Image.Image:
+    return opened(overlay(image, maps, see(image, spec)[1]))
 
 
 @pytest.mark.parametrize("positive", [True, False])
@@ -119,13 +123,13 @@ def test_another_family_of_networks_is_refused_by_name(tmp_path: Path) -> None:
     ],
 )
 def test_an_overlay_keeps_the_photos_shape_within_512_pixels(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert opened(overlay(Image.new("RGB", size), [torch.rand(7, 7)], WHOLE)).size == expected
+    assert overlaid(Image.new("RGB", size), [torch.rand(7, 7)]).size == expected
 
 
 @pytest.mark.parametrize("size", [(10_000, 10), (10, 10_000), (10_000, 15), (701, 10), (11, 10)])
 @pytest.mark.parametrize("crop_pct", [1.0, 0.8, 0.05])
 def test_the_narrowest_photos_have_an_overlay(size: tuple[int, int], crop_pct: float) -> None:
-    shown = opened(overlay(Image.new("RGB", size), [torch.rand(7, 7)], ModelSpec(version="1", crop_pct=crop_pct)))
+    shown = overlaid(Image.new("RGB", size), [torch.rand(7, 7)], ModelSpec(version="1", crop_pct=crop_pct))
     scale = min(1, 512 / max(size))
     assert [abs(side - whole * scale) <= 1 for side, whole in zip(shown.size, size, strict=True)] == [True, True]
 
@@ -133,7 +137,7 @@ def test_the_narrowest_photos_have_an_overlay(size: tuple[int, int], crop_pct: f
 @pytest.mark.parametrize("heat", [0.0, 0.9 * LEAST_HEAT])
 def test_an_empty_map_leaves_the_photo_alone_and_says_so(heat: float) -> None:
     image = photo(400, 300)
-    shown = opened(overlay(image, [torch.full((3, 3), heat)], WHOLE))
+    shown = overlaid(image, [torch.full((3, 3), heat)])
     changed = difference(shown, opened(encode(image, "JPEG", quality=JPEG_QUALITY)))
     assert changed[:240].max() == 0
     assert changed[250:].max() > 50
@@ -143,19 +147,19 @@ def test_an_empty_map_leaves_the_photo_alone_and_says_so(heat: float) -> None:
 def test_a_map_with_heat_says_nothing_whatever_the_photo_says() -> None:
     image = photo()
     image.info["comment"] = EMPTY
-    shown = opened(overlay(image, [torch.ones(3, 3)], WHOLE))
+    shown = overlaid(image, [torch.ones(3, 3)])
     assert not shown.info.get("comment")
 
 
 @pytest.mark.parametrize("size", [(10, 10), (600, 10), (10, 600), (10, 10_000), (10_000, 10)])
 def test_the_smallest_photos_have_an_empty_map_too(size: tuple[int, int]) -> None:
-    shown = opened(overlay(Image.new("RGB", size), [torch.zeros(3, 3)], WHOLE))
+    shown = overlaid(Image.new("RGB", size), [torch.zeros(3, 3)])
     assert shown.info["comment"].decode() == EMPTY
 
 
 def test_only_the_square_that_was_seen_is_coloured() -> None:
     image = photo(400, 200)
-    shown = opened(overlay(image, [torch.ones(7, 7)], WHOLE))
+    shown = overlaid(image, [torch.ones(7, 7)])
     untouched = opened(encode(image, "JPEG", quality=JPEG_QUALITY))
     changed = difference(shown, untouched)
     assert changed[:, :80].max() == 0
@@ -163,8 +167,16 @@ def test_only_the_square_that_was_seen_is_coloured() -> None:
     assert changed[:, 116:284].mean() > 20
 
 
+def test_no_canvas_is_coloured() -> None:
+    image = Image.new("RGB", (400, 400), "white")
+    image.paste(photo(200, 160), (100, 120))
+    changed = difference(overlaid(image, [torch.ones(7, 7)], ModelSpec(version="1", trim_canvas=True)), image)
+    assert changed[150:250, 150:250].mean() > 20
+    assert max(changed[:110].max(), changed[290:].max(), changed[:, :90].max(), changed[:, 310:].max()) < 8
+
+
 def test_a_smaller_view_colours_a_smaller_square() -> None:
-    shown = opened(overlay(photo(400, 400), [torch.ones(7, 7)], ModelSpec(version="1", crop_pct=0.5)))
+    shown = overlaid(photo(400, 400), [torch.ones(7, 7)], ModelSpec(version="1", crop_pct=0.5))
     changed = difference(shown, opened(encode(photo(400, 400), "JPEG", quality=JPEG_QUALITY)))
     assert changed[:80].max() == 0
     assert changed[320:].max() == 0
@@ -174,7 +186,7 @@ def test_a_smaller_view_colours_a_smaller_square() -> None:
 def test_heat_is_drawn_where_the_map_says() -> None:
     heat = torch.zeros(2, 2)
     heat[0, 1] = 1
-    shown = pixels(opened(overlay(Image.new("RGB", (200, 200), (128, 128, 128)), [heat], WHOLE)))
+    shown = pixels(overlaid(Image.new("RGB", (200, 200), (128, 128, 128)), [heat]))
     red, _, blue = shown[20, 180]
     assert red - blue > 60
     assert np.abs(shown[180, 20] - 128).max() < 8
@@ -182,9 +194,8 @@ def test_heat_is_drawn_where_the_map_says() -> None:
 
 def test_evidence_of_both_views_adds_where_they_overlap() -> None:
     spec = ModelSpec(version="1", details=1, detail_size=100)
-    shown = pixels(
-        opened(overlay(Image.new("RGB", (400, 400), (128, 128, 128)), [torch.ones(7, 7), torch.ones(5, 5)], spec))
-    )
+    grey = Image.new("RGB", (400, 400), (128, 128, 128))
+    shown = pixels(overlaid(grey, [torch.ones(7, 7), torch.ones(5, 5)], spec))
     hottest, half_as_hot = shown[200, 200], shown[60, 60]
     assert np.abs(hottest - (204, 51, 51)).max() < 8  # red at full opacity
     assert np.abs(half_as_hot - (166, 166, 90)).max() < 8  # yellow at half of it
@@ -192,5 +203,5 @@ def test_evidence_of_both_views_adds_where_they_overlap() -> None:
 
 def test_the_photo_itself_is_not_painted_on() -> None:
     image = photo()
-    overlay(image, [torch.ones(3, 3)], WHOLE)
+    overlaid(image, [torch.ones(3, 3)])
     assert same(image, photo())

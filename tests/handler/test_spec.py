@@ -17,6 +17,7 @@ UNUSUAL = ModelSpec(
     true_positive_rate=0.8,
     false_positive_rate=0.2,
     input_size=240,
+    trim_canvas=True,
     crop_pct=0.875,
     details=2,
     detail_size=320,

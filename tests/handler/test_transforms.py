@@ -1,4 +1,5 @@
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -6,8 +7,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from handler.spec import ModelSpec
-from handler.transforms import as_pixels, normalise, to_views, view_boxes
-from tests.handler.pictures import photo, same
+from handler.transforms import as_pixels, content_box, normalise, to_views, view_boxes
+from tests.handler.pictures import coffee, photo, same
 
 PLAIN = ModelSpec(version="1", input_size=96, mean=(0, 0, 0), std=(1, 1, 1))
 DETAILED = dataclasses.replace(PLAIN, details=1, detail_size=96)
@@ -134,3 +135,56 @@ def test_channels_keep_their_order() -> None:
     tensor = normalise(as_pixels(Image.new("RGB", (4, 2), (255, 0, 51))), PLAIN)
     assert tensor.shape == (3, 2, 4)
     assert torch.equal(tensor[:, 0, 0], torch.tensor([1.0, 0.0, 0.2]))
+
+
+CUP = Image.open(coffee()).convert("RGB")
+
+
+def on_canvas(image: Image.Image, colour: str, margins: tuple[int, int, int, int]) -> Image.Image:
+    """Return the image with margins of one colour at left, top, right and bottom, saved as a JPEG once."""
+    left, top, right, bottom = margins
+    canvas = Image.new("RGB", (image.width + left + right, image.height + top + bottom), colour)
+    canvas.paste(image, (left, top))
+    file = io.BytesIO()
+    canvas.save(file, "JPEG", quality=70)
+    return Image.open(file).convert("RGB")
+
+
+@pytest.mark.parametrize("colour", ["white", "black", "grey"])
+@pytest.mark.parametrize(
+    "margins", [(40, 30, 40, 30), (25, 90, 60, 35), (0, 60, 0, 60), (80, 0, 80, 0), (300, 300, 300, 300)]
+)
+def test_the_network_sees_an_image_without_the_canvas_that_it_lies_on(
+    colour: str, margins: tuple[int, int, int, int]
+) -> None:
+    image, spec = CUP.resize((450, 300)), dataclasses.replace(PLAIN, trim_canvas=True)
+    left, top, _, _ = margins
+    canvas = on_canvas(image, colour, margins)
+    assert content_box(canvas) == pytest.approx((left, top, left + 450, top + 300), abs=6)
+    [bare], [seen] = to_views(image, spec), to_views(canvas, spec)
+    assert (bare - seen).abs().mean() < 0.05
+
+
+def product(radius: int) -> Image.Image:
+    """Return a product that is cut out, with round corners."""
+    image = Image.new("RGB", (400, 300), "white")
+    ImageDraw.Draw(image).rounded_rectangle((100, 50, 300, 250), radius, "navy")
+    return image
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        CUP,
+        product(100),
+        product(25),
+        Image.new("RGB", (300, 200), "white"),
+        Image.new("RGB", (10, 10_000)),
+        on_canvas(CUP, "white", (4, 4, 4, 4)),
+        on_canvas(CUP, "white", (0, 0, 90, 90)),
+        on_canvas(CUP.resize((45, 30)), "white", (90, 90, 90, 90)),
+    ],
+    ids=["no canvas", "a disc", "round corners", "blank", "a line", "narrow", "a corner", "tiny"],
+)
+def test_other_images_are_seen_whole(image: Image.Image) -> None:
+    assert content_box(image) is None

@@ -54,11 +54,12 @@ def run(packed: Packed, root: Path, photos: Sequence[Photo], seed: int = 0) -> D
     random, falls = np.random.default_rng(seed), []
     for photo in track(photos, "deleting", transient=True):
         image = read_photo(root, photo)
-        [forward] = engine.run([transforms.to_pixels(image, packed.spec)], [True])
+        pixels, boxes = transforms.see(image, packed.spec)
+        [forward] = engine.run([pixels], [True])
         verdict = decide(forward.logit, packed.spec)
         positive = verdict.prediction == packed.spec.labels[1]
         maps = gradcam.heat_maps(head, forward.features, positive=positive)
-        heat = gradcam.heat(image.size, gradcam.small(image).size, maps, packed.spec)
+        heat = gradcam.heat(image.size, gradcam.small(image).size, maps, boxes)
         if heat.max() >= gradcam.LEAST_HEAT:
             before, *after = _probabilities(engine, packed.spec, [image, *_without_tenths(image, heat, random)])
             falls.append([(before - later) * (1 if positive else -1) for later in after])
