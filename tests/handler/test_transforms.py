@@ -1,14 +1,14 @@
 import dataclasses
-import io
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from handler.images import decode
 from handler.spec import ModelSpec
 from handler.transforms import as_pixels, content_box, normalise, to_views, view_boxes
-from tests.handler.pictures import coffee, photo, same
+from tests.handler.pictures import coffee, encode, photo, same
 
 PLAIN = ModelSpec(version="1", input_size=96, mean=(0, 0, 0), std=(1, 1, 1))
 DETAILED = dataclasses.replace(PLAIN, details=1, detail_size=96)
@@ -137,7 +137,7 @@ def test_channels_keep_their_order() -> None:
     assert torch.equal(tensor[:, 0, 0], torch.tensor([1.0, 0.0, 0.2]))
 
 
-CUP = Image.open(coffee()).convert("RGB")
+CUP = decode(coffee().read_bytes())
 
 
 def on_canvas(image: Image.Image, colour: str, margins: tuple[int, int, int, int]) -> Image.Image:
@@ -145,9 +145,7 @@ def on_canvas(image: Image.Image, colour: str, margins: tuple[int, int, int, int
     left, top, right, bottom = margins
     canvas = Image.new("RGB", (image.width + left + right, image.height + top + bottom), colour)
     canvas.paste(image, (left, top))
-    file = io.BytesIO()
-    canvas.save(file, "JPEG", quality=70)
-    return Image.open(file).convert("RGB")
+    return decode(encode(canvas, "JPEG", quality=70))
 
 
 @pytest.mark.parametrize("colour", ["white", "black", "grey"])
@@ -161,8 +159,7 @@ def test_the_network_sees_an_image_without_the_canvas_that_it_lies_on(
     left, top, _, _ = margins
     canvas = on_canvas(image, colour, margins)
     assert content_box(canvas) == pytest.approx((left, top, left + 450, top + 300), abs=6)
-    [bare], [seen] = to_views(image, spec), to_views(canvas, spec)
-    assert (bare - seen).abs().mean() < 0.05
+    assert (whole(image, spec) - whole(canvas, spec)).abs().mean() < 0.05
 
 
 def product(radius: int) -> Image.Image:
